@@ -1,0 +1,70 @@
+"""Objectives: how bad the neighbours of a query are, as a number to minimise."""
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+# What a query without one neighbour of its class counts: -log of about this vote.
+_FLOOR = 1e-3
+
+
+@njit(cache=True)
+def query_loss(distances, labels, truth, n_classes, temperature):  # type: ignore[no-untyped-def]
+    """Loss of one query, from its neighbours in ascending order of distance.
+
+    With ``temperature`` 0 the loss is 0 where the majority has the label ``truth`` (the smallest
+    label among equals), else 1. Otherwise it is -log of the soft vote p of the true class,
+    p = Σ_{j: same class} w_j / Σ_j w_j with w_j = exp(-d_j / temperature), as in neighbourhood
+    components analysis (Goldberger et al., NIPS 2004, eq. 1-2), floored smoothly:
+    -log((p + f) / (1 + f)).
+    """
+    if temperature == 0.0:
+        votes = np.zeros(n_classes, np.int64)
+        for label in labels:
+            votes[label] += 1
+        return 0.0 if votes.argmax() == truth else 1.0
+    same = total = 0.0
+    for j in range(len(distances)):
+        # Relative to the nearest, so that the sum cannot vanish.
+        weight = np.exp((distances[0] - distances[j]) / temperature)
+        total += weight
+        if labels[j] == truth:
+            same += weight
+    return -np.log((same / total + _FLOOR) / (1.0 + _FLOOR))
+
+
+@njit(parallel=True, cache=True)
+def _query_losses(distances, labels, truth, n_classes, temperature):  # type: ignore[no-untyped-def]
+    losses = np.empty(len(truth))
+    for i in prange(len(truth)):
+        losses[i] = query_loss(distances[i], labels[i], truth[i], n_classes, temperature)
+    return losses
+
+
+def query_losses(
+    distances: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    truth: NDArray[np.int64],
+    n_classes: int,
+    temperature: float,
+) -> NDArray[np.float64]:
+    """Loss of every query: see :func:`query_loss`.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n_queries, n_neighbours), float64
+        Ascending.
+    labels : ndarray of shape (n_queries, n_neighbours), int64
+        Labels of the neighbours.
+    truth : ndarray of shape (n_queries,), int64
+        Labels of the queries.
+    n_classes : int
+    temperature : float
+        0 for the 0/1 loss, else that of the soft vote, in the unit of the distances.
+
+    Returns
+    -------
+    ndarray of shape (n_queries,), float64
+    """
+    losses: NDArray[np.float64] = _query_losses(distances, labels, truth, n_classes, temperature)
+    return losses

@@ -1,0 +1,334 @@
+"""The one interface behind which every optimiser stands: ask, evaluate, tell."""
+
+from abc import ABC, abstractmethod
+from copy import deepcopy
+from typing import Any, ClassVar, final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from slicing.errors import InputError
+from slicing.threads import single_threaded_blas
+
+FloatArray = NDArray[np.float64]
+
+
+class Optimizer(ABC):
+    """Minimise a black-box function of ``dim`` real variables, one generation at a time.
+
+    ::
+
+        optimizer = CMAES(x0, sigma0, np.random.default_rng(0))
+        while not optimizer.stop():
+            candidates = optimizer.ask()
+            optimizer.tell(candidates, [loss(x) for x in candidates])
+        optimizer.best
+
+    The same constructor arguments and the same losses give the same candidates, bit for bit,
+    whatever the number of threads: all randomness comes from `rng` (the global generators of
+    ``numpy.random`` and ``random`` are neither read nor changed), and BLAS, whose last bits
+    depend on the number of its threads, runs on one.
+
+    The public methods are final: they check, count and keep the best. A subclass writes ``_ask``,
+    ``_tell``, ``_sigma``, ``_state`` and ``_restore``, and where it knows better ``_mean`` and
+    ``_stop``.
+
+    Parameters
+    ----------
+    x0 : array of shape (dim,)
+        Where the search starts.
+    sigma0 : float
+        Initial step size: the standard deviation of the first candidates around `x0`, in the
+        units of `x0`, the same for every coordinate.
+    rng : numpy.random.Generator
+        The only source of randomness; it is advanced in place.
+    population : int, optional
+        Candidates per generation, at least 4. Default ``4 + int(3 * ln(dim))``, for every
+        optimiser (Hansen, The CMA evolution strategy: a tutorial, 2016, eq. 48), so that equal
+        generations are equal numbers of evaluations.
+
+    Raises
+    ------
+    InputError
+        If an argument is of the wrong shape or range, or ``dim`` exceeds `max_dim`.
+    """
+
+    max_dim: ClassVar[int | None] = None
+    """The largest ``dim`` the optimiser accepts (None: any)."""
+
+    def __init__(
+        self,
+        x0: ArrayLike,
+        sigma0: float,
+        rng: np.random.Generator,
+        *,
+        population: int | None = None,
+    ) -> None:
+        start = np.array(x0, dtype=np.float64)
+        if start.ndim != 1 or start.size == 0:
+            raise InputError(f"x0 has the shape {start.shape}, it needs the shape (dim,).")
+        if not np.isfinite(start).all():
+            raise InputError("x0 has values that are not finite: an optimiser cannot start there.")
+        if not (np.isfinite(sigma0) and sigma0 > 0):
+            raise InputError(f"sigma0 is {sigma0}, it must be a positive finite number.")
+        if not isinstance(rng, np.random.Generator):
+            raise InputError(
+                f"rng is a {type(rng).__name__}, it must be a numpy.random.Generator, "
+                "for example numpy.random.default_rng(0)."
+            )
+        name = type(self).__name__
+        if self.max_dim is not None and start.size > self.max_dim:
+            raise InputError(
+                f"{name} takes at most {self.max_dim} dimensions and x0 has {start.size}: "
+                "use sep_cmaes (SepCMAES) or vkd_cmaes (VkDCMAES), or smaller blocks."
+            )
+        if population is None:
+            population = 4 + int(3 * np.log(start.size))
+        if population < 4:
+            raise InputError(f"population is {population}, {name} needs at least 4.")
+        self._x0 = start
+        self._sigma0 = float(sigma0)
+        self._rng = rng
+        self._population = int(population)
+        self._asked: FloatArray | None = None
+        self._best = start.copy()
+        self._best_loss = np.inf
+        self._worst_loss = -np.inf
+        self._evaluations = 0
+        self._non_finite = 0
+
+    @final
+    def ask(self) -> FloatArray:
+        """Return the candidates of the next generation.
+
+        Returns
+        -------
+        ndarray of shape (population, dim), float64
+            Read-only.
+
+        Raises
+        ------
+        RuntimeError
+            If the candidates of the previous call have not been told yet.
+        """
+        if self._asked is not None:
+            raise RuntimeError("ask() was called twice: tell() the losses of the candidates first.")
+        with single_threaded_blas():
+            candidates = np.array(self._ask(), dtype=np.float64)
+        candidates.flags.writeable = False
+        self._asked = candidates
+        return candidates
+
+    @final
+    def tell(self, candidates: ArrayLike, losses: ArrayLike) -> None:
+        """Report the losses of the candidates that the last `ask` gave.
+
+        A loss that is not finite counts as the worst finite loss told so far (1e30 before there
+        is one), never as the best, and is counted in `non_finite`.
+
+        Parameters
+        ----------
+        candidates : array of shape (population, dim)
+            What `ask` returned.
+        losses : array of shape (population,)
+            Their losses, in the same order; less is better.
+
+        Raises
+        ------
+        RuntimeError
+            If there was no `ask` before.
+        InputError
+            If the shapes, or the candidates, are not those of the last `ask`.
+        """
+        if self._asked is None:
+            raise RuntimeError("tell() was called before ask(): there are no candidates to judge.")
+        candidates = np.asarray(candidates, dtype=np.float64)
+        if candidates.shape != self._asked.shape:
+            raise InputError(
+                f"tell() got candidates of shape {candidates.shape}, "
+                f"ask() gave the shape {self._asked.shape}."
+            )
+        # A copy: what the caller holds is never changed.
+        losses = np.array(losses, dtype=np.float64)
+        if losses.shape != (self._population,):
+            raise InputError(
+                f"tell() got losses of shape {losses.shape}, "
+                f"it needs the shape {(self._population,)}: one per candidate."
+            )
+        if not np.array_equal(candidates, self._asked, equal_nan=True):
+            raise InputError(
+                "tell() got other candidates than ask() gave: hand back what ask() returned, "
+                "in the same order."
+            )
+        finite = np.isfinite(losses)
+        self._evaluations += len(losses)
+        self._non_finite += int((~finite).sum())
+        if finite.any():
+            self._worst_loss = max(self._worst_loss, float(losses[finite].max()))
+            best = int(np.argmin(np.where(finite, losses, np.inf)))
+            if losses[best] < self._best_loss:
+                self._best, self._best_loss = self._asked[best].copy(), float(losses[best])
+        losses[~finite] = self._worst_loss if np.isfinite(self._worst_loss) else 1e30
+        with single_threaded_blas():
+            self._tell(self._asked, losses)
+        self._asked = None
+
+    @final
+    def stop(self) -> dict[str, object]:
+        """Return the reasons to stop, by name with their values; empty: go on."""
+        return self._stop()
+
+    @property
+    @final
+    def population(self) -> int:
+        """Candidates per generation."""
+        return self._population
+
+    @property
+    @final
+    def mean(self) -> FloatArray:
+        """Mean of the search distribution, of shape (dim,); where there is none, `best`."""
+        return self._mean().copy()
+
+    @property
+    @final
+    def best(self) -> FloatArray:
+        """Candidate with the least loss so far, of shape (dim,); `x0` before the first."""
+        return self._best.copy()
+
+    @property
+    @final
+    def best_loss(self) -> float:
+        """Loss of `best`; infinite before the first finite loss."""
+        return self._best_loss
+
+    @property
+    @final
+    def sigma(self) -> float:
+        """Standard deviation of the next candidates, the root mean square over coordinates."""
+        return float(self._sigma())
+
+    @property
+    @final
+    def evaluations(self) -> int:
+        """Losses told so far."""
+        return self._evaluations
+
+    @property
+    @final
+    def non_finite(self) -> int:
+        """Losses told so far that were not finite."""
+        return self._non_finite
+
+    @final
+    def state(self) -> dict[str, Any]:
+        """Return everything that the rest of the run depends on, the generator's state included.
+
+        Returns
+        -------
+        dict
+            Arrays, numbers, strings, bytes and dicts of these: it pickles.
+        """
+        return deepcopy(
+            {
+                "algorithm": type(self).__name__,
+                "shape": (self._population, self._x0.size),
+                "rng": self._rng.bit_generator.state,
+                "x0": self._x0,
+                "sigma0": self._sigma0,
+                "asked": self._asked,
+                "best": self._best,
+                "best_loss": self._best_loss,
+                "worst_loss": self._worst_loss,
+                "evaluations": self._evaluations,
+                "non_finite": self._non_finite,
+                "own": self._state(),
+            }
+        )
+
+    @final
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state` as the optimiser that gave it would have, bit for bit.
+
+        Parameters
+        ----------
+        state : dict
+            What `state` returned, on an optimiser of the same class, dimension and options.
+            Some of it is unpickled: restore only states of your own.
+
+        Raises
+        ------
+        InputError
+            If the state is that of another algorithm, population, dimension or generator.
+        """
+        here = (type(self).__name__, (self._population, self._x0.size))
+        there = (state["algorithm"], tuple(state["shape"]))
+        if here != there:
+            raise InputError(
+                f"The state is that of {there[0]} with (population, dim) = {there[1]} and cannot "
+                f"continue as {here[0]} with {here[1]}: restore it with the options of its run."
+            )
+        generators = (type(self._rng.bit_generator).__name__, state["rng"]["bit_generator"])
+        if generators[0] != generators[1]:
+            raise InputError(
+                f"The state has a {generators[1]} generator and the optimiser a {generators[0]}: "
+                "give the optimiser the same kind of generator."
+            )
+        state = deepcopy(state)
+        self._rng.bit_generator.state = state["rng"]
+        self._x0 = state["x0"]
+        self._sigma0 = state["sigma0"]
+        self._asked = state["asked"]
+        if self._asked is not None:
+            self._asked.flags.writeable = False  # pickling forgets it
+        self._best = state["best"]
+        self._best_loss = state["best_loss"]
+        self._worst_loss = state["worst_loss"]
+        self._evaluations = state["evaluations"]
+        self._non_finite = state["non_finite"]
+        self._restore(state["own"])
+
+    @abstractmethod
+    def _ask(self) -> ArrayLike:
+        """Return candidates of shape (population, dim)."""
+
+    @abstractmethod
+    def _tell(self, candidates: FloatArray, losses: FloatArray) -> None:
+        """Learn from (population, dim) read-only candidates and (population,) finite losses."""
+
+    @abstractmethod
+    def _sigma(self) -> float:
+        """Return what `sigma` describes."""
+
+    @abstractmethod
+    def _state(self) -> dict[str, Any]:
+        """Return what the subclass adds to `state`."""
+
+    @abstractmethod
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Take back what ``_state`` returned."""
+
+    def _mean(self) -> FloatArray:
+        return self._best
+
+    def _stop(self) -> dict[str, object]:
+        sigma = self.sigma
+        if sigma < 1e-11 * self._sigma0:
+            return {"collapsed": sigma}
+        if not sigma < 1e3 * self._sigma0:
+            return {"diverged": sigma}
+        return {}
+
+
+def spread(candidates: FloatArray) -> float:
+    """Return the standard deviation of (population, dim) candidates as `Optimizer.sigma` does."""
+    return float(np.sqrt(candidates.var(axis=0).mean()))
+
+
+def gaussian_start(
+    x0: FloatArray, sigma0: float, population: int, rng: np.random.Generator
+) -> FloatArray:
+    """Draw a first generation of shape (population, dim): `x0` itself, then N(x0, sigma0² I)."""
+    candidates: FloatArray = x0 + sigma0 * rng.standard_normal((population, x0.size))
+    candidates[0] = x0
+    return candidates

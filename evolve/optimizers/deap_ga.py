@@ -1,0 +1,107 @@
+"""A genetic algorithm from DEAP's operators."""
+
+from typing import Any
+
+import numpy as np
+from deap import tools
+from numpy.typing import ArrayLike
+
+from evolve.optimizers._global_random import python_draws_from
+from evolve.optimizers._individual import Individual, individuals
+from evolve.optimizers.base import FloatArray, Optimizer, gaussian_start, spread
+from slicing.errors import InputError
+
+
+class DeapGA(Optimizer):
+    """Genetic algorithm: tournament selection, blend crossover, Gaussian mutation, elites.
+
+    The first generation is `x0` and Gaussian copies of it. Then the parents are drawn, by
+    tournament, from the last generation and the elites: the best individuals ever told, which
+    stay in the pool with the loss they have and cost no second evaluation. Pairs of parents
+    cross (``deap.tools.cxBlend``: each child's gene lies on the line through the parents' genes),
+    the children mutate (``deap.tools.mutGaussian``), and they are the next generation.
+
+    Parameters
+    ----------
+    x0, sigma0, rng, population
+        See `Optimizer`.
+    crossover : float
+        Probability that a pair of parents crosses rather than being copied.
+    blend : float
+        How far a child's gene may lie outside its parents' genes, as a multiple of their distance
+        (the α of BLX-α: Eshelman and Schaffer, 1993).
+    mutation : float
+        Probability that a gene mutates.
+    mutation_step : float
+        Standard deviation of a mutation, in units of `sigma0`.
+    elites : int
+        Number of elites, from 0 to `population`.
+    tournament : int
+        Individuals drawn for a tournament, of which the best becomes a parent; at least 1.
+    """
+
+    def __init__(
+        self,
+        x0: ArrayLike,
+        sigma0: float,
+        rng: np.random.Generator,
+        *,
+        population: int | None = None,
+        crossover: float = 0.9,
+        blend: float = 0.3,
+        mutation: float = 0.1,
+        mutation_step: float = 0.3,
+        elites: int = 2,
+        tournament: int = 3,
+    ) -> None:
+        super().__init__(x0, sigma0, rng, population=population)
+        for name, probability in (("crossover", crossover), ("mutation", mutation)):
+            if not 0 <= probability <= 1:
+                raise InputError(f"{name} is {probability}, it must be a probability: 0 to 1.")
+        for name, factor in (("blend", blend), ("mutation_step", mutation_step)):
+            if not (factor >= 0 and np.isfinite(factor)):
+                raise InputError(f"{name} is {factor}, it must be a finite number from 0 up.")
+        if not 0 <= elites <= self._population:
+            raise InputError(
+                f"elites is {elites}, it must lie between 0 and the population, {self._population}."
+            )
+        if tournament < 1:
+            raise InputError(f"tournament is {tournament}, it must be at least 1.")
+        self._crossover = crossover
+        self._blend = blend
+        self._mutation = mutation
+        self._mutation_step = mutation_step
+        self._n_elites = elites
+        self._tournament = tournament
+        self._next = gaussian_start(self._x0, self._sigma0, self._population, rng)
+        self._elites: list[Individual] = []
+
+    def _ask(self) -> ArrayLike:
+        return self._next
+
+    def _tell(self, candidates: FloatArray, losses: FloatArray) -> None:
+        pool = self._elites + individuals(candidates, losses)
+        self._elites = tools.selBest(pool, self._n_elites)
+        with python_draws_from(self._rng):
+            parents = tools.selTournament(pool, self._population, self._tournament)
+            children = [np.array(parent) for parent in parents]
+            for one, other in zip(children[::2], children[1::2], strict=False):
+                if self._rng.random() < self._crossover:
+                    tools.cxBlend(one, other, self._blend)
+            for child in children:
+                tools.mutGaussian(child, 0, self._mutation_step * self._sigma0, self._mutation)
+        self._next = np.array(children)
+
+    def _sigma(self) -> float:
+        return spread(self._next)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "next": self._next,
+            "elites": np.array(self._elites).reshape(-1, self._x0.size),
+            "elite_losses": np.array([-elite.fitness for elite in self._elites]),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self._next = state["next"]
+        self._elites = individuals(state["elites"], state["elite_losses"])

@@ -1,0 +1,161 @@
+"""Particle swarm optimisation from pyswarms' operators."""
+
+import logging.config
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from evolve.optimizers._global_random import numpy_draws_from
+from evolve.optimizers.base import FloatArray, Optimizer, gaussian_start, spread
+from slicing.errors import InputError
+
+
+@contextmanager
+def _logging_untouched() -> Iterator[None]:
+    """Keep pyswarms, on import and in its constructors, from configuring the process's logging.
+
+    It would close every handler there is and open a ``report.log`` in the working directory.
+    """
+    configure = logging.config.dictConfig
+    logging.config.dictConfig = lambda config: None
+    try:
+        yield
+    finally:
+        logging.config.dictConfig = configure
+
+
+with _logging_untouched():
+    from pyswarms.backend.generators import create_swarm
+    from pyswarms.backend.operators import compute_pbest
+    from pyswarms.backend.topology import Ring, Star, Topology
+
+
+class PSO(Optimizer):
+    """Particle swarm whose particles all follow the best one found (pyswarms' star topology).
+
+    In every generation, with fresh r1, r2 ~ U(0, 1) for each coordinate::
+
+        v = inertia * v + c1 * r1 * (pbest - x) + c2 * r2 * (gbest - x)
+        x = x + v
+
+    Source: J. Kennedy and R. Eberhart, Particle swarm optimization, ICNN 1995, which is
+    ``inertia=1, c1=2, c2=2``, the slides' formula: it needs bounds on v, or it diverges. The
+    defaults are the constriction coefficients of M. Clerc and J. Kennedy, The particle swarm,
+    IEEE Trans. Evol. Comput. 6, 2002, with which it converges.
+
+    The swarm starts as `x0` and Gaussian copies of it, at rest.
+
+    Parameters
+    ----------
+    x0, sigma0, rng, population
+        See `Optimizer`.
+    inertia : float
+        How much of its velocity a particle keeps.
+    c1 : float
+        Pull towards the best position the particle itself has found.
+    c2 : float
+        Pull towards the best position that the particles it follows have found.
+    """
+
+    def __init__(
+        self,
+        x0: ArrayLike,
+        sigma0: float,
+        rng: np.random.Generator,
+        *,
+        population: int | None = None,
+        inertia: float = 0.7298,
+        c1: float = 1.49618,
+        c2: float = 1.49618,
+    ) -> None:
+        super().__init__(x0, sigma0, rng, population=population)
+        for name, value in (("inertia", inertia), ("c1", c1), ("c2", c2)):
+            if not (value >= 0 and np.isfinite(value)):
+                raise InputError(f"{name} is {value}, it must be a finite number from 0 up.")
+        with _logging_untouched():
+            self._topology = self._make_topology()
+        with numpy_draws_from(rng):
+            self._swarm = create_swarm(
+                self._population,
+                self._x0.size,
+                options={"w": inertia, "c1": c1, "c2": c2},
+                init_pos=gaussian_start(self._x0, self._sigma0, self._population, rng),
+                clamp=(0.0, 0.0),
+            )
+        self._swarm.pbest_cost = np.full(self._population, np.inf)
+
+    def _make_topology(self) -> Topology:
+        return Star()
+
+    def _follow(self) -> tuple[FloatArray, float]:
+        """Return the best position(s) the particles follow, and the best loss among them."""
+        return self._topology.compute_gbest(self._swarm)  # type: ignore[no-any-return]
+
+    def _ask(self) -> ArrayLike:
+        return self._swarm.position  # type: ignore[no-any-return]
+
+    def _tell(self, candidates: FloatArray, losses: FloatArray) -> None:
+        swarm = self._swarm
+        swarm.current_cost = losses
+        swarm.pbest_pos, swarm.pbest_cost = compute_pbest(swarm)
+        swarm.best_pos, swarm.best_cost = self._follow()
+        with numpy_draws_from(self._rng):
+            swarm.velocity = self._topology.compute_velocity(swarm)
+        swarm.position = self._topology.compute_position(swarm)
+
+    def _sigma(self) -> float:
+        return spread(self._swarm.position)
+
+    def _state(self) -> dict[str, Any]:
+        names = ("position", "velocity", "pbest_pos", "pbest_cost", "best_pos", "best_cost")
+        return {name: getattr(self._swarm, name) for name in names}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        vars(self._swarm).update(state)
+
+
+class PSOLocal(PSO):
+    """Particle swarm whose particles each follow the best of their neighbourhood only.
+
+    The neighbourhood is pyswarms' ring topology: the `neighbours` particles whose positions are
+    nearest (Euclidean), itself included, found anew in every generation. Good news travels more
+    slowly than in `PSO`: slower, and less easily trapped.
+
+    Parameters
+    ----------
+    x0, sigma0, rng, population, inertia, c1, c2
+        See `Optimizer` and `PSO`.
+    neighbours : int
+        Size of a neighbourhood, from 2 to `population`.
+    """
+
+    def __init__(
+        self,
+        x0: ArrayLike,
+        sigma0: float,
+        rng: np.random.Generator,
+        *,
+        population: int | None = None,
+        inertia: float = 0.7298,
+        c1: float = 1.49618,
+        c2: float = 1.49618,
+        neighbours: int = 3,
+    ) -> None:
+        super().__init__(x0, sigma0, rng, population=population, inertia=inertia, c1=c1, c2=c2)
+        if not 2 <= neighbours <= self._population:
+            raise InputError(
+                f"neighbours is {neighbours}, it must lie between 2 and the population, "
+                f"{self._population}."
+            )
+        self._neighbours = neighbours
+
+    def _make_topology(self) -> Topology:
+        return Ring(static=False)
+
+    def _follow(self) -> tuple[FloatArray, float]:
+        return self._topology.compute_gbest(  # type: ignore[no-any-return]
+            self._swarm, p=2, k=self._neighbours
+        )

@@ -1,0 +1,31 @@
+"""Random search: the control that every other optimiser has to beat."""
+
+from typing import Any
+
+from evolve.optimizers.base import FloatArray, Optimizer
+
+
+class RandomSearch(Optimizer):
+    """Draw every candidate from N(x0, sigma0² I), whatever the losses are, and keep the best.
+
+    Parameters
+    ----------
+    x0, sigma0, rng, population
+        See `Optimizer`.
+    """
+
+    def _ask(self) -> FloatArray:
+        noise = self._rng.standard_normal((self._population, self._x0.size))
+        return self._x0 + self._sigma0 * noise
+
+    def _tell(self, candidates: FloatArray, losses: FloatArray) -> None:
+        pass
+
+    def _sigma(self) -> float:
+        return self._sigma0
+
+    def _state(self) -> dict[str, Any]:
+        return {}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        pass

@@ -1,0 +1,116 @@
+"""The one place where TensorFlow starts: quietly, and with a known number of threads."""
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from slicing.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+def load_keras() -> Any:
+    """Import Keras on TensorFlow without TensorFlow's start-up messages.
+
+    Set ``TF_CPP_MIN_LOG_LEVEL=0`` to see them. Import Keras through this function and inside the
+    function that needs it: it takes seconds, and TensorFlow does not survive a fork.
+
+    Returns
+    -------
+    module
+        ``keras``.
+
+    Raises
+    ------
+    InputError
+        Where Keras is set to another backend than TensorFlow.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if os.environ["KERAS_BACKEND"] != "tensorflow":
+        raise InputError(
+            f"Keras is set to the backend {os.environ['KERAS_BACKEND']!r}, and the baselines need "
+            "TensorFlow: set KERAS_BACKEND=tensorflow."
+        )
+    quiet = "tensorflow" not in sys.modules and os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0"
+    if quiet:
+        with _withheld_stderr():
+            import keras
+    else:
+        import keras
+    return keras
+
+
+def configure_threads(threads: int | None = None) -> int:
+    """Set how many threads TensorFlow computes with; trained weights depend on it.
+
+    TensorFlow takes the number only before its first computation in a process. Later calls change
+    nothing, and log a warning where they ask for another number.
+
+    Parameters
+    ----------
+    threads : int or None, default=None
+        Threads within one operation, and operations at a time; None leaves TensorFlow as it is.
+
+    Returns
+    -------
+    int
+        The number of threads within one operation that is in force.
+
+    Raises
+    ------
+    InputError
+        Where ``threads`` is below 1.
+    """
+    if threads is not None and threads < 1:
+        raise InputError(f"threads is {threads}, and must be at least 1.")
+    load_keras()
+    import tensorflow as tf
+
+    if threads is not None:
+        # RuntimeError: TensorFlow is already running.
+        with suppress(RuntimeError):
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
+    in_force = int(tf.config.threading.get_intra_op_parallelism_threads()) or _available_cores()
+    if threads not in (None, in_force):
+        log.warning(
+            "TensorFlow already runs with %d threads in this process, and cannot change to %d: "
+            "set the number before anything is computed.",
+            in_force,
+            threads,
+        )
+    return in_force
+
+
+def _available_cores() -> int:
+    """Return the cores this process may run on, which is TensorFlow's own default."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def _withheld_stderr() -> Iterator[None]:
+    """Hold back what is written to the process's standard error; show it only on failure.
+
+    TensorFlow's libraries log while they are loaded, before any log level takes effect.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as withheld:
+        saved = os.dup(2)
+        os.dup2(withheld.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(saved, 2)
+            withheld.seek(0)
+            os.write(2, withheld.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

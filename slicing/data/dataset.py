@@ -1,0 +1,70 @@
+"""What every dataset looks like to the rest of the framework."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Labelled images.
+
+    Attributes
+    ----------
+    images : ndarray of shape (n, height, width, channels), float32
+        Pixels in [0, 1].
+    labels : ndarray of shape (n,), int64
+        Class indices, 0 to n_classes - 1.
+    """
+
+    images: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: NDArray[np.intp] | list[int] | slice) -> "Images":
+        return Images(self.images[index], self.labels[index])
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the pixels and labels, in hexadecimal."""
+        sha = hashlib.sha256(repr(self.images.shape).encode())
+        sha.update(np.ascontiguousarray(self.images).data)
+        sha.update(np.ascontiguousarray(self.labels).data)
+        return sha.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Training images at hand, test images that are only read when asked for.
+
+    Attributes
+    ----------
+    name : str
+        What tables and tags call it.
+    classes : tuple of str
+        Names of the classes, in label order.
+    train : Images
+        The training images.
+    read_test : callable
+        Reads the test images that were asked for, anew at each call.
+    read_test_all : callable or None
+        Reads every test image the dataset has; None where ``read_test`` already does.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Images
+    read_test: Callable[[], Images]
+    read_test_all: Callable[[], Images] | None = None
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of one image."""
+        _, height, width, channels = self.train.images.shape
+        return height, width, channels

@@ -1,0 +1,81 @@
+"""Which images take part: sizes, stratified order and the classes they must cover."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slicing.data.dataset import Images
+from slicing.errors import InputError
+
+
+def require_between(option: str, value: int, low: int, high: int) -> None:
+    """Raise `InputError` unless ``low <= value <= high``."""
+    if not low <= value <= high:
+        raise InputError(f"{option}={value} is out of range: choose {low} to {high}.")
+
+
+def stratified_order(labels: NDArray[np.int64], seed: int) -> NDArray[np.intp]:
+    """Return a random order of which every beginning is a stratified sample.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,), int64
+    seed : int
+        0 to 2**32 - 1.
+
+    Returns
+    -------
+    ndarray of shape (n,), intp
+        A permutation. Where C classes share n images and p is the share of one of them, the first
+        s of the order hold at least p (s - C) and at most p s + 1 of that class; from s = C on,
+        at least one.
+
+    Notes
+    -----
+    This is Adams' rule of apportionment: the j-th image (from 0) of a class of m stands at j / m,
+    places that coincide are ordered at random. One order gives nested samples of every size.
+    """
+    require_between("seed", seed, 0, 2**32 - 1)
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        (members,) = np.nonzero(labels[shuffled] == label)
+        place[members] = np.arange(len(members)) / len(members)
+    return shuffled[np.argsort(place, kind="stable")]
+
+
+def unit_images(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Images:
+    """Scale pixels of shape (n, height, width, channels) from 0..255 to [0, 1] in float32."""
+    return Images(np.divide(pixels, np.float32(255), dtype=np.float32), labels)
+
+
+def require_classes(
+    labels: NDArray[np.int64],
+    expected: NDArray[np.int64],
+    classes: tuple[str, ...],
+    source: Path,
+    way_out: str,
+) -> None:
+    """Raise `InputError` unless the training labels hold every class of the expected labels.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,), int64
+        Labels of the training images that were asked for.
+    expected : ndarray of shape (m,), int64
+        Labels of the images they have to cover.
+    classes : tuple of str
+        Names of the classes, in label order.
+    source : Path
+        Where the expected labels come from, for the message.
+    way_out : str
+        What to do about it, for the message.
+    """
+    missing = np.setdiff1d(expected, labels)
+    if len(missing):
+        names = ", ".join(classes[label] for label in missing)
+        raise InputError(
+            f"The {len(labels)} training images hold none of class {names}, which {source} has: "
+            f"{way_out}."
+        )

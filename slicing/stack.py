@@ -1,0 +1,228 @@
+"""The conv stack: the convolutional part of a network as plain arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slicing.convolution import convolve, pool
+from slicing.errors import InputError
+from slicing.threads import single_threaded_blas
+
+Padding = Literal["valid", "same"]
+Shape = tuple[int, int, int]
+
+# Activations of one chunk of images stay within a few tens of megabytes.
+_CHUNK = 512
+
+
+def _window(
+    shape: Shape, size: tuple[int, int], strides: tuple[int, int], padding: Padding
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Output rows and columns, and padding before the first row and column, as TensorFlow does."""
+    out, pads = [], []
+    for length, window, stride in zip(shape[:2], size, strides, strict=True):
+        if padding == "same":
+            n = -(-length // stride)
+            pads.append(max((n - 1) * stride + window - length, 0) // 2)
+        else:
+            n = (length - window) // stride + 1
+            pads.append(0)
+        out.append(n)
+    return (out[0], out[1]), (pads[0], pads[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Conv:
+    """A two-dimensional convolution (cross-correlation, as in Keras) and its activation.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (kernel_height, kernel_width, in_channels, out_channels), float32
+    bias : ndarray of shape (out_channels,), float32
+    strides : (int, int)
+    padding : {"valid", "same"}
+    relu : bool
+        Whether a rectifier follows; linear otherwise.
+    """
+
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    strides: tuple[int, int] = (1, 1)
+    padding: Padding = "valid"
+    relu: bool = True
+
+    @property
+    def n_kernels(self) -> int:
+        """Number of kernels, that is of output channels."""
+        return len(self.bias)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights and biases."""
+        return self.weights.size + self.bias.size
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Height, width and channels that come out where ``shape`` goes in."""
+        size = self.weights.shape[:2]
+        return (*_window(shape, size, self.strides, self.padding)[0], self.n_kernels)
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Convolve images of shape (n, height, width, in_channels), float32."""
+        size = self.weights.shape[:2]
+        out_shape, pads = _window(images.shape[1:], size, self.strides, self.padding)
+        weights = np.ascontiguousarray(self.weights)
+        with single_threaded_blas():
+            out: NDArray[np.float32] = convolve(
+                images, weights, self.bias, self.strides, pads, out_shape, self.relu
+            )
+        return out
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Two-dimensional pooling.
+
+    Attributes
+    ----------
+    kind : {"max", "average"}
+    size : (int, int)
+    strides : (int, int)
+    padding : {"valid", "same"}
+        Padded positions take part in neither the maximum nor the average, as in Keras.
+    """
+
+    kind: Literal["max", "average"] = "max"
+    size: tuple[int, int] = (2, 2)
+    strides: tuple[int, int] = (2, 2)
+    padding: Padding = "valid"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Height, width and channels that come out where ``shape`` goes in."""
+        return (*_window(shape, self.size, self.strides, self.padding)[0], shape[2])
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Pool images of shape (n, height, width, channels), float32."""
+        out_shape, pads = _window(images.shape[1:], self.size, self.strides, self.padding)
+        average = self.kind == "average"
+        out: NDArray[np.float32] = pool(images, self.size, self.strides, pads, out_shape, average)
+        return out
+
+
+Layer = Conv | Pool
+
+
+def forward(layers: Sequence[Layer], images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Send images through layers, chunk by chunk.
+
+    Parameters
+    ----------
+    layers : sequence of Conv and Pool
+    images : ndarray of shape (n, height, width, channels), float32
+
+    Returns
+    -------
+    ndarray of shape (n, out_height, out_width, out_channels), float32
+    """
+    shape: Shape = images.shape[1:]
+    for layer in layers:
+        shape = layer.output_shape(shape)
+    out = np.empty((len(images), *shape), np.float32)
+    for start in range(0, len(images), _CHUNK):
+        chunk = np.ascontiguousarray(images[start : start + _CHUNK], np.float32)
+        for layer in layers:
+            chunk = layer(chunk)
+        out[start : start + _CHUNK] = chunk
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class ConvStack:
+    """The sliced network: convolutions and poolings, ending in the features of the k-NN.
+
+    Attributes
+    ----------
+    layers : tuple of Conv and Pool
+    input_shape : (int, int, int)
+        Height, width and channels of one image.
+
+    Raises
+    ------
+    InputError
+        Where the layers do not fit each other or the images.
+    """
+
+    layers: tuple[Layer, ...]
+    input_shape: Shape
+
+    def __post_init__(self) -> None:
+        if not self.conv_layers:
+            raise InputError("The network has no convolution to evolve: give one with a Conv2D.")
+        shape = self.input_shape
+        for number, layer in enumerate(self.layers, 1):
+            if isinstance(layer, Conv) and layer.weights.shape[2] != shape[2]:
+                raise InputError(
+                    f"Layer {number} expects {layer.weights.shape[2]} input channels, "
+                    f"but gets {shape[2]}."
+                )
+            shape = layer.output_shape(shape)
+            if min(shape) < 1:
+                raise InputError(
+                    f"Images of {self.input_shape[0]} x {self.input_shape[1]} pixels are too small "
+                    f"for layer {number} of the network: use larger images or fewer layers."
+                )
+
+    @property
+    def conv_layers(self) -> tuple[int, ...]:
+        """Positions of the convolutions among ``layers``."""
+        return tuple(i for i, layer in enumerate(self.layers) if isinstance(layer, Conv))
+
+    @property
+    def convs(self) -> tuple[Conv, ...]:
+        """The convolutions, in order."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Conv))
+
+    @cached_property
+    def feature_shape(self) -> Shape:
+        """Height, width and channels of the features."""
+        shape = self.input_shape
+        for layer in self.layers:
+            shape = layer.output_shape(shape)
+        return shape
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights and biases."""
+        return sum(conv.n_parameters for conv in self.convs)
+
+    def with_conv(self, index: int, conv: Conv) -> "ConvStack":
+        """Return the same stack with another convolution in the place of ``convs[index]``."""
+        position = self.conv_layers[index]
+        layers = (*self.layers[:position], conv, *self.layers[position + 1 :])
+        return ConvStack(layers, self.input_shape)
+
+    def forward(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute the features of images.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, height, width, channels), float32
+
+        Returns
+        -------
+        ndarray of shape (n, n_features), float32
+            In the order of Keras' ``Flatten``: row, column, channel.
+
+        Raises
+        ------
+        InputError
+            Where the images do not have ``input_shape``.
+        """
+        if images.shape[1:] != self.input_shape:
+            raise InputError(
+                f"The network takes images of shape {self.input_shape}, not {images.shape[1:]}."
+            )
+        return forward(self.layers, images).reshape(len(images), -1)

@@ -1,0 +1,244 @@
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
+
+from evolve import incremental
+from evolve.block import Block, make_blocks
+from evolve.fitness import Fitness
+from evolve.objectives import query_loss
+from evolve.protocols import Split
+from slicing.data import Images
+from slicing.errors import InputError
+from slicing.stack import Conv, ConvStack, Pool
+
+METRICS = ("euclidean", "cosine")
+OBJECTIVES = ("accuracy", "neighbours")
+
+
+def make_stack(rng, shape=(8, 8, 1), kernels=(2, 4), whole=False):
+    layers, channels = [], shape[2]
+    for n in kernels:
+        size = (3, 3, channels, n)
+        weights = rng.integers(-1, 2, size) if whole else rng.normal(size=size)
+        bias = np.zeros(n) if whole else rng.normal(size=n) * 0.1
+        layers.append(Conv(weights.astype(np.float32), bias.astype(np.float32)))
+        channels = n
+    return ConvStack((*layers, Pool()), shape)
+
+
+def make_split(rng, n_references, n_queries, shape=(8, 8, 1), whole=False, n_classes=3):
+    def images(n):
+        pixels = rng.integers(0, 2, (n, *shape)) if whole else rng.random((n, *shape))
+        return Images(pixels.astype(np.float32), rng.integers(0, n_classes, n))
+
+    references = images(n_references)
+    # Duplicates. Under other labels too where distances are exact: else rounding orders them.
+    copies = slice(n_references // 2, n_references // 2 + 5)
+    references.images[copies] = references.images[:5]
+    if not whole:
+        references.labels[copies] = references.labels[:5]
+    return Split(references, images(n_queries) if n_queries else None)
+
+
+def plain_losses(stack, split, objective, k, metric, temperature):
+    """The plain path: stack forward, scikit-learn's distances, sort by (distance, index)."""
+    references = stack.forward(split.references.images).astype(np.float64)
+    queries, truth = references, split.references.labels
+    if split.queries is not None:
+        queries = stack.forward(split.queries.images).astype(np.float64)
+        truth = split.queries.labels
+    if metric == "euclidean":
+        distances = euclidean_distances(queries, references, squared=True)
+    else:
+        distances = cosine_distances(queries, references)
+    if split.queries is None:
+        np.fill_diagonal(distances, np.inf)
+    order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    labels = split.references.labels[order]
+    if objective == "accuracy":
+        votes = np.stack([(labels == c).sum(axis=1) for c in range(labels.max() + 1)], axis=1)
+        return (votes.argmax(axis=1) != truth).astype(float)
+    nearest = np.take_along_axis(distances, order, axis=1)
+    weights = np.exp((nearest[:, :1] - nearest) / temperature)
+    p = (weights * (labels == truth[:, None])).sum(axis=1) / weights.sum(axis=1)
+    return -np.log((p + 1e-3) / 1.001)
+
+
+def candidates_of(rng, block, stack, n, whole=False):
+    start = block.read(stack)
+    if whole:
+        return rng.integers(-2, 3, (n, len(start))).astype(np.float64)
+    return start + rng.normal(size=(n, len(start)))
+
+
+blocks = st.sampled_from(["kernel", "first", "group", "layer", "network"])
+
+
+def pick(stack, kind):
+    if kind == "first":
+        return make_blocks(stack, "kernel")[1]
+    return make_blocks(stack, kind, group_size=3)[-1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from(METRICS),
+    st.sampled_from(OBJECTIVES),
+    blocks,
+    st.sampled_from([0, 11]),
+    st.integers(1, 20),
+)
+def test_losses_equal_the_plain_path(seed, metric, objective, kind, n_queries, k):
+    rng = np.random.default_rng(seed)
+    # Whole numbers: squared distances are exact and ties are many; the cosine rounds, so real ones.
+    whole = metric == "euclidean"
+    stack, split = (
+        make_stack(rng, whole=whole),
+        make_split(rng, int(rng.integers(22, 60)), n_queries, whole=whole),
+    )
+    fitness = Fitness(stack, split, objective, k, metric, neighbours=k, temperature=0.3)
+    block = pick(stack, kind)
+    fitness.bind(block)
+    candidates = candidates_of(rng, block, stack, 3, whole)
+    losses = fitness.losses(candidates)
+    for candidate, loss in zip(candidates, losses, strict=True):
+        changed = block.write(stack, candidate)
+        expected = plain_losses(changed, split, objective, k, metric, fitness._temperature)
+        if whole:
+            assert loss == pytest.approx(expected.mean(), rel=1e-9)
+        else:
+            assert loss == pytest.approx(expected.mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("n_queries", [0, 40])
+def test_many_accepted_updates_leave_no_drift(metric, n_queries):
+    rng = np.random.default_rng(0)
+    stack, split = make_stack(rng), make_split(rng, 60, n_queries)
+    fitness = Fitness(stack, split, "neighbours", 5, metric, neighbours=8)
+    blocks = make_blocks(stack, "kernel", layers=[-1])
+    for _ in range(1000):
+        block = blocks[rng.integers(len(blocks))]
+        fitness.bind(block)
+        start = block.read(fitness.stack)
+        fitness.accept(start * 0.9 + 0.3 * rng.normal(size=start.shape))
+    fresh = Fitness(fitness.stack, split, "neighbours", 5, metric, neighbours=8)
+    fresh._temperature = fitness._temperature
+    fresh.bind(blocks[0])
+    candidate = blocks[0].read(fitness.stack)[None]
+    assert fitness.loss == pytest.approx(fresh.losses(candidate)[0], rel=1e-6)
+    np.testing.assert_allclose(fitness._knn._whole, fresh._knn._whole, rtol=1e-9, atol=1e-6)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_short_lists_fall_back_to_all_references(metric, monkeypatch):
+    rng = np.random.default_rng(1)
+    stack, split = make_stack(rng), make_split(rng, 60, 0)
+    block = pick(stack, "kernel")
+    candidates = block.read(stack) + 30 * rng.normal(size=(4, 19))
+
+    def evaluate():
+        fitness = Fitness(stack, split, "accuracy", 3, metric)
+        fitness.bind(block)
+        return fitness.losses(candidates), fitness._knn.full_scans
+
+    expected, none = evaluate()
+    monkeypatch.setattr(incremental, "_SHORTLIST", 1)
+    few, some = evaluate()
+    # Nor does it matter whether the matrix of all distances is kept, or how precisely.
+    monkeypatch.setattr(incremental, "_FLOAT64_BYTES", 0)
+    single, _ = evaluate()
+    monkeypatch.setattr(incremental, "_FLOAT32_BYTES", 0)
+    computed, _ = evaluate()
+    assert some > none == 0
+    for losses in (few, single, computed):
+        np.testing.assert_allclose(losses, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("kind", ["kernel", "layer"])
+def test_losses_do_not_depend_on_the_number_of_threads(metric, kind):
+    rng = np.random.default_rng(2)
+    stack, split = make_stack(rng), make_split(rng, 300, 0)
+    block = pick(stack, kind)
+    candidates = candidates_of(rng, block, stack, 5)
+
+    def evaluate():
+        fitness = Fitness(stack, split, "neighbours", metric=metric)
+        fitness.bind(block)
+        return fitness.losses(candidates)
+
+    both = evaluate()
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        one = evaluate()
+    finally:
+        numba.set_num_threads(before)
+    np.testing.assert_array_equal(both, one)
+
+
+@pytest.mark.parametrize("kind", ["kernel", "layer"])
+def test_candidates_that_overflow_have_an_infinite_loss(kind):
+    rng = np.random.default_rng(3)
+    stack, split = make_stack(rng), make_split(rng, 30, 0)
+    block = pick(stack, kind)
+    fitness = Fitness(stack, split, "accuracy", 3)
+    fitness.bind(block)
+    candidates = candidates_of(rng, block, stack, 3)
+    candidates[1] = 1e38
+    losses = fitness.losses(candidates)
+    np.testing.assert_array_equal(np.isfinite(losses), [True, False, True])
+
+
+def test_accept_changes_the_network_and_its_loss():
+    rng = np.random.default_rng(4)
+    stack, split = make_stack(rng), make_split(rng, 50, 0)
+    fitness = Fitness(stack, split, "neighbours", neighbours=8)
+    for block in (Block(((1, 0),)), Block(((0, 1),)), Block(((1, 2), (1, 3)))):
+        fitness.bind(block)
+        candidate = candidates_of(rng, block, fitness.stack, 1)[0]
+        expected = fitness.losses(candidate[None])[0]
+        fitness.accept(candidate)
+        assert fitness.loss == expected
+        np.testing.assert_allclose(block.read(fitness.stack), candidate, rtol=1e-6)
+        with pytest.raises(RuntimeError, match="bind"):
+            fitness.losses(candidate[None])
+
+
+def test_constant_features_vote_for_the_first_references():
+    rng = np.random.default_rng(5)
+    stack, split = make_stack(rng), make_split(rng, 40, 0)
+    block = make_blocks(stack, "network")[0]
+    fitness = Fitness(stack, split, "accuracy", 5)
+    fitness.bind(block)
+    expected = plain_losses(block.write(stack, np.zeros(96)), split, "accuracy", 5, "euclidean", 0)
+    assert fitness.losses(np.zeros((1, 96)))[0] == expected.mean()
+
+
+def test_query_loss_by_hand():
+    distances, labels = np.array([1.0, 1.0, 3.0]), np.array([0, 1, 1])
+    assert query_loss(distances, labels, 1, 2, 0.0) == 0.0
+    assert query_loss(distances, labels, 0, 2, 0.0) == 1.0
+    weights = np.exp(-distances / 2.0)
+    p = weights[0] / weights.sum()
+    assert query_loss(distances, labels, 0, 2, 2.0) == pytest.approx(-np.log((p + 1e-3) / 1.001))
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "words"),
+    [
+        ({"objective": "accurracy"}, "accurracy"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"metric": "manhattan"}, "manhattan"),
+        ({"objective": "accuracy", "k": 30}, "29 references"),
+    ],
+)
+def test_bad_options(kwargs, words):
+    rng = np.random.default_rng(6)
+    with pytest.raises(InputError, match=words):
+        Fitness(make_stack(rng), make_split(rng, 30, 0), **{"neighbours": 8, **kwargs})

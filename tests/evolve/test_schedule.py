@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+
+from evolve.block import make_blocks
+from evolve.fitness import Fitness
+from evolve.optimizers import CMAES, RandomSearch
+from evolve.protocols import Split
+from evolve.schedule import BlockEnd, Generation, Serial
+from slicing.data import Images
+from slicing.errors import InputError
+from slicing.stack import Conv, ConvStack, Pool
+
+
+@pytest.fixture
+def fitness():
+    rng = np.random.default_rng(0)
+    labels = np.arange(90) % 3
+    # Three noisy patterns: there is something to learn.
+    patterns = rng.random((3, 8, 8, 1))
+    images = patterns[labels] + rng.normal(size=(90, 8, 8, 1))
+    weights = rng.normal(size=(3, 3, 1, 4)).astype(np.float32)
+    stack = ConvStack((Conv(weights, np.zeros(4, np.float32)), Pool()), (8, 8, 1))
+    return Fitness(stack, Split(Images(images.astype(np.float32), labels), None), neighbours=10)
+
+
+def serial(fitness, make_optimizer=CMAES, kind="kernel", **kwargs):
+    kwargs = {"generations": 3, **kwargs}
+    return Serial(fitness, make_blocks(fitness.stack, kind), make_optimizer, **kwargs)
+
+
+def test_events_account_for_every_evaluation(fitness):
+    schedule = serial(fitness, passes=2)
+    events = list(schedule)
+    generations = [event for event in events if isinstance(event, Generation)]
+    ends = [event for event in events if isinstance(event, BlockEnd)]
+    assert [end.block_number for end in ends] == list(range(8))
+    assert all(event.n_blocks == 8 for event in events)
+    assert len(generations) == 8 * 3
+    # 10 dimensions: populations of 10; and every block checks once what it hands over.
+    assert schedule.evaluations == 8 * (3 * 10 + 1) == events[-1].evaluations
+
+
+@pytest.mark.parametrize("hand_over", ["mean", "best"])
+@pytest.mark.parametrize("kind", ["kernel", "layer"])
+def test_the_loss_only_ever_falls(fitness, hand_over, kind):
+    start = fitness.loss
+    ends = [e for e in serial(fitness, kind=kind, hand_over=hand_over) if isinstance(e, BlockEnd)]
+    assert ends[0].loss_before == start
+    for end, following in zip(ends, [*ends[1:], None], strict=True):
+        assert end.accepted == (end.loss_after < end.loss_before)
+        assert end.accepted or end.loss_after == end.loss_before
+        assert following is None or following.loss_before == end.loss_after
+    assert ends[-1].loss_after == fitness.loss < start
+
+
+def test_the_same_seed_gives_the_same_network(fitness):
+    def kernels(seed):
+        run = serial(Fitness(fitness.stack, split_of(fitness), neighbours=10), seed=seed)
+        list(run)
+        return run.fitness.stack.convs[0].weights
+
+    np.testing.assert_array_equal(kernels(1), kernels(1))
+    assert (kernels(1) != kernels(2)).any()
+
+
+def split_of(fitness):
+    return Split(Images(fitness._images, fitness._labels), None)
+
+
+def test_order(fitness):
+    def order(**kwargs):
+        events = serial(fitness, RandomSearch, generations=1, passes=2, **kwargs)
+        return [event.block.name for event in events if isinstance(event, BlockEnd)]
+
+    names = [f"conv1[{i}]" for i in range(4)]
+    assert order(order="layer") == names * 2
+    shuffled = order(order="random", seed=1)
+    assert sorted(shuffled[:4]) == sorted(shuffled[4:]) == names
+    assert shuffled != names * 2
+
+
+def test_a_budget_of_evaluations_is_kept(fitness):
+    schedule = serial(fitness, max_evaluations=35)
+    events = list(schedule)
+    # 3 generations of 10 and a hand-over; the fourth would pass 35.
+    assert schedule.evaluations == 31 + 0
+    assert events[-1].reasons == ("max_evaluations",)
+
+
+def test_a_budget_of_time_is_kept(fitness):
+    events = list(serial(fitness, max_seconds=1e-9))
+    assert len(events) == 1
+    assert events[0].reasons == ("max_seconds",)
+    assert not events[0].accepted
+
+
+def test_stop_hands_over_what_the_block_found(fitness):
+    schedule = serial(fitness, generations=50, hand_over="best")
+    start = fitness.loss
+    for event in schedule:
+        if isinstance(event, Generation) and event.generation == 5:
+            schedule.stop("interrupted")
+    assert event.reasons == ("interrupted",)
+    assert event.evaluations == 51
+    assert event.accepted
+    assert fitness.loss < start
+
+
+def test_the_optimizer_may_end_a_block(fitness):
+    class Impatient(RandomSearch):
+        def _stop(self):
+            return {"bored": self.evaluations} if self.evaluations else {}
+
+    ends = [e for e in serial(fitness, Impatient) if isinstance(e, BlockEnd)]
+    assert [end.reasons for end in ends] == [("bored",)] * 4
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "words"),
+    [
+        ({"generations": 0}, "generations=0"),
+        ({"passes": 0}, "passes=0"),
+        ({"max_evaluations": 0}, "max_evaluations=0"),
+        ({"step": 0.0}, "step=0.0"),
+        ({"max_seconds": -1.0}, "max_seconds=-1.0"),
+        ({"order": "backwards"}, "backwards"),
+        ({"hand_over": "median"}, "median"),
+    ],
+)
+def test_bad_options(fitness, kwargs, words):
+    with pytest.raises(InputError, match=words):
+        serial(fitness, **kwargs)
