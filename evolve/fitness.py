@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolve.block import Block
-from evolve.incremental import IncrementalKNN
+from evolve.last_layer import LastLayer
 from evolve.objectives import query_losses
 from evolve.protocols import Split
 from slicing.errors import InputError
-from slicing.knn import Metric, kneighbors
-from slicing.stack import Conv, ConvStack, Layer, forward
+from slicing.knn import LARGEST, Metric, kneighbors
+from slicing.stack import ConvStack, Layer, forward
 
 ObjectiveName = Literal["neighbours", "accuracy"]
 
@@ -85,25 +85,32 @@ class Fitness:
         self._block: Block | None = None
         self._prefix: tuple[Layer, ...] | None = None
         self._inputs = self._images
-        self._knn: IncrementalKNN | None = None
+        self._last_layer: LastLayer | None = None
+
+    @property
+    def full_scans(self) -> int:
+        """How often the incremental way had to visit all references of a query."""
+        return 0 if self._last_layer is None else self._last_layer.full_scans
 
     def bind(self, block: Block) -> None:
         """Take ``block`` as the one that candidates replace, until one of them is accepted."""
         self._block = block
-        position = self.stack.conv_layers[block.layers[0]]
-        if self._prefix != self.stack.layers[:position]:
-            self._prefix = self.stack.layers[:position]
-            self._inputs = forward(self._prefix, self._images)
-        if self._is_incremental(block):
-            if self._knn is None:
-                self._knn = IncrementalKNN(
-                    self._channels(forward(self.stack.layers[position:], self._inputs)),
-                    self._labels,
-                    self._n_queries,
-                    self._n_neighbours,
-                    self._metric,
-                )
-            self._knn.bind(block.kernels[0][1])
+        if not self._is_incremental(block):
+            prefix = self.stack.layers[: self._first_layer(block)]
+            if self._prefix != prefix:
+                self._prefix = prefix
+                self._inputs = forward(prefix, self._images)
+            return
+        if self._last_layer is None:
+            self._last_layer = LastLayer(
+                self.stack,
+                self._images,
+                self._labels,
+                self._n_queries,
+                self._n_neighbours,
+                self._metric,
+            )
+        self._last_layer.bind(block.kernels[0][1])
 
     def losses(self, candidates: NDArray[np.float64]) -> NDArray[np.float64]:
         """Evaluate candidates for the bound block.
@@ -118,20 +125,18 @@ class Fitness:
             The smaller the better; infinite where the features of a candidate overflow.
         """
         block = self._bound_block()
-        if self._knn is not None and self._is_incremental(block):
-            features = self._candidate_features(block, candidates)
-            losses: NDArray[np.float64] = self._knn.losses(features, self._temperature).mean(axis=1)
-            return losses
+        if self._last_layer is not None and self._is_incremental(block):
+            return self._last_layer.losses(candidates, self._temperature)
         return np.array([self._plain_loss(block, candidate) for candidate in candidates])
 
     def accept(self, candidate: NDArray[np.float64]) -> None:
         """Put a candidate, of shape (dim,), into the network; bind again before going on."""
         block = self._bound_block()
         self.loss = float(self.losses(candidate[None])[0])
-        if self._knn is not None and self._is_incremental(block):
-            self._knn.accept(self._candidate_features(block, candidate[None])[0])
+        if self._last_layer is not None and self._is_incremental(block):
+            self._last_layer.accept(candidate)
         else:
-            self._knn = None
+            self._last_layer = None  # its distances are those of another network
         self.stack = block.write(self.stack, candidate)
         self._block = None
 
@@ -143,33 +148,13 @@ class Fitness:
     def _is_incremental(self, block: Block) -> bool:
         return len(block.kernels) == 1 and block.layers[0] == len(self.stack.convs) - 1
 
-    def _candidate_features(
-        self, block: Block, candidates: NDArray[np.float64]
-    ) -> NDArray[np.float32]:
-        """Features of one channel, of shape (n_candidates, n_images, n_positions).
-
-        The candidates stand side by side as the kernels of one convolution.
-        """
-        position = self.stack.conv_layers[block.layers[0]]
-        conv = self.stack.convs[block.layers[0]]
-        weights = candidates[:, :-1].T.reshape(*conv.weights.shape[:3], -1).astype(np.float32)
-        bias = candidates[:, -1].astype(np.float32)
-        side_by_side = Conv(weights, bias, conv.strides, conv.padding, conv.relu)
-        tail = self.stack.layers[position + 1 :]
-        return self._channels(forward((side_by_side, *tail), self._inputs))
-
-    @staticmethod
-    def _channels(features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Turn (n_images, height, width, channels) into (channels, n_images, positions)."""
-        n_images, _, _, n_channels = features.shape
-        channels = np.moveaxis(features.reshape(n_images, -1, n_channels), 2, 0)
-        return np.ascontiguousarray(channels)
+    def _first_layer(self, block: Block) -> int:
+        return self.stack.conv_layers[block.layers[0]]
 
     def _plain_loss(self, block: Block, candidate: NDArray[np.float64]) -> float:
-        layers = block.write(self.stack, candidate).layers
-        position = self.stack.conv_layers[block.layers[0]]
-        features = forward(layers[position:], self._inputs).reshape(len(self._images), -1)
-        if not np.isfinite(features).all():
+        layers = block.write(self.stack, candidate).layers[self._first_layer(block) :]
+        features = forward(layers, self._inputs).reshape(len(self._images), -1)
+        if not np.abs(features).max() <= LARGEST:
             return np.inf
         return self._mean_loss(*self._neighbours(features))
 

@@ -7,7 +7,7 @@ what the other channels contribute; it bounds the distance from below whatever t
 References sorted by that bound need only be visited until the bound passes the k-th best distance
 found: exact, and a handful of visits instead of thousands.
 
-All numba kernels of this subject stand in this file, because numba's cache does not notice when a
+The numba kernels of this subject stand in one file, because numba's cache does not notice when a
 function in another file changes.
 """
 
@@ -16,18 +16,22 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from evolve.objectives import query_loss
-from slicing.knn import Metric, insert
+from slicing import heap
+from slicing.knn import Metric
 
-# References kept in order of their bound, per query: a few times what a scan visits.
-_SHORTLIST = 128
+# References kept in order of their bound, per query, beyond the neighbours themselves: with these,
+# nearly every scan ends before its list does.
+_SHORTLIST = 64
 # The matrix of all distances is kept in float64 up to the first size, in float32 up to the second
 # (bytes), and beyond that computed anew for every block.
 _FLOAT64_BYTES = 1 << 30
 _FLOAT32_BYTES = 5 << 29
-# One block of rows of that matrix, in elements.
-_BLOCK = 1 << 21
-# Queries that one thread takes at a time.
-_TASK = 64
+# What is computed of it at a time: elements, and columns.
+_BLOCK = 1 << 22
+_COLUMNS = 1 << 13
+# Queries that one thread takes at a time: their lists and the features of one candidate for some
+# thousand references share a second-level cache.
+_TASK = 1024
 # Bounds are compared with this slack, far above the rounding of float64 sums.
 _SLACK = 1e-9
 
@@ -52,10 +56,16 @@ def _inner_product(a, b):  # type: ignore[no-untyped-def]
     return np.float64(total)
 
 
+@njit(cache=True)
+def _own(a, b, cosine):  # type: ignore[no-untyped-def]
+    """Contribution of one channel: a squared distance, or an inner product for the cosine."""
+    return _inner_product(a, b) if cosine else _squared_distance(a, b)
+
+
 @njit(parallel=True, cache=True)
 def _shortlist(  # type: ignore[no-untyped-def]
-    whole, products, norms, residual_norms, first, offset, leave_one_out, cosine,
-    bounds, indices, residuals,
+    whole, channel, inverse_lengths, first, offset, leave_one_out, cosine, bounds, indices,
+    residuals,
 ):  # fmt: skip
     """Sort the references of some queries by what bounds their distance; keep the nearest.
 
@@ -63,10 +73,10 @@ def _shortlist(  # type: ignore[no-untyped-def]
     ----------
     whole : (n, n_references)
         Squared distances, or inner products for the cosine, over all channels.
-    products : (n, n_references), float64
-        Inner products within the channel that moves.
-    norms, residual_norms : (n_images,), float64
-        Squared lengths within that channel, and within the others.
+    channel : (n_images, n_positions), float32
+        The channel that moves.
+    inverse_lengths : (n_images,), float64
+        One over the length within the other channels, 0 where that is 0; for the cosine.
     first, offset : int
         Query ``first + i`` is image ``offset + first + i``.
     bounds, indices, residuals : (n_queries, m)
@@ -78,51 +88,51 @@ def _shortlist(  # type: ignore[no-untyped-def]
     for i in prange(n):
         query = first + i
         image = offset + query
-        bounds[query] = np.inf
+        heap.clear(bounds[query], indices[query])
         for j in range(n_references):
             if leave_one_out and j == query:
                 continue
+            bound = whole[i, j] - _own(channel[image], channel[j], cosine)
             if cosine:
-                length = np.sqrt(residual_norms[image] * residual_norms[j])
-                residual = whole[i, j] - products[i, j]
-                bound = -residual / length if length > 0.0 else 0.0
-            else:
-                residual = whole[i, j] - (norms[image] + norms[j] - 2.0 * products[i, j])
-                bound = residual
-            if bound < bounds[query, m - 1]:
-                insert(bounds[query], indices[query], bound, j)
+                bound *= -inverse_lengths[image] * inverse_lengths[j]
+            heap.push(bounds[query], indices[query], bound, j)
+        heap.sort(bounds[query], indices[query])
         for s in range(m):
             j = indices[query, s]
-            residuals[query, s] = bounds[query, s]
-            if cosine:
-                residuals[query, s] = whole[i, j] - products[i, j]
+            residuals[query, s] = whole[i, j] - _own(channel[image], channel[j], cosine)
+
+
+@njit(parallel=True, cache=True)
+def _replace(whole, before, after, offset, cosine):  # type: ignore[no-untyped-def]
+    """Exchange one channel in the matrix of all distances (n_queries, n_references)."""
+    for query in prange(whole.shape[0]):
+        image = offset + query
+        for j in range(whole.shape[1]):
+            new = _own(after[image], after[j], cosine)
+            whole[query, j] += new - _own(before[image], before[j], cosine)
 
 
 @njit(cache=True)
-def _distance(residual, query, reference, query_norm, reference_norm, cosine):  # type: ignore[no-untyped-def]
-    """Distance of a pair: the residual and the channel that moves; norms are whole, squared."""
+def _distance(residual, query, reference, inverse_lengths, cosine):  # type: ignore[no-untyped-def]
+    """Distance of a pair: the residual and the channel that moves."""
     if not cosine:
         return residual + _squared_distance(query, reference)
-    length = np.sqrt(query_norm * reference_norm)
-    if length == 0.0:
-        return 1.0
-    return min(max(1.0 - (residual + _inner_product(query, reference)) / length, 0.0), 2.0)
+    similarity = (residual + _inner_product(query, reference)) * inverse_lengths
+    return min(max(1.0 - similarity, 0.0), 2.0)
 
 
 @njit(cache=True)
-def _lower_bound(bound, query_norm, residual_norm, cosine):  # type: ignore[no-untyped-def]
-    """Least distance that a reference with this bound can have.
+def _is_beyond(bound, tilt, kth, cosine):  # type: ignore[no-untyped-def]
+    """Whether no reference with this bound, or a later one, can be as near as ``kth``.
 
-    Cosine: with θ the angle by which the moving channel tilts the query out of the space of the
-    others, cos(q, r) <= sqrt(cos²θ c² + sin²θ) where c >= 0 is the cosine within the others
-    (Cauchy-Schwarz, twice).
+    Cosine: the moving channel tilts the query by an angle θ out of the space of the others, with
+    ``tilt`` = cos²θ. If c is the cosine of a pair within the others, then, by Cauchy-Schwarz twice,
+    cos(q, r) <= sqrt(cos²θ max(c, 0)² + sin²θ).
     """
     if not cosine:
-        return bound
-    if query_norm == 0.0:
-        return 1.0
-    others = max(-bound, 0.0) ** 2 * residual_norm + (query_norm - residual_norm)
-    return 1.0 - np.sqrt(max(others, 0.0) / query_norm)
+        return bound > kth * (1.0 + _SLACK)
+    similarity = 1.0 - kth - _SLACK
+    return similarity > 0.0 and tilt * max(-bound, 0.0) ** 2 + (1.0 - tilt) < similarity**2
 
 
 @njit(cache=True)
@@ -131,22 +141,20 @@ def _residual(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Residual of any pair: from the matrix of all distances if there is one, else summed up."""
     if len(whole) > 0:
-        a, b = channels[moving, image], channels[moving, reference]
-        own = _inner_product(a, b) if cosine else _squared_distance(a, b)
+        own = _own(channels[moving, image], channels[moving, reference], cosine)
         return whole[query, reference] - own
     total = 0.0
     for c in range(len(channels)):
         if c != moving:
-            a, b = channels[c, image], channels[c, reference]
-            total += _inner_product(a, b) if cosine else _squared_distance(a, b)
+            total += _own(channels[c, image], channels[c, reference], cosine)
     return total
 
 
 @njit(parallel=True, cache=True)
 def _scan(  # type: ignore[no-untyped-def]
-    candidates, candidate_norms, residual_norms, bounds, indices, residuals, whole, channels,
-    moving, labels, offset, leave_one_out, cosine, n_classes, temperature, losses, full_scans,
-    neighbour_distances, neighbours,
+    candidates, inverse_lengths, tilts, bounds, indices, residuals, whole, channels, moving,
+    labels, offset, n_references, leave_one_out, cosine, n_classes, temperature, n_neighbours,
+    losses, full_scans,
 ):  # fmt: skip
     """Find the nearest references of every query under every candidate, and the losses.
 
@@ -154,70 +162,69 @@ def _scan(  # type: ignore[no-untyped-def]
     ----------
     candidates : (n_candidates, n_images, n_positions), float32
         Features of the channel that moves.
-    candidate_norms : (n_candidates, n_images), float64
-        Squared length of all features.
+    inverse_lengths : (n_candidates, n_images), float64
+        One over the length of all features, 0 where that is 0; for the cosine.
+    tilts : (n_candidates, n_images), float64
+        Part of the squared length that lies in the other channels; for the cosine.
     losses : (n_candidates, n_queries), float64
+        Filled.
     full_scans : (n_candidates, n_queries), bool
         Filled: whether the shortlist did not suffice.
-    neighbour_distances, neighbours : (n_queries, k)
-        Filled with the neighbours under the last candidate, in ascending order.
     """
     n_candidates, n_queries = losses.shape
-    n_references = len(labels) - n_queries if offset > 0 else len(labels)
     m = indices.shape[1]
-    k = neighbours.shape[1]
-    n_available = n_references - 1 if leave_one_out else n_references
-    for task in prange((n_queries + _TASK - 1) // _TASK):
-        neighbour_labels = np.empty(k, np.int64)
-        # Candidate after candidate over a few queries: its features stay in the cache.
-        for p in range(n_candidates):
-            features = candidates[p]
-            norms = candidate_norms[p]
-            for query in range(task * _TASK, min((task + 1) * _TASK, n_queries)):
-                image = offset + query
-                nearest, best = neighbours[query], neighbour_distances[query]
-                best[:] = np.inf
-                complete = m == n_available
-                for s in range(m):
-                    least = _lower_bound(
-                        bounds[query, s], norms[image], residual_norms[image], cosine
-                    )
-                    if least > best[k - 1] * (1.0 + _SLACK) + _SLACK:
-                        complete = True
-                        break
-                    j = indices[query, s]
+    tasks = (n_queries + _TASK - 1) // _TASK
+    for unit in prange(tasks * n_candidates):
+        task, p = unit // n_candidates, unit % n_candidates
+        features, lengths = candidates[p], inverse_lengths[p]
+        nearest = np.empty(n_neighbours, np.int64)
+        distances = np.empty(n_neighbours)
+        neighbour_labels = np.empty(n_neighbours, np.int64)
+        for query in range(task * _TASK, min((task + 1) * _TASK, n_queries)):
+            image = offset + query
+            heap.clear(distances, nearest)
+            complete = m == n_references - leave_one_out
+            for s in range(m):
+                if _is_beyond(bounds[query, s], tilts[p, image], distances[0], cosine):
+                    complete = True
+                    break
+                j = indices[query, s]
+                distance = _distance(
+                    residuals[query, s], features[image], features[j],
+                    lengths[image] * lengths[j], cosine,
+                )  # fmt: skip
+                heap.push(distances, nearest, distance, j)
+            full_scans[p, query] = not complete
+            if not complete:
+                heap.clear(distances, nearest)
+                for j in range(n_references):
+                    if leave_one_out and j == query:
+                        continue
                     distance = _distance(
-                        residuals[query, s], features[image], features[j], norms[image], norms[j],
-                        cosine,
+                        _residual(query, image, j, whole, channels, moving, cosine),
+                        features[image], features[j], lengths[image] * lengths[j], cosine,
                     )  # fmt: skip
-                    if distance < best[k - 1] or (distance == best[k - 1] and j < nearest[k - 1]):
-                        insert(best, nearest, distance, j)
-                full_scans[p, query] = not complete
-                if not complete:
-                    best[:] = np.inf
-                    for j in range(n_references):
-                        if leave_one_out and j == query:
-                            continue
-                        residual = _residual(query, image, j, whole, channels, moving, cosine)
-                        distance = _distance(
-                            residual, features[image], features[j], norms[image], norms[j], cosine
-                        )
-                        if distance < best[k - 1]:
-                            insert(best, nearest, distance, j)
-                if best[k - 1] < np.inf:
-                    for s in range(k):
-                        neighbour_labels[s] = labels[nearest[s]]
-                    losses[p, query] = query_loss(
-                        best, neighbour_labels, labels[image], n_classes, temperature
-                    )
-                else:
-                    losses[p, query] = np.inf  # features that are not finite
+                    heap.push(distances, nearest, distance, j)
+            if distances[0] < np.inf:
+                for s in range(n_neighbours):
+                    neighbour_labels[s] = labels[nearest[s]]
+                losses[p, query] = query_loss(
+                    distances, neighbour_labels, labels[image], n_classes, temperature
+                )
+            else:
+                losses[p, query] = np.inf  # features that are not finite
 
 
 def _squares(features: NDArray[np.float32]) -> NDArray[np.float64]:
     """Squared length of every vector along the last axis, float64."""
     squares: NDArray[np.float64] = np.einsum("...i,...i->...", features, features, dtype=np.float64)
     return squares
+
+
+def _inverse_lengths(squares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One over the length, 0 where it is 0: a zero vector is orthogonal to all."""
+    lengths = np.sqrt(squares)
+    return np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0.0)
 
 
 class IncrementalKNN:
@@ -260,7 +267,7 @@ class IncrementalKNN:
         self._n_neighbours = n_neighbours
         self._cosine = metric == "cosine"
         self.full_scans = 0
-        m = min(max(_SHORTLIST, 4 * n_neighbours), self._n_references - self._leave_one_out)
+        m = min(_SHORTLIST + n_neighbours, self._n_references - self._leave_one_out)
         self._bounds = np.empty((self._n_queries, m))
         self._indices = np.empty((self._n_queries, m), np.int32)
         self._residuals = np.empty((self._n_queries, m))
@@ -268,11 +275,12 @@ class IncrementalKNN:
 
     def refresh(self) -> None:
         """Compute all distances anew from the channels."""
-        self._norms = _squares(self._channels).sum(axis=0)
+        # Squared length of every image within every channel.
+        self._squares = _squares(self._channels)
+        self._accepted = 0
         n_pairs = self._n_queries * self._n_references
         # Empty where it would be too large: then it is computed anew for every block.
         self._whole = np.empty((0, self._n_references))
-        self._accepted = 0
         if 8 * n_pairs <= _FLOAT64_BYTES or 4 * n_pairs <= _FLOAT32_BYTES:
             dtype = np.float64 if 8 * n_pairs <= _FLOAT64_BYTES else np.float32
             self._whole = np.empty((self._n_queries, self._n_references), dtype)
@@ -287,41 +295,36 @@ class IncrementalKNN:
             for start in range(0, self._n_queries, step)
         ]
 
-    def _products(self, features: NDArray[np.float64], rows: slice) -> NDArray[np.float64]:
-        """Inner products of some queries with the references, of features (n_images, n)."""
-        queries = slice(rows.start + self._offset, rows.stop + self._offset)
-        return features[queries] @ features[: self._n_references].T
-
     def _compute_rows(self, rows: slice) -> NDArray[np.float64]:
         """Squared distances, or inner products for the cosine, from scratch."""
         queries = slice(rows.start + self._offset, rows.stop + self._offset)
-        n_channels = len(self._channels)
-        total = np.zeros((rows.stop - rows.start, self._n_references))
-        for c in range(n_channels):
-            total += (
-                self._channels[c, queries].astype(np.float64)
-                @ self._channels[c, : self._n_references].astype(np.float64).T
-            )
-        if self._cosine:
-            return total
-        total *= -2.0
-        total += self._norms[queries, None]
-        total += self._norms[: self._n_references]
+        total = np.empty((rows.stop - rows.start, self._n_references))
+        for start in range(0, self._n_references, _COLUMNS):
+            columns = slice(start, min(start + _COLUMNS, self._n_references))
+            total[:, columns] = self._rows(queries) @ self._rows(columns).T
+        if not self._cosine:
+            norms = self._squares.sum(axis=0)
+            total *= -2.0
+            total += norms[queries, None]
+            total += norms[: self._n_references]
         return total
+
+    def _rows(self, images: slice) -> NDArray[np.float64]:
+        """All features of some images, of shape (n, n_features), float64."""
+        channels = self._channels[:, images].astype(np.float64)
+        return np.moveaxis(channels, 0, 1).reshape(channels.shape[1], -1)
 
     def bind(self, channel: int) -> None:
         """Take channel ``channel`` as the one that moves from now on."""
         self._moving = channel
-        self._moving_norms = _squares(self._channels[channel])
-        self._residual_norms = self._norms - self._moving_norms
-        features = self._channels[channel].astype(np.float64)
-        for rows in self._blocks():
-            whole = self._whole[rows] if len(self._whole) else self._compute_rows(rows)
+        # A sum without the channel, not a difference: where the others are dead it is exactly 0.
+        self._residual_norms = np.delete(self._squares, channel, axis=0).sum(axis=0)
+        inverse_lengths = _inverse_lengths(self._residual_norms)
+        for rows in [slice(0, self._n_queries)] if len(self._whole) else self._blocks():
             _shortlist(
-                whole,
-                self._products(features, rows),
-                self._moving_norms,
-                self._residual_norms,
+                self._whole if len(self._whole) else self._compute_rows(rows),
+                self._channels[channel],
+                inverse_lengths,
                 rows.start,
                 self._offset,
                 self._leave_one_out,
@@ -347,10 +350,15 @@ class IncrementalKNN:
         """
         losses = np.empty((len(candidates), self._n_queries))
         full_scans = np.empty(losses.shape, np.bool_)
+        inverse_lengths = tilts = np.zeros(candidates.shape[:2])
+        if self._cosine:
+            norms = self._residual_norms + _squares(candidates)
+            inverse_lengths = _inverse_lengths(norms)
+            tilts = self._residual_norms * inverse_lengths**2
         _scan(
             candidates,
-            self._residual_norms + _squares(candidates),
-            self._residual_norms,
+            inverse_lengths,
+            tilts,
             self._bounds,
             self._indices,
             self._residuals,
@@ -359,14 +367,14 @@ class IncrementalKNN:
             self._moving,
             self._labels,
             self._offset,
+            self._n_references,
             self._leave_one_out,
             self._cosine,
             self._n_classes,
             temperature,
+            self._n_neighbours,
             losses,
             full_scans,
-            np.empty((self._n_queries, self._n_neighbours)),
-            np.empty((self._n_queries, self._n_neighbours), np.int64),
         )
         self.full_scans += int(full_scans.sum())
         return losses
@@ -376,17 +384,10 @@ class IncrementalKNN:
 
         The next step is another :meth:`bind`.
         """
-        before = self._channels[self._moving].astype(np.float64)
-        after = features.astype(np.float64)
-        change = _squares(features) - self._moving_norms
-        for rows in self._blocks() if len(self._whole) else []:
-            update = self._products(after, rows) - self._products(before, rows)
-            if not self._cosine:
-                update *= -2.0
-                update += change[rows.start + self._offset : rows.stop + self._offset, None]
-                update += change[: self._n_references]
-            self._whole[rows] += update
-        self._norms += change
+        before = self._channels[self._moving]
+        if len(self._whole):
+            _replace(self._whole, before, features, self._offset, self._cosine)
+        self._squares[self._moving] = _squares(features)
         self._channels[self._moving] = features
         self._accepted += 1
         # Float32 sums drift: a fresh start after one pass over the channels.

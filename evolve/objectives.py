@@ -10,7 +10,7 @@ _FLOOR = 1e-3
 
 @njit(cache=True)
 def query_loss(distances, labels, truth, n_classes, temperature):  # type: ignore[no-untyped-def]
-    """Loss of one query, from its neighbours in ascending order of distance.
+    """Loss of one query, from its neighbours in any order.
 
     With ``temperature`` 0 the loss is 0 where the majority has the label ``truth`` (the smallest
     label among equals), else 1. Otherwise it is -log of the soft vote p of the true class,
@@ -23,10 +23,16 @@ def query_loss(distances, labels, truth, n_classes, temperature):  # type: ignor
         for label in labels:
             votes[label] += 1
         return 0.0 if votes.argmax() == truth else 1.0
+    n_same = 0
+    for label in labels:
+        n_same += label == truth
+    if n_same == len(labels):
+        return 0.0  # by far the most frequent case, and exponentials are slow
     same = total = 0.0
+    nearest = distances.min()
     for j in range(len(distances)):
         # Relative to the nearest, so that the sum cannot vanish.
-        weight = np.exp((distances[0] - distances[j]) / temperature)
+        weight = np.exp((nearest - distances[j]) / temperature)
         total += weight
         if labels[j] == truth:
             same += weight
@@ -53,7 +59,6 @@ def query_losses(
     Parameters
     ----------
     distances : ndarray of shape (n_queries, n_neighbours), float64
-        Ascending.
     labels : ndarray of shape (n_queries, n_neighbours), int64
         Labels of the neighbours.
     truth : ndarray of shape (n_queries,), int64

@@ -107,7 +107,8 @@ class Serial:
     passes : int
         How often all blocks are gone through.
     order : {"layer", "random"}
-        Layer by layer, kernel by kernel as in the slides, or shuffled anew in every pass.
+        Layer by layer as in the slides; within a layer kernel by kernel, or shuffled anew in every
+        pass.
     step : float
         Initial step size, in standard deviations of the block's own weights.
     hand_over : {"mean", "best"}
@@ -183,6 +184,8 @@ class Serial:
             order = list(range(len(self._blocks)))
             if self._order == "random":
                 self._stream(_ORDER_STREAM, pass_number).shuffle(order)
+            # Stable: blocks of a layer stay in their order.
+            order.sort(key=lambda index: self._blocks[index].layers)
             for place, index in enumerate(order):
                 number = pass_number * len(self._blocks) + place
                 rng = self._stream(_BLOCK_STREAM, pass_number, index)

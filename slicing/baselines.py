@@ -305,7 +305,7 @@ def saved_cnn(train: Images, n_classes: int, *, path: str | Path) -> Baseline:
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # what a foreign archive raises is open-ended
-        reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
+        reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
         raise InputError(
             f"{path} cannot be loaded as a Keras model ({reason}): save a model of Keras' own "
             "layers, without Lambda, with model.save('name.keras')."

@@ -70,8 +70,8 @@ def conv_part(
         )
         model.add(conv)
         if batch_norm:
-            # Keras' default of 0.99 is for longer trainings: after the 160 steps of 5 epochs on 4000
-            # images, a fifth of the moving averages would still be their initial values.
+            # Keras' default of 0.99 is for longer trainings: after the 160 steps of 5 epochs on
+            # 4000 images, a fifth of the moving averages would still be their initial values.
             model.add(keras.layers.BatchNormalization(momentum=0.9, name=f"norm{number}"))
             model.add(keras.layers.ReLU(name=f"relu{number}"))
         if pooled:

@@ -16,14 +16,15 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from slicing import heap
 from slicing.errors import InputError
 
 Metric = Literal["euclidean", "cosine"]
 
 # One block of the matrix of proposed distances: 64 MiB of float32.
 _BLOCK = 1 << 24
-# Above this magnitude a product of float32 features could overflow.
-_LARGEST = 1e18
+LARGEST = 1e18
+"""Magnitude of features above which their products could overflow float32."""
 
 
 def check_metric(metric: str) -> Metric:
@@ -31,20 +32,6 @@ def check_metric(metric: str) -> Metric:
     if metric not in get_args(Metric):
         raise InputError(f"metric={metric!r} is unknown: choose one of {get_args(Metric)}.")
     return metric  # type: ignore[return-value]
-
-
-@njit(cache=True)
-def insert(distances, indices, distance, index):  # type: ignore[no-untyped-def]
-    """Put a neighbour into its place in a list sorted by distance, then index; drop the last."""
-    j = len(distances) - 1
-    while j > 0 and (
-        distance < distances[j - 1] or (distance == distances[j - 1] and index < indices[j - 1])
-    ):
-        distances[j] = distances[j - 1]
-        indices[j] = indices[j - 1]
-        j -= 1
-    distances[j] = distance
-    indices[j] = index
 
 
 @njit(cache=True)
@@ -79,8 +66,8 @@ def _nearest(  # type: ignore[no-untyped-def]
     for i in prange(n):
         left_out = first + i if first >= 0 else -1
         # The k-th smallest upper bound on a distance: whatever is surely farther is out.
-        upper = np.full(k, np.inf)
-        place = np.zeros(k, np.int64)
+        upper, place = np.empty(k), np.empty(k, np.int64)
+        heap.clear(upper, place)
         lower = np.empty(m)
         for j in range(m):
             norms = query_norms[i] * reference_norms[j]
@@ -93,17 +80,16 @@ def _nearest(  # type: ignore[no-untyped-def]
                 proposal = squares - 2.0 * product
                 margin = 2.0 * error * norms + 1e-14 * squares
             lower[j] = proposal - margin
-            if j != left_out and proposal + margin < upper[k - 1]:
-                insert(upper, place, proposal + margin, j)
-        distances[i] = np.inf
+            if j != left_out:
+                heap.push(upper, place, proposal + margin, j)
+        heap.clear(distances[i], indices[i])
         for j in range(m):
-            if j != left_out and lower[j] <= upper[k - 1]:
+            if j != left_out and lower[j] <= upper[0]:
                 distance = _distance(
                     queries[i], references[j], query_norms[i], reference_norms[j], cosine
                 )
-                # References come in the order of their index: equal ones stay behind.
-                if distance < distances[i, k - 1]:
-                    insert(distances[i], indices[i], distance, j)
+                heap.push(distances[i], indices[i], distance, j)
+        heap.sort(distances[i], indices[i])
 
 
 def _norms(features: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -160,8 +146,8 @@ def kneighbors(
         )
     for name, features in (("queries", queries), ("references", references)):
         # A NaN fails every comparison, so this catches it too.
-        if features.size and not np.abs(features).max() <= _LARGEST:
-            raise InputError(f"The {name} hold features that are not finite or beyond {_LARGEST}.")
+        if features.size and not np.abs(features).max() <= LARGEST:
+            raise InputError(f"The {name} hold features that are not finite or beyond {LARGEST}.")
     query_norms, reference_norms = _norms(queries), _norms(references)
     # |fl(x·y) - x·y| <= γ |x|·|y| <= γ ‖x‖ ‖y‖ with γ = d u / (1 - d u), in whatever order the
     # products are summed (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).

@@ -19,20 +19,27 @@ Shape = tuple[int, int, int]
 _CHUNK = 512
 
 
-def _window(
+def slide(length: int, window: int, stride: int, padding: Padding) -> tuple[int, int]:
+    """Slide a window over one axis, as TensorFlow does.
+
+    Returns
+    -------
+    (int, int)
+        Number of positions, and padding before the first pixel.
+    """
+    if padding == "valid":
+        return (length - window) // stride + 1, 0
+    count = -(-length // stride)
+    return count, max((count - 1) * stride + window - length, 0) // 2
+
+
+def _slide_both(
     shape: Shape, size: tuple[int, int], strides: tuple[int, int], padding: Padding
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Output rows and columns, and padding before the first row and column, as TensorFlow does."""
-    out, pads = [], []
-    for length, window, stride in zip(shape[:2], size, strides, strict=True):
-        if padding == "same":
-            n = -(-length // stride)
-            pads.append(max((n - 1) * stride + window - length, 0) // 2)
-        else:
-            n = (length - window) // stride + 1
-            pads.append(0)
-        out.append(n)
-    return (out[0], out[1]), (pads[0], pads[1])
+    """Output rows and columns, and padding before the first row and column."""
+    rows, top = slide(shape[0], size[0], strides[0], padding)
+    columns, left = slide(shape[1], size[1], strides[1], padding)
+    return (rows, columns), (top, left)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +75,12 @@ class Conv:
     def output_shape(self, shape: Shape) -> Shape:
         """Height, width and channels that come out where ``shape`` goes in."""
         size = self.weights.shape[:2]
-        return (*_window(shape, size, self.strides, self.padding)[0], self.n_kernels)
+        return (*_slide_both(shape, size, self.strides, self.padding)[0], self.n_kernels)
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Convolve images of shape (n, height, width, in_channels), float32."""
         size = self.weights.shape[:2]
-        out_shape, pads = _window(images.shape[1:], size, self.strides, self.padding)
+        out_shape, pads = _slide_both(images.shape[1:], size, self.strides, self.padding)
         weights = np.ascontiguousarray(self.weights)
         with single_threaded_blas():
             out: NDArray[np.float32] = convolve(
@@ -102,11 +109,11 @@ class Pool:
 
     def output_shape(self, shape: Shape) -> Shape:
         """Height, width and channels that come out where ``shape`` goes in."""
-        return (*_window(shape, self.size, self.strides, self.padding)[0], shape[2])
+        return (*_slide_both(shape, self.size, self.strides, self.padding)[0], shape[2])
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Pool images of shape (n, height, width, channels), float32."""
-        out_shape, pads = _window(images.shape[1:], self.size, self.strides, self.padding)
+        out_shape, pads = _slide_both(images.shape[1:], self.size, self.strides, self.padding)
         average = self.kind == "average"
         out: NDArray[np.float32] = pool(images, self.size, self.strides, pads, out_shape, average)
         return out

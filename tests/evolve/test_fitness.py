@@ -45,6 +45,11 @@ def make_split(rng, n_references, n_queries, shape=(8, 8, 1), whole=False, n_cla
 
 def plain_losses(stack, split, objective, k, metric, temperature):
     """The plain path: stack forward, scikit-learn's distances, sort by (distance, index)."""
+    return plain_path(stack, split, objective, k, metric, temperature)[0]
+
+
+def plain_path(stack, split, objective, k, metric, temperature):
+    """The losses, and for which queries float32 features cannot tell who the k nearest are."""
     references = stack.forward(split.references.images).astype(np.float64)
     queries, truth = references, split.references.labels
     if split.queries is not None:
@@ -56,15 +61,17 @@ def plain_losses(stack, split, objective, k, metric, temperature):
         distances = cosine_distances(queries, references)
     if split.queries is None:
         np.fill_diagonal(distances, np.inf)
-    order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    order = np.argsort(distances, axis=1, kind="stable")
+    ascending = np.take_along_axis(distances, order, axis=1)
+    unclear = ascending[:, k] - ascending[:, k - 1] < 1e-5 * (1 + ascending[:, k])
+    order, nearest = order[:, :k], ascending[:, :k]
     labels = split.references.labels[order]
     if objective == "accuracy":
         votes = np.stack([(labels == c).sum(axis=1) for c in range(labels.max() + 1)], axis=1)
-        return (votes.argmax(axis=1) != truth).astype(float)
-    nearest = np.take_along_axis(distances, order, axis=1)
+        return (votes.argmax(axis=1) != truth).astype(float), unclear
     weights = np.exp((nearest[:, :1] - nearest) / temperature)
     p = (weights * (labels == truth[:, None])).sum(axis=1) / weights.sum(axis=1)
-    return -np.log((p + 1e-3) / 1.001)
+    return -np.log((p + 1e-3) / 1.001), unclear
 
 
 def candidates_of(rng, block, stack, n, whole=False):
@@ -107,11 +114,13 @@ def test_losses_equal_the_plain_path(seed, metric, objective, kind, n_queries, k
     losses = fitness.losses(candidates)
     for candidate, loss in zip(candidates, losses, strict=True):
         changed = block.write(stack, candidate)
-        expected = plain_losses(changed, split, objective, k, metric, fitness._temperature)
+        expected, unclear = plain_path(changed, split, objective, k, metric, fitness._temperature)
         if whole:
             assert loss == pytest.approx(expected.mean(), rel=1e-9)
         else:
-            assert loss == pytest.approx(expected.mean(), rel=1e-4)
+            # No query costs more than -log of the floor.
+            slack = unclear.mean() * (1 if objective == "accuracy" else 7)
+            assert loss == pytest.approx(expected.mean(), rel=1e-4, abs=slack)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -131,7 +140,10 @@ def test_many_accepted_updates_leave_no_drift(metric, n_queries):
     fresh.bind(blocks[0])
     candidate = blocks[0].read(fitness.stack)[None]
     assert fitness.loss == pytest.approx(fresh.losses(candidate)[0], rel=1e-6)
-    np.testing.assert_allclose(fitness._knn._whole, fresh._knn._whole, rtol=1e-9, atol=1e-6)
+    # Channels of another float32 rounding: nothing above that has added up.
+    np.testing.assert_allclose(
+        fitness._last_layer._knn._whole, fresh._last_layer._knn._whole, rtol=1e-5, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -144,7 +156,7 @@ def test_short_lists_fall_back_to_all_references(metric, monkeypatch):
     def evaluate():
         fitness = Fitness(stack, split, "accuracy", 3, metric)
         fitness.bind(block)
-        return fitness.losses(candidates), fitness._knn.full_scans
+        return fitness.losses(candidates), fitness.full_scans
 
     expected, none = evaluate()
     monkeypatch.setattr(incremental, "_SHORTLIST", 1)
@@ -182,12 +194,13 @@ def test_losses_do_not_depend_on_the_number_of_threads(metric, kind):
     np.testing.assert_array_equal(both, one)
 
 
+@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("kind", ["kernel", "layer"])
-def test_candidates_that_overflow_have_an_infinite_loss(kind):
+def test_candidates_that_overflow_have_an_infinite_loss(kind, metric):
     rng = np.random.default_rng(3)
     stack, split = make_stack(rng), make_split(rng, 30, 0)
     block = pick(stack, kind)
-    fitness = Fitness(stack, split, "accuracy", 3)
+    fitness = Fitness(stack, split, "accuracy", 3, metric)
     fitness.bind(block)
     candidates = candidates_of(rng, block, stack, 3)
     candidates[1] = 1e38

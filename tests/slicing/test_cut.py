@@ -59,21 +59,22 @@ def parameters(model):
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "n_parameters"),
     [
-        {"units": 128},
-        {"units": 64, "epochs": 2},
-        {"units": 32},
-        {"units": 16},
-        {"units": 8},
-        {"units": 8, "dropout": 0.5, "batch_norm": True, "epochs": 2},
-        {"units": 128, "pooling": (False, True), "dropout": 0.5},
+        ({"units": 128}, 225_034),
+        ({"units": 64, "epochs": 2}, 121_930),
+        ({"units": 32}, 70_378),
+        ({"units": 16}, 44_602),
+        ({"units": 8}, 31_714),
+        ({"units": 8, "dropout": 0.5, "batch_norm": True, "epochs": 2}, 31_714 + 4 * (32 + 64)),
+        ({"units": 128, "pooling": (False, True), "dropout": 0.5}, 1_199_882),
     ],
     ids=str,
 )
-def test_the_trained_baselines_agree_with_keras(options, tmp_path):
-    train = Images(images(MNIST_SHAPE, 120), np.arange(120) % 10)
+def test_the_baselines_have_the_papers_sizes_and_agree_with_keras(options, n_parameters, tmp_path):
+    train = Images(images(MNIST_SHAPE, 40), np.arange(40) % 10)
     baseline = trained_cnn(train, 10, cache_dir=tmp_path, **{"epochs": 1, **options})
+    assert baseline.n_parameters == n_parameters
     stack = assert_agrees(baseline.model)
     assert stack.n_parameters == 18_816
     assert stack.feature_shape == ((5, 5, 64) if len(stack.layers) == 4 else (12, 12, 64))

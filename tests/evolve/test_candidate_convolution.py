@@ -1,0 +1,185 @@
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evolve.candidate_convolution import LANES, CandidateConvolution
+from slicing.stack import Pool
+
+
+def pad(size, window, stride, padding):
+    """Return the number of windows and the padding on both sides, as in Keras."""
+    if padding == "valid":
+        return (size - window) // stride + 1, (0, 0)
+    count = -(-size // stride)
+    total = max((count - 1) * stride + window - size, 0)
+    return count, (total // 2, total - total // 2)
+
+
+def windows(x, size, strides, padding, fill):
+    """Return all windows of (..., height, width): (..., rows, columns, *size)."""
+    counts, pads = zip(*map(pad, x.shape[-2:], size, strides, (padding, padding)), strict=True)
+    if min(counts) < 1:
+        return None
+    x = np.pad(x, [(0, 0)] * (x.ndim - 2) + list(pads), constant_values=fill)
+    views = np.lib.stride_tricks.sliding_window_view(x, size, axis=(-2, -1))
+    views = views[..., :: strides[0], :: strides[1], :, :]
+    return views[..., : counts[0], : counts[1], :, :]
+
+
+def reference(images, weights, bias, strides, padding, relu, pool):
+    """Convolve, activate and pool in float64."""
+    x = np.moveaxis(images.astype(float), 3, 1)
+    patches = windows(x, weights.shape[1:3], strides, padding, 0.0)
+    if patches is None:
+        return None
+    y = np.einsum("ncyxij,pijc->pnyx", patches, weights.astype(float), optimize=True)
+    y += bias.astype(float)[:, None, None, None]
+    if relu:
+        y = np.maximum(y, 0)
+    if pool is not None:
+        y = windows(y, pool.size, pool.strides, pool.padding, np.nan)
+        if y is None:
+            return None
+        y = (np.nanmax if pool.kind == "max" else np.nanmean)(y, axis=(-2, -1))
+    return y.reshape(*y.shape[:2], -1)
+
+
+def make(rng, n, images, height, width, channels, kernel):
+    return (
+        rng.standard_normal((images, height, width, channels), dtype=np.float32),
+        rng.standard_normal((n, *kernel, channels), dtype=np.float32),
+        rng.standard_normal(n, dtype=np.float32),
+    )
+
+
+def loaded(images, kernel, *args, **options):
+    convolve = CandidateConvolution(images.shape, kernel, *args, **options)
+    convolve.load(images)
+    return convolve
+
+
+def close(result, expected, weights):
+    scale = np.sqrt(weights[0].size) + 1
+    np.testing.assert_allclose(result / scale, expected / scale, rtol=0, atol=2e-6)
+
+
+small = st.integers(1, 4)
+paddings = st.sampled_from(["valid", "same"])
+pools = st.none() | st.builds(
+    Pool,
+    kind=st.sampled_from(["max", "average"]),
+    size=st.tuples(small, small),
+    strides=st.tuples(small, small),
+    padding=paddings,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    seed=st.integers(0, 2**32),
+    n=st.integers(1, 23),
+    images=st.integers(1, 2 * LANES + 3),
+    size=st.tuples(st.integers(1, 14), st.integers(1, 14)),
+    channels=st.integers(1, 9),
+    kernel=st.tuples(small, small),
+    strides=st.tuples(small, small),
+    padding=paddings,
+    relu=st.booleans(),
+    pool=pools,
+)
+def test_equals_the_reference(
+    seed, n, images, size, channels, kernel, strides, padding, relu, pool
+):
+    x, weights, bias = make(np.random.default_rng(seed), n, images, *size, channels, kernel)
+    expected = reference(x, weights, bias, strides, padding, relu, pool)
+    if expected is None:
+        with pytest.raises(ValueError, match="too short"):
+            loaded(x, kernel, strides, padding, relu, pool)
+        return
+    result = loaded(x, kernel, strides, padding, relu, pool)(weights, bias)
+    assert result.dtype == np.float32
+    assert result.flags.c_contiguous
+    close(result, expected, weights)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    seed=st.integers(0, 2**32),
+    n=st.integers(1, 64),
+    images=st.integers(1, 2 * LANES + 3),
+    size=st.tuples(st.integers(4, 16), st.integers(4, 16)),
+    channels=st.integers(2, 20).map(lambda half: 2 * half),
+    padding=paddings,
+    relu=st.booleans(),
+)
+def test_winograd_equals_the_reference(seed, n, images, size, channels, padding, relu):
+    x, weights, bias = make(np.random.default_rng(seed), n, images, *size, channels, (3, 3))
+    convolve = loaded(x, (3, 3), padding=padding, relu=relu, pool=Pool("max"))
+    assert convolve.winograd
+    expected = reference(x, weights, bias, (1, 1), padding, relu, Pool("max"))
+    close(convolve(weights, bias), expected, weights)
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (2, 3)], ids=["winograd", "direct"])
+def test_bits_depend_neither_on_threads_nor_on_the_batch(kernel):
+    x, weights, bias = make(np.random.default_rng(0), 23, 3 * LANES + 1, 13, 13, 32, kernel)
+    convolve = loaded(x, kernel, pool=Pool("max"))
+    assert convolve.winograd == (kernel == (3, 3))
+    threads = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        expected = convolve(weights, bias)
+        numba.set_num_threads(threads)
+        np.testing.assert_array_equal(convolve(weights, bias), expected)
+    finally:
+        numba.set_num_threads(threads)
+    for first in range(0, 23, 4):
+        for last in range(first + 1, 24):
+            part = convolve(weights[first:last], bias[first:last])
+            np.testing.assert_array_equal(part, expected[first:last])
+    # An image's features do not depend on its neighbours either.
+    np.testing.assert_array_equal(
+        loaded(x[5:9], kernel, pool=Pool("max"))(weights, bias), expected[:, 5:9]
+    )
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (2, 3)], ids=["winograd", "direct"])
+def test_not_a_number_shows(kernel):
+    x, weights, bias = make(np.random.default_rng(0), 3, 5, 6, 6, 8, kernel)
+    weights[1, 0, 0, 0] = np.nan
+    result = loaded(x, kernel, pool=Pool("max"))(weights, bias)
+    assert np.isnan(result[1]).all()
+    assert np.isfinite(result[[0, 2]]).all()
+
+
+def test_images_may_come_in_pieces():
+    x, weights, bias = make(np.random.default_rng(0), 3, 50, 13, 13, 4, (3, 3))
+    whole = loaded(x, (3, 3), pool=Pool("max"))
+    pieces = CandidateConvolution(x.shape, (3, 3), pool=Pool("max"))
+    for first in range(0, 50, 7):
+        pieces.load(x[first : first + 7], first)
+    np.testing.assert_array_equal(pieces(weights, bias), whole(weights, bias))
+
+
+def test_out_is_reused_and_no_candidate_is_no_error():
+    x, weights, bias = make(np.random.default_rng(0), 3, 5, 6, 6, 8, (3, 3))
+    convolve = loaded(x, (3, 3), pool=Pool("max"))
+    out = np.empty((3, 5, 4), np.float32)
+    assert convolve(weights, bias, out) is out
+    np.testing.assert_array_equal(out, convolve(weights, bias))
+    assert convolve(weights[:0], bias[:0]).shape == (0, 5, 4)
+
+
+def test_wrong_shapes_are_named():
+    x, weights, bias = make(np.random.default_rng(0), 3, 5, 6, 6, 8, (3, 3))
+    convolve = loaded(x, (3, 3))
+    with pytest.raises(ValueError, match=r"\(3, 3, 3, 7\).*\(3, 3, 8\)"):
+        convolve(weights[..., :7], bias)
+    with pytest.raises(ValueError, match=r"\(2,\)"):
+        convolve(weights, bias[:2])
+    with pytest.raises(ValueError, match="out has shape"):
+        convolve(weights, bias, np.empty((3, 5, 9), np.float32))
+    with pytest.raises(ValueError, match="do not fit"):
+        convolve.load(x, 1)
