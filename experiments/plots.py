@@ -1,0 +1,170 @@
+"""Figures of an experiment, without any global state of matplotlib."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from numpy.typing import NDArray
+
+from evolve.schedule import BlockEnd, Generation
+from slicing.stack import Conv, ConvStack
+
+_DPI = 120
+_BLUE, _ORANGE, _GREY = "#1f6fb4", "#e07b00", "0.6"
+# Boundaries between more blocks than this would fill the picture.
+_LABELLED = 16
+
+
+def convergence(history: Sequence[Generation | BlockEnd], path: Path, title: str = "") -> None:
+    """Draw the losses over the evaluations, with the boundaries between blocks.
+
+    Parameters
+    ----------
+    history : sequence of Generation and BlockEnd
+        What the schedule gave, in order.
+    path : Path
+        The PNG file to write.
+    title : str
+    """
+    generations = [event for event in history if isinstance(event, Generation)]
+    ends = [event for event in history if isinstance(event, BlockEnd)]
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for end in ends[:-1]:
+        axes.axvline(end.evaluations, color=_GREY, linewidth=0.5, alpha=0.5)
+    if len(ends) <= _LABELLED:
+        starts = [0, *(end.evaluations for end in ends)]
+        for start, end in zip(starts, ends, strict=False):
+            middle = (start + end.evaluations) / 2
+            axes.text(
+                middle, 1.0, end.block.name, transform=axes.get_xaxis_transform(),
+                ha="center", va="bottom", fontsize="small", color="0.3",
+            )  # fmt: skip
+    if ends:
+        evaluations = [0, *(end.evaluations for end in ends)]
+        losses = [ends[0].loss_before, *(end.loss_after for end in ends)]
+        axes.step(
+            evaluations, losses, where="post", color=_BLUE, linewidth=2.5, label="the network"
+        )
+    _line_by_block(axes, generations, "mean_loss", "mean of a generation", _GREY)
+    _line_by_block(axes, generations, "best_loss", "best of a block", _ORANGE)
+    if generations:
+        # The first generations of a block can be far above everything that matters.
+        means = [event.mean_loss for event in generations]
+        low = min(event.best_loss for event in generations)
+        top = max(float(np.nanpercentile(means, 90)), max(event.best_loss for event in generations))
+        margin = 0.1 * (top - low) + 1e-6
+        axes.set_ylim(low - margin, top + 2 * margin)
+    axes.set_xlabel("evaluations")
+    axes.set_ylabel("loss")
+    axes.set_title(title, pad=18 if len(ends) <= _LABELLED else 6)
+    axes.legend(loc="upper right", frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def kernels(before: ConvStack, after: ConvStack, path: Path) -> None:
+    """Draw every kernel before and after evolution, layer by layer.
+
+    A kernel with several input channels is shown by its mean over them.
+
+    Parameters
+    ----------
+    before, after : ConvStack
+        Of the same shapes.
+    path : Path
+        The PNG file to write.
+    """
+    layers = list(zip(before.convs, after.convs, strict=True))
+    columns = [min(conv.n_kernels, 16) for conv, _ in layers]
+    grids = [[_grid(conv, n) for conv in pair] for pair, n in zip(layers, columns, strict=True)]
+    heights = [grid[0].shape[0] / grid[0].shape[1] for grid in grids]
+    size = (11, 0.4 + sum(5 * height + 0.5 for height in heights))
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(wspace=0.05))
+    panels = figure.subplots(len(layers), 2, squeeze=False, height_ratios=heights)
+    for number, (row, pair, (conv, _)) in enumerate(zip(panels, grids, layers, strict=True), 1):
+        limit = max(float(np.nanmax(np.abs(grid))) for grid in pair) or 1.0
+        channels = conv.weights.shape[2]
+        what = f"conv{number}" + (f", mean of {channels} channels" if channels > 1 else "")
+        for axes, grid, when in zip(row, pair, ("before", "after"), strict=True):
+            drawn = axes.imshow(grid, cmap="RdBu_r", vmin=-limit, vmax=limit)
+            axes.set_title(f"{what}: {when}", fontsize="medium")
+            axes.set_axis_off()
+        figure.colorbar(drawn, ax=list(row), shrink=0.8, pad=0.01)
+    _save(figure, path)
+
+
+def confusion(
+    labels: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    classes: Sequence[str],
+    path: Path,
+    title: str = "",
+) -> None:
+    """Draw a confusion matrix: how many images of a class were taken for which.
+
+    Parameters
+    ----------
+    labels, predicted : ndarray of shape (n,), int64
+    classes : sequence of str
+        Names of the classes, in label order.
+    path : Path
+        The PNG file to write.
+    title : str
+    """
+    n = len(classes)
+    counts = np.zeros((n, n), np.int64)
+    np.add.at(counts, (labels, predicted), 1)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = max(4.5, 0.5 * n + 1.5)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    for row, col in zip(*np.nonzero(counts), strict=True):
+        axes.text(
+            col, row, str(counts[row, col]), ha="center", va="center", fontsize="small",
+            color="white" if shares[row, col] > 0.5 else "black",
+        )  # fmt: skip
+    long = max(map(len, classes)) > 3
+    axes.set_xticks(range(n), classes, rotation=45 if long else 0, ha="right" if long else "center")
+    axes.set_yticks(range(n), classes)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(title, fontsize="medium", wrap=True)
+    _save(figure, path)
+
+
+def _line_by_block(
+    axes: Axes, generations: Sequence[Generation], what: str, label: str, color: str
+) -> None:
+    """Draw one attribute of the generations, the line broken between blocks."""
+    x: list[float] = []
+    y: list[float] = []
+    for previous, event in zip([None, *generations], generations, strict=False):
+        if previous is not None and previous.block_number != event.block_number:
+            x.append(np.nan)
+            y.append(np.nan)
+        x.append(event.evaluations)
+        y.append(getattr(event, what))
+    axes.plot(x, y, color=color, linewidth=1.0, label=label)
+
+
+def _grid(conv: Conv, columns: int) -> NDArray[np.float32]:
+    """Lay the kernels of a convolution out in rows, with gaps of NaN between them."""
+    tiles = np.moveaxis(conv.weights.mean(axis=2), 2, 0)
+    n, height, width = tiles.shape
+    rows = -(-n // columns)
+    grid = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), np.nan, np.float32)
+    for index, tile in enumerate(tiles):
+        row, col = divmod(index, columns)
+        top, left = row * (height + 1), col * (width + 1)
+        grid[top : top + height, left : left + width] = tile
+    return grid
+
+
+def _save(figure: Figure, path: Path) -> None:
+    FigureCanvasAgg(figure).print_png(str(path))

@@ -1,0 +1,116 @@
+"""What is shown while an experiment runs: a bar on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+# Seconds between two refreshments of the bar, and between two lines where there is no terminal.
+_REFRESH, _LINE = 0.1, 10.0
+
+
+class Progress:
+    """Reports to a stream, standard error by default.
+
+    Parameters
+    ----------
+    stream : text stream, optional
+    line_seconds : float
+        At most one line in this time where the stream is no terminal.
+    """
+
+    def __init__(self, stream: TextIO | None = None, line_seconds: float = _LINE) -> None:
+        self._stream = stream or sys.stderr
+        self._terminal = self._stream.isatty()
+        self._wait = _REFRESH if self._terminal else line_seconds
+        self._bar: Any = None
+        self._task = ""
+        self._start = self._shown = 0.0
+
+    def say(self, text: str) -> None:
+        """Print a line of its own, above the bar if there is one."""
+        tqdm.write(text, file=self._stream)
+        self._stream.flush()
+
+    @contextmanager
+    def task(self, name: str) -> Iterator["Progress"]:
+        """Report what happens inside as the task ``name``."""
+        self._task = name
+        self._start = time.monotonic()
+        # The first line comes at once, so that nobody waits in the dark.
+        self._shown = -float("inf")
+        if self._terminal:
+            self._bar = tqdm(
+                total=1.0,
+                file=self._stream,
+                leave=False,
+                dynamic_ncols=True,
+                bar_format=name + " {percentage:3.0f}% |{bar:10}| {desc}",
+            )
+        try:
+            yield self
+        finally:
+            if self._bar is not None:
+                self._bar.close()
+                self._bar = None
+
+    @property
+    def seconds(self) -> float:
+        """Time since the task began."""
+        return time.monotonic() - self._start
+
+    def show(self, fraction: float, text: str) -> None:
+        """Show how far the task is.
+
+        Parameters
+        ----------
+        fraction : float
+            Done of the whole, 0 to 1; the remaining time is reckoned from it.
+        text : str
+            What is under way.
+        """
+        now = time.monotonic()
+        if now - self._shown < self._wait and fraction < 1.0:
+            return
+        self._shown = now
+        left = self.seconds * (1.0 - fraction) / fraction if fraction > 0 else float("nan")
+        text = f"{_clock(left)} left, {text}"
+        if self._bar is not None:
+            self._bar.n = fraction
+            self._bar.set_description_str(text)
+        else:
+            print(f"{self._task} {fraction:4.0%}: {text}", file=self._stream, flush=True)
+
+
+def training_callback(progress: Progress) -> Any:
+    """Make a Keras callback that shows the training.
+
+    Returns
+    -------
+    keras.callbacks.Callback
+    """
+    # TensorFlow takes seconds to import, and not every experiment trains.
+    from slicing.backend import load_keras
+
+    class TrainingProgress(load_keras().callbacks.Callback):  # type: ignore[misc]
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self._epoch = epoch
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            epochs, steps = self.params["epochs"], self.params["steps"]
+            done = (self._epoch * steps + batch + 1) / (epochs * steps)
+            progress.show(done, f"epoch {self._epoch + 1} of {epochs}, loss {logs['loss']:.4f}")
+
+    return TrainingProgress()
+
+
+def _clock(seconds: float) -> str:
+    """Write a time as 1:23:45 or 2:05; ``?`` where it is not known."""
+    if seconds != seconds:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

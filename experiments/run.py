@@ -1,0 +1,121 @@
+"""Run an experiment: ``python -m experiments.run --help``.
+
+Exit codes: 0 for a run to the end; 130 where Ctrl-C ended it (what was found until then is
+evaluated, logged and saved); 2 for what the user can mend, with one sentence on standard error.
+"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from experiments.help import help_page
+from experiments.overrides import CONF, VERSION_BASE, check
+from slicing.errors import InputError
+
+log = logging.getLogger(__name__)
+
+_MISTAKE, _INTERRUPTED = 2, 130
+
+
+class _JobFailedError(Exception):
+    """One run of a sweep failed and has said why; the others go on."""
+
+
+def main() -> None:
+    """Check the command line as a whole, then let Hydra run what it asks for."""
+    arguments = get_args_parser().parse_intermixed_args()
+    # Hydra itself wants its flags before everything else.
+    flags = [word for word in sys.argv[1:] if word not in arguments.overrides]
+    sys.argv[1:] = [*flags, *arguments.overrides]
+    # Hydra would print tracebacks of its own where an exception has to reach this function.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    only_shows = arguments.help or arguments.cfg or arguments.info
+    try:
+        if not (arguments.hydra_help or arguments.shell_completion):
+            configs = check(
+                arguments.overrides,
+                arguments.multirun,
+                arguments.config_name or "config",
+                arguments.config_dir,
+                complete=not only_shows,
+            )
+        if arguments.help:
+            print(help_page(configs[0]))
+            return
+        if arguments.multirun:
+            _create_stores(configs)
+        _job()
+    except InputError as error:
+        sys.exit(_complain(str(error)))
+    except HydraException as error:
+        sys.exit(_complain(str(error.__cause__ or error).strip().splitlines()[0]))
+    except OSError as error:
+        sys.exit(_complain(_no_access(error)))
+    except _JobFailedError:
+        sys.exit(_MISTAKE)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+
+
+@hydra.main(config_path=str(CONF), config_name="config", version_base=VERSION_BASE)
+def _job(config: DictConfig) -> float:
+    """Run one experiment; its loss is what Hydra's sweepers minimise."""
+    # Here, not above: --help and a mistake on the command line need none of it.
+    from experiments.pipeline import run
+
+    settings = HydraConfig.get()
+    choices = {k: v for k, v in settings.runtime.choices.items() if not k.startswith("hydra/")}
+    folder = Path(settings.runtime.output_dir)
+    try:
+        summary = run(config, choices, folder)
+    except InputError as error:
+        mistake = str(error)
+        log.info("The experiment failed.", exc_info=True)
+    except OSError as error:
+        mistake = _no_access(error)
+        log.info("The experiment failed.", exc_info=True)
+    except KeyboardInterrupt:
+        kept = f"what was found is in {folder}" if (folder / "kernels.npz").exists() else ""
+        _complain(
+            f"Interrupted: {kept}." if kept else "Interrupted before there was anything to keep."
+        )
+        raise
+    else:
+        print(f"\n{summary.text()}\n\nFigures, kernels and log: {folder}")
+        if summary.interrupted:
+            raise KeyboardInterrupt
+        return summary.loss_after
+    code = _complain(mistake)
+    if settings.mode == RunMode.RUN:
+        sys.exit(code)
+    raise _JobFailedError
+
+
+def _create_stores(configs: list[DictConfig]) -> None:
+    """Create the databases of a sweep before its runs, which may be processes, race for it."""
+    from experiments.tracking import connect
+
+    for uri, experiment in {(each.tracking.uri, each.tracking.experiment) for each in configs}:
+        connect(uri, experiment)
+
+
+def _no_access(error: OSError) -> str:
+    what = error.filename or "A file"
+    return f"{what} cannot be read or written: {error.strerror or error}."
+
+
+def _complain(sentence: str) -> int:
+    print(sentence, file=sys.stderr)
+    return _MISTAKE
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""What an experiment came to, as metrics and as the table at its end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from experiments.statistics import Accuracy
+
+LEAKS = "LEAKS: the test images chose the kernels"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network.
+
+    Attributes
+    ----------
+    name : str
+    parameters : int
+        Weights and biases.
+    conv_bytes : int or None
+        Bytes of the convolutional part alone; None where nothing was cut off.
+    total_bytes : int
+        Bytes of all that classifying needs.
+    test : Accuracy or None
+        On the test images that were asked for; None where the network cannot classify.
+    test_all : Accuracy or None
+        On all test images of the dataset, where fewer were asked for.
+    """
+
+    name: str
+    parameters: int
+    conv_bytes: int | None
+    total_bytes: int
+    test: Accuracy | None
+    test_all: Accuracy | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures of one experiment.
+
+    Attributes
+    ----------
+    title : str
+        The run's name.
+    protocol, objective : str
+    baseline, sliced, evolved : Row
+        The CNN, its convolutional part with the k-NN before evolution, and after.
+    loss_before, loss_after : float
+        The protocol's loss.
+    evaluations : int
+    train_seconds, evolve_seconds : float
+    from_cache : bool
+        Whether the baseline was trained by an earlier run.
+    interrupted : bool
+        Whether the user ended the evolution early.
+    """
+
+    title: str
+    protocol: str
+    objective: str
+    baseline: Row
+    sliced: Row
+    evolved: Row
+    loss_before: float
+    loss_after: float
+    evaluations: int
+    train_seconds: float
+    evolve_seconds: float
+    from_cache: bool
+    interrupted: bool
+
+    @property
+    def leaks(self) -> bool:
+        """Whether the test images chose the kernels."""
+        return self.protocol == "test"
+
+    def metrics(self) -> dict[str, float]:
+        """Figures by the names under which MLflow has them."""
+        metrics: dict[str, float] = {
+            "baseline/parameters": self.baseline.parameters,
+            "model/parameters": self.evolved.parameters,
+            "baseline/engine_bytes": self.baseline.total_bytes,
+            "engine/total_bytes": self.evolved.total_bytes,
+            "sliced/loss": self.loss_before,
+            "evolved/loss": self.loss_after,
+            "time/train_seconds": self.train_seconds,
+            "time/evolve_seconds": self.evolve_seconds,
+        }
+        if self.evolved.conv_bytes is not None:
+            metrics["engine/conv_bytes"] = self.evolved.conv_bytes
+        for key, row in self._rows.items():
+            for suffix, accuracy in (("", row.test), ("_all", row.test_all)):
+                if accuracy is not None:
+                    metrics[f"{key}/test_accuracy{suffix}"] = accuracy.value
+        return metrics
+
+    def text(self) -> str:
+        """Write the summary in Markdown that reads well on a terminal, too."""
+        gain = 1.0 - self.loss_after / self.loss_before if self.loss_before else 0.0
+        cached = " by an earlier run" if self.from_cache else ""
+        rate = self.evaluations / self.evolve_seconds if self.evolve_seconds else 0.0
+        lines = [
+            f"**{self.title}**" + (" (interrupted)" if self.interrupted else ""),
+            "",
+            *self._table(),
+            "",
+            f"- loss ({self.objective}, {self.protocol}): {self.loss_before:.4f} before evolution, "
+            f"{self.loss_after:.4f} after ({gain:+.1%} better)",
+            f"- evolution: {self.evaluations:,} evaluations in {self.evolve_seconds:.1f} s "
+            f"({rate:,.0f} a second); baseline: trained in {self.train_seconds:.1f} s{cached}",
+        ]
+        if self.leaks:
+            lines.append(f"- protocol test {LEAKS}; the accuracies flatter it")
+        return "\n".join(lines)
+
+    @property
+    def _rows(self) -> dict[str, Row]:
+        return {"baseline": self.baseline, "sliced": self.sliced, "evolved": self.evolved}
+
+    def _table(self) -> list[str]:
+        rows = self._rows.values()
+        header = ["network", "parameters", "conv bytes", "engine bytes"]
+        body = [
+            [row.name, f"{row.parameters:,}", _bytes(row.conv_bytes), _bytes(row.total_bytes)]
+            for row in rows
+        ]
+        for which in ("test", "test_all"):
+            accuracies = [getattr(row, which) for row in rows]
+            totals = {accuracy.total for accuracy in accuracies if accuracy is not None}
+            if totals:
+                header.append(f"% of {totals.pop():,} test images (95 % interval)")
+                for cells, accuracy in zip(body, accuracies, strict=True):
+                    cells.append(_percent(accuracy))
+        if self.leaks:
+            body[-1][0] += " LEAKS"
+        return table(header, body)
+
+
+def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """Set a Markdown table with aligned columns, the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
+    rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *rest = zip(cells, widths, strict=True)
+        return (
+            " | ".join(
+                ["| " + first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]
+            )
+            + " |"
+        )
+
+    return [line(header), line(rule), *map(line, body)]
+
+
+def _bytes(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
+
+
+def _percent(accuracy: Accuracy | None) -> str:
+    if accuracy is None:
+        return "-"
+    low, high = accuracy.interval()
+    return f"{100 * accuracy.value:.2f} ({100 * low:.2f}-{100 * high:.2f})"

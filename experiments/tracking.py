@@ -1,0 +1,262 @@
+"""MLflow: every experiment is a run, whatever happens to it."""
+
+import logging
+import os
+import platform
+import subprocess
+import tempfile
+import textwrap
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slicing.errors import InputError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+log = logging.getLogger(__name__)
+
+_LIBRARIES = ("knn-slicing", "numpy", "numba", "tensorflow", "keras", "cma", "deap", "pyswarms")
+
+# A call to the store takes about 20 ms, whether it logs one point or hundreds: so they are
+# gathered for some seconds. A call takes up to 1000 metrics or 100 parameters.
+_SECONDS, _BATCH, _PARAMETERS = 5.0, 1000, 100
+# Seconds before a store that did not answer is asked again.
+_PATIENCE = 60.0
+
+
+def connect(uri: str | None, experiment: str) -> tuple["MlflowClient", str]:
+    """Open the store of runs, create what is missing in it, and find the experiment.
+
+    Parameters
+    ----------
+    uri : str or None
+        An SQLAlchemy or HTTP address; None is the database ``mlflow.db`` in the working directory,
+        with the artifacts in ``mlartifacts`` beside it.
+    experiment : str
+        The experiment's name.
+
+    Returns
+    -------
+    client : MlflowClient
+    experiment_id : str
+
+    Raises
+    ------
+    InputError
+        Where there is no store at the address.
+    """
+    # MLflow would try for minutes before it says that there is no answer.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    database = Path.cwd() / "mlflow.db"
+    address = uri or _sqlite(database)
+    location = None if uri else (database.parent / "mlartifacts").as_uri()
+    try:
+        if uri is None and not database.exists():
+            _create(database)
+        client = MlflowClient(address)
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            # Another run may create it at the same time.
+            with suppress(MlflowException):
+                client.create_experiment(experiment, location)
+            found = client.get_experiment_by_name(experiment)
+        if found is None:
+            raise InputError(f"no experiment {experiment} can be created there")
+    except Exception as error:  # each kind of store has exceptions of its own
+        raise InputError(
+            f"MLflow cannot use tracking.uri={address} ({_gist(error)}): start the server, or mend "
+            "the address, or leave it out for a database in this folder."
+        ) from error
+    if found.lifecycle_stage != "active":
+        raise InputError(
+            f"The MLflow experiment {experiment} was deleted: restore it there, or choose another "
+            "name with tracking.experiment=..."
+        )
+    return client, found.experiment_id
+
+
+def _sqlite(path: Path) -> str:
+    return f"sqlite:///{path.as_posix()}"
+
+
+def _create(database: Path) -> None:
+    """Create a database whole: processes that fill the same one at the same time spoil it."""
+    from mlflow import MlflowClient
+
+    with tempfile.TemporaryDirectory(
+        prefix=".mlflow-", dir=database.parent, ignore_cleanup_errors=True
+    ) as folder:
+        whole = Path(folder) / database.name
+        MlflowClient(_sqlite(whole))
+        # Another process may have been faster; then its database is the one.
+        with suppress(FileExistsError):
+            os.link(whole, database)
+
+
+class Tracker:
+    """One MLflow run.
+
+    Parameters
+    ----------
+    uri, experiment
+        See :func:`connect`.
+    """
+
+    def __init__(self, uri: str | None, experiment: str) -> None:
+        self._client, self._experiment_id = connect(uri, experiment)
+        self._run_id = ""  # until it begins
+        self._metrics: list[Metric] = []
+        self._next_flush = 0.0
+
+    def begin(
+        self, name: str, parameters: Mapping[str, object], tags: Mapping[str, object]
+    ) -> None:
+        """Begin the run, with its parameters and tags.
+
+        Raises
+        ------
+        InputError
+            Where MLflow does not take them.
+        """
+        from mlflow.entities import Param
+
+        texts = {key: str(value) for key, value in tags.items()}
+        entries = [Param(key, str(value)) for key, value in parameters.items()]
+        with _one_sentence("Try again when it does."):
+            run = self._client.create_run(self._experiment_id, run_name=name, tags=texts)
+            self._run_id = run.info.run_id
+            for start in range(0, len(entries), _PARAMETERS):
+                batch = entries[start : start + _PARAMETERS]
+                self._client.log_batch(self._run_id, params=batch)
+        self._next_flush = time.monotonic() + _SECONDS
+
+    def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Record metrics; they reach MLflow within seconds, or later if it does not answer now."""
+        from mlflow.entities import Metric
+        from mlflow.exceptions import MlflowException
+
+        now = int(time.time() * 1000)
+        self._metrics += [Metric(key, float(value), now, step) for key, value in metrics.items()]
+        if time.monotonic() < self._next_flush:
+            return
+        self._next_flush = time.monotonic() + _SECONDS
+        try:
+            self._flush()
+        except MlflowException as error:
+            log.warning("MLflow does not answer, more later: %s", _gist(error))
+            self._next_flush = time.monotonic() + _PATIENCE
+
+    def tag(self, key: str, value: object) -> None:
+        """Tag the run; a tag that MLflow does not take is left out."""
+        from mlflow.exceptions import MlflowException
+
+        with suppress(MlflowException):
+            self._client.set_tag(self._run_id, key, str(value))
+
+    def finish(self, folder: Path, note: str, interrupted: bool = False) -> None:
+        """End the run: what is left of its metrics, a note, and the files of a folder.
+
+        Parameters
+        ----------
+        folder : Path
+            All its files become artifacts.
+        note : str
+            What MLflow shows as the run's description, in Markdown.
+        interrupted : bool
+            Whether the user ended it early.
+
+        Raises
+        ------
+        InputError
+            Where MLflow does not take everything.
+        """
+        status = "interrupted" if interrupted else "finished"
+        with _one_sentence(f"All results are in {folder}."):
+            self._flush()
+            self._client.set_tag(self._run_id, "mlflow.note.content", note)
+            self._client.set_tag(self._run_id, "status", status)
+            self._client.log_artifacts(self._run_id, str(folder))
+            self._client.set_terminated(self._run_id, "KILLED" if interrupted else "FINISHED")
+        self._run_id = ""
+
+    def abandon(self, status: str) -> None:
+        """Mark a run that has begun and not finished as ``FAILED`` or ``KILLED``."""
+        from mlflow.exceptions import MlflowException
+
+        if self._run_id:
+            with suppress(MlflowException):
+                self._flush()
+                self._client.set_tag(self._run_id, "status", status.lower())
+                self._client.set_terminated(self._run_id, status)
+            self._run_id = ""
+
+    def _flush(self) -> None:
+        while self._metrics:
+            self._client.log_batch(self._run_id, metrics=self._metrics[:_BATCH])
+            del self._metrics[:_BATCH]
+
+
+def leaves(config: Mapping[str, Any], owner: str = "") -> dict[str, object]:
+    """Flatten a nested configuration: every value with its dotted name."""
+    found: dict[str, object] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            found |= leaves(value, f"{owner}{key}.")
+        else:
+            found[f"{owner}{key}"] = value
+    return found
+
+
+def environment() -> dict[str, str]:
+    """Tags for the versions that results depend on, and the commit where there is one."""
+    tags = {f"version.{name}": version(name) for name in _LIBRARIES}
+    tags["version.python"] = platform.python_version()
+    root = Path(__file__).resolve().parent
+    try:
+        commit = subprocess.run(
+            [
+                "git",
+                "-C",
+                str(root),
+                "describe",
+                "--always",
+                "--dirty",
+                "--abbrev=40",
+                "--exclude=*",
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):  # no git, or not a checkout
+        return tags
+    return tags | {"git_commit": commit.stdout.strip()}
+
+
+@contextmanager
+def _one_sentence(way_out: str) -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise InputError(f"MLflow did not take everything ({_gist(error)}). {way_out}") from error
+
+
+def _gist(error: BaseException) -> str:
+    """Shorten a message to its beginning."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return textwrap.shorten(lines[0], 160)

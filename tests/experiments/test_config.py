@@ -1,0 +1,118 @@
+import inspect
+from dataclasses import fields
+from typing import get_args
+
+import pytest
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+import evolve.block
+import evolve.fitness
+import evolve.protocols
+import evolve.schedule
+import slicing.data.mnist_family
+import slicing.knn
+from experiments import config as schema
+from experiments.config import GROUPS, Config, field_docs, plain
+from experiments.overrides import CONF, check
+
+OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
+PRESETS = [
+    f"+{path.parent.name}={path.stem}"
+    for path in sorted(CONF.glob("*/*.yaml"))
+    if path.parent.name not in GROUPS
+]
+MANDATORY = {("data", "folder"): "data.directory=/x", ("baseline", "file"): "baseline.path=/x"}
+# What run passes on under another name than the target's, or to another function.
+ELSEWHERE = {
+    "strategy": {"block", "layers", "group_size"},
+    "fitness": {"protocol", "validation_fraction"},
+}
+
+
+def test_every_option_has_its_file_and_every_file_its_schema():
+    files = {(p.parent.name, p.stem) for p in CONF.glob("*/*.yaml") if p.parent.name in GROUPS}
+    assert files == set(OPTIONS)
+
+
+def test_defaults_are_the_first_options():
+    defaults = OmegaConf.load(CONF / "config.yaml").defaults
+    chosen = {k: v for each in defaults if not isinstance(each, str) for k, v in each.items()}
+    assert chosen == {group: next(iter(options)) for group, options in GROUPS.items()}
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes(group, option):
+    extra = MANDATORY.get((group, option))
+    [config] = check([f"{group}={option}", *([extra] if extra else [])])
+    assert OmegaConf.get_type(config[group]) is GROUPS[group][option]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_composes_alone_and_shrunk(preset):
+    [config] = check([preset])
+    assert OmegaConf.get_type(config) is Config
+    [small] = check([preset, *([] if "quick" in preset else ["+debug=quick"])])
+    assert small.data.train_size == 200
+    assert small.strategy.max_evaluations == 200
+
+
+@pytest.mark.parametrize(
+    ("group", "option"), [each for each in OPTIONS if hasattr(GROUPS[each[0]][each[1]], "_target_")]
+)
+def test_fields_and_defaults_are_those_of_the_target(group, option):
+    extra = MANDATORY.get((group, option))
+    [config] = check([f"{group}={option}", *([extra] if extra else [])])
+    node = plain(config)[group]
+    target = get_object(node.pop("_target_"))
+    parameters = inspect.signature(target).parameters
+    for name, value in node.items():
+        if name in ELSEWHERE.get(group, ()):
+            continue
+        assert name in parameters
+        default = parameters[name].default
+        if default is not inspect.Parameter.empty and name not in ("seed", "objective"):
+            differs = {("mnist_cnn", "pooling"), ("mnist_cnn", "units")}
+            assert (option, name) in differs or list_of(default) == value
+
+
+def list_of(value):
+    return list(value) if isinstance(value, tuple) else value
+
+
+@pytest.mark.parametrize(
+    ("choices", "literal"),
+    [
+        (schema.Sample, slicing.data.mnist_family.Sample),
+        (schema.Metric, slicing.knn.Metric),
+        (schema.BlockKind, evolve.block.BlockKind),
+        (schema.Order, evolve.schedule.Order),
+        (schema.HandOver, evolve.schedule.HandOver),
+        (schema.Objective, evolve.fitness.ObjectiveName),
+        (schema.Protocol, evolve.protocols.Protocol),
+    ],
+)
+def test_choices_are_those_of_the_library(choices, literal):
+    assert [choice.name for choice in choices] == [choice.value for choice in choices]
+    assert {choice.name for choice in choices} == set(get_args(literal))
+
+
+def test_every_field_is_documented():
+    for options in [*GROUPS.values(), {"config": Config}]:
+        for option in options.values():
+            assert option.__doc__
+            docs = field_docs(option)
+            assert list(docs) == [each.name for each in fields(option)]
+            assert all(text.endswith(".") for text in docs.values())
+
+
+def test_seed_and_threads_reach_every_group_that_has_them():
+    [config] = check(["seed=7", "threads=1"])
+    options = plain(config)
+    assert options["data"]["seed"] == options["baseline"]["seed"] == 7
+    assert options["baseline"]["threads"] == 1
+
+
+def test_plain_values_are_what_the_library_takes():
+    [config] = check(["slicing.metric=cosine"])
+    assert plain(config)["slicing"] == {"k": 9, "metric": "cosine"}

@@ -1,0 +1,96 @@
+import pytest
+from omegaconf import OmegaConf
+
+from experiments.overrides import check
+from slicing.errors import InputError
+
+MISTAKES = {
+    "sed=1": "sed is unknown: did you mean seed?",
+    "optimiser=cmaes": "optimiser is unknown: did you mean optimizer?",
+    "optimizer=cmase": "optimizer=cmase is unknown: did you mean optimizer=cmaes?",
+    "data=mnist5": "data=mnist5 is unknown: did you mean data=mnist5k?",
+    "executor=ray": "executor=ray is unknown: choose one of serial.",
+    "optimizer=base_pso": "optimizer=base_pso is unknown",
+    "data.train_sze=5": "data.train_sze is unknown: did you mean data.train_size?",
+    "+data.train_sze=5": "data.train_sze is unknown: did you mean data.train_size?",
+    "++data.train_sze=5": "data.train_sze is unknown: did you mean data.train_size?",
+    "train_size=5": "train_size is unknown: did you mean data.train_size?",
+    "optimizer.inertia=1": "optimizer.inertia is unknown: choose one of _target_, population.",
+    "+qqq=5": "qqq is unknown: see --help",
+    "data.train_size=many": "data.train_size=many is not possible: it must be a whole number.",
+    "slicing.k=null": "slicing.k=null is not possible: it must be a whole number.",
+    "slicing.k=2.5": "slicing.k=2.5 is not possible: it must be a whole number.",
+    "strategy.step=big": "strategy.step=big is not possible: it must be a number.",
+    "strategy.max_seconds=1h": "it must be a number or null.",
+    "strategy.layers=2": "it must be a list of whole numbers such as [1,2] or null.",
+    "strategy.layers=[x]": "it must be a list of whole numbers such as [1,2] or null.",
+    "baseline.pooling=[often,true]": "it must be a list such as [true,false].",
+    "baseline.batch_norm=maybe": "it must be true or false.",
+    "slicing.metric=cosin": "did you mean slicing.metric=cosine?",
+    "fitness.protocol=none": "choose one of leave_one_out, validation, test.",
+    "strategy.block=kernels": "did you mean strategy.block=kernel?",
+    "+debug=quik": "debug=quik is unknown: did you mean debug=quick?",
+    "debug=quick": "debug=quick comes on top of the defaults: write +debug=quick",
+    "~data": "~data would take an option away",
+    "+optimizer=pso": "The configuration cannot be composed: Multiple values for optimizer",
+    "seed": "seed cannot be read: write name=value",
+    "strategy.layers=[1": "strategy.layers=[1 cannot be read",
+    "seed=-1": "seed=-1 is out of range",
+    "seed=0,1": "seed=0,1 asks for several runs: add --multirun.",
+    "data=folder": "data.directory is missing: give it as data.directory=...",
+    "baseline=file": "baseline.path is missing: give it as baseline.path=...",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("override", MISTAKES)
+def test_a_mistake_is_one_sentence(override):
+    with pytest.raises(InputError) as error:
+        check([override])
+    assert MISTAKES[override] in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "sentence"),
+    [
+        (["optimizer=cmaes,cmase"], "did you mean optimizer=cmaes?"),
+        (["seed=0,1,x"], "seed=x is not possible"),
+        (["data=mnist5k,folder"], "data.directory is missing"),
+        (["optimizer=pso,cmaes", "optimizer.inertia=0.5,0.7"], "optimizer.inertia is unknown"),
+        (["slicing.metric=choice(cosine,cosin)"], "did you mean slicing.metric=cosine?"),
+    ],
+)
+def test_every_swept_value_is_checked(sweep, sentence):
+    with pytest.raises(InputError, match=sentence.replace("?", r"\?")):
+        check(sweep, multirun=True)
+
+
+def test_a_sweep_gives_one_configuration_a_run():
+    configs = check(["optimizer=cmaes,random", "seed=range(0,3)"], multirun=True)
+    assert [(c.optimizer._target_.rpartition(".")[2], c.seed) for c in configs] == [
+        (name, seed) for name in ("CMAES", "RandomSearch") for seed in range(3)
+    ]
+    [config] = check(["strategy.step=interval(0.5,2)"], multirun=True)
+    assert config.strategy.step == 0.5
+
+
+def test_values_with_special_characters():
+    [config] = check(["name='a, b=c'", "data=folder", "data.directory='/my images/#1'"])
+    assert config.name == "a, b=c"
+    assert config.data.directory == "/my images/#1"
+
+
+def test_mandatory_values_are_not_asked_for_where_nothing_runs():
+    [config] = check(["data=folder"], complete=False)
+    assert OmegaConf.is_missing(config.data, "directory")
+
+
+def test_options_of_a_folder_of_ones_own(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.yaml").write_text("defaults: [base_mnist, _self_]\ntest_size: 77\n")
+    [config] = check(["data=mine"], config_dir=str(tmp_path))
+    assert config.data.test_size == 77
+    with pytest.raises(InputError, match="did you mean data=mine"):
+        check(["data=mime"], config_dir=str(tmp_path))
+    with pytest.raises(InputError, match="is not a folder"):
+        check(["data=mine"], config_dir=str(tmp_path / "nowhere"))

@@ -1,0 +1,263 @@
+import signal
+import threading
+
+import numba
+import numpy as np
+import pytest
+from conftest import N_TEST, run_here, runs_of
+from PIL import Image
+from sklearn.neighbors import KNeighborsClassifier
+
+import slicing.data
+from experiments.config import plain
+from experiments.overrides import CONF, check
+from experiments.pipeline import _stopped_by_interrupt, set_threads
+from experiments.tracking import leaves
+from slicing.data import mnist
+from slicing.errors import InputError
+from slicing.stack import Conv, ConvStack, Pool
+
+PRESETS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+def test_metrics_of_the_end(finished):
+    metrics = finished.run.data.metrics
+    assert finished.summary.metrics().items() <= metrics.items()
+    for network in ("baseline", "sliced", "evolved"):
+        for which in ("test_accuracy", "test_accuracy_all"):
+            assert 0.05 < metrics[f"{network}/{which}"] <= 1
+    n_conv = 4 * (9 + 1) + 6 * (9 * 4 + 1)
+    n_features = 5 * 5 * 6
+    assert metrics["model/parameters"] == n_conv
+    assert metrics["baseline/parameters"] == n_conv + (n_features + 1) * 8 + 9 * 10
+    assert metrics["baseline/engine_bytes"] == 4 * metrics["baseline/parameters"]
+    assert metrics["engine/conv_bytes"] == 4 * n_conv
+    assert metrics["engine/total_bytes"] == 4 * n_conv + 200 * (4 * n_features + 1)
+    assert metrics["time/train_seconds"] > 0
+    assert metrics["time/evolve_seconds"] > 0
+
+
+def test_evolution_lowers_the_loss(finished):
+    assert finished.summary.loss_after < finished.summary.loss_before
+
+
+def test_metrics_of_every_generation_and_block(finished):
+    evaluations = finished.history("evolve/evaluations")
+    assert [each.step for each in evaluations] == list(range(1, 13))
+    assert evaluations[-1].value < finished.summary.evaluations
+    for name in ("evolve/best_loss", "evolve/mean_loss", "evolve/sigma"):
+        assert [each.step for each in finished.history(name)] == list(range(1, 13))
+    blocks = finished.history("block/validation_loss")
+    assert [each.step for each in blocks] == list(range(6))
+    losses = [each.value for each in blocks]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] == finished.summary.loss_after
+
+
+def test_every_leaf_of_the_configuration_is_a_parameter(finished, small):
+    [config] = check(small)
+    wanted = {name: str(value) for name, value in leaves(plain(config)).items()}
+    assert wanted.items() <= finished.run.data.params.items()
+    assert finished.run.data.params["slicing.k"] == "9"
+    assert finished.run.data.params["optimizer"] == "cmaes"
+
+
+def test_tags_name_and_status(finished):
+    tags = finished.run.data.tags
+    assert finished.run.info.run_name == "cmaes-serial-lenet8-mnist-s0"
+    assert finished.run.info.status == "FINISHED"
+    assert tags["status"] == "finished"
+    assert tags["dataset"] == "mnist"
+    assert tags["protocol"] == "leave_one_out"
+    assert int(tags["threads"]) >= 1
+    for library in ("python", "tensorflow", "numpy", "numba", "cma", "knn-slicing"):
+        assert tags[f"version.{library}"]
+    assert "leaks" not in tags
+    assert tags["mlflow.note.content"] == finished.summary.text()
+
+
+def test_artifacts(finished):
+    files = {item.path for item in finished.client.list_artifacts(finished.run.info.run_id)}
+    assert files >= {
+        "config.yaml", "kernels.npz", "history.csv", "summary.md",
+        "convergence.png", "kernels.png", "confusion.png",
+    }  # fmt: skip
+    assert not any("part" in name for name in files)
+    assert "metric: euclidean" in (finished.folder / "config.yaml").read_text()
+    assert len((finished.folder / "history.csv").read_text().splitlines()) == 13
+
+
+def stack_of(kernels):
+    layers = []
+    for number in (1, 2):
+        layers += [Conv(kernels[f"conv{number}_weights"], kernels[f"conv{number}_bias"]), Pool()]
+    return ConvStack(tuple(layers), (28, 28, 1))
+
+
+def test_the_saved_kernels_have_the_accuracy_of_the_table(finished, digits):
+    dataset = mnist(directory=digits, train_size=200, test_size=N_TEST)
+    test = dataset.read_test()
+    stack = stack_of(finished.kernels)
+    knn = KNeighborsClassifier(9, algorithm="brute").fit(
+        stack.forward(dataset.train.images), dataset.train.labels
+    )
+    correct = knn.predict(stack.forward(test.images)) == test.labels
+    metrics = finished.run.data.metrics
+    assert correct.mean() == pytest.approx(metrics["evolved/test_accuracy_all"], abs=1e-9)
+    assert correct[:60].mean() == pytest.approx(metrics["evolved/test_accuracy"], abs=1e-9)
+
+
+@pytest.mark.parametrize("protocol", ["leave_one_out", "validation"])
+def test_the_test_images_are_read_after_evolution_and_change_nothing(
+    protocol, small, tmp_path, monkeypatch
+):
+    overrides = [*small, f"fitness.protocol={protocol}", "fitness.neighbours=16"]
+    results = []
+    for name in ("as they are", "scrambled"):
+        project = tmp_path / name
+        project.mkdir()
+        evolved_before_each_reading = []
+
+        def watched(name=name, project=project, seen=evolved_before_each_reading, **options):
+            dataset = mnist(**options)
+
+            def reading(read):
+                def read_test():
+                    seen.append((project / "results" / "kernels.npz").exists())
+                    test = read()
+                    if name == "scrambled":
+                        rng = np.random.default_rng(0)
+                        rng.shuffle(test.labels)
+                        rng.shuffle(test.images)
+                    return test
+
+                return read_test
+
+            object.__setattr__(dataset, "read_test", reading(dataset.read_test))
+            object.__setattr__(dataset, "read_test_all", reading(dataset.read_test_all))
+            return dataset
+
+        monkeypatch.setattr(slicing.data, "mnist", watched)
+        results.append(run_here(overrides, project))
+        assert evolved_before_each_reading == [True, True]
+    plain, scrambled = results
+    assert plain.kernels.keys() == scrambled.kernels.keys()
+    for key, array in plain.kernels.items():
+        assert array.tobytes() == scrambled.kernels[key].tobytes()
+    assert plain.summary.loss_after == scrambled.summary.loss_after
+    assert scrambled.summary.evolved.test.value < plain.summary.evolved.test.value - 0.1
+    assert plain.run.data.tags["protocol"] == protocol
+
+
+def test_protocol_test_leaks_and_says_so(small, tmp_path, caplog):
+    result = run_here([*small, "fitness=accuracy", "fitness.protocol=test"], tmp_path)
+    assert "LEAKS" in result.run.data.tags["leaks"]
+    assert result.run.data.tags["protocol"] == "test"
+    assert "LEAKS" in caplog.text
+    assert "| evolved by cmaes LEAKS" in result.summary.text()
+    # What was minimised is what the table shows.
+    assert 1 - result.summary.loss_after == pytest.approx(result.summary.evolved.test.value)
+
+
+def test_a_second_run_reads_the_baseline_from_the_cache_and_finds_the_same(
+    finished, small, tmp_path
+):
+    again = run_here(small, tmp_path)
+    assert again.summary.from_cache
+    assert again.summary.train_seconds == finished.summary.train_seconds
+    for key, array in again.kernels.items():
+        assert array.tobytes() == finished.kernels[key].tobytes()
+
+
+def test_rgb_images_in_a_folder_of_ones_own(tmp_path):
+    rng = np.random.default_rng(0)
+    for channel, name in enumerate(("green leaf", "plum", "sky")):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = rng.integers(0, 120, (24, 20, 3), dtype=np.uint8)
+            pixels[..., channel] += 100
+            suffix = "jpg" if number % 2 else "png"
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.{suffix}")
+    result = run_here(
+        [
+            "data=folder", f"data.directory={tmp_path / 'images'}", "data.channels=3",
+            "data.image_size=[20,16]", "baseline.filters=[4,4]", "baseline.epochs=20",
+            "strategy.generations=1", "fitness.neighbours=8", "slicing.metric=cosine",
+            "optimizer=random", "name=my own images",
+        ],
+        tmp_path,
+    )  # fmt: skip
+    assert result.run.info.run_name == "my own images"
+    assert result.run.data.tags["dataset"] == "images"
+    assert result.summary.evolved.test.total == 12
+    assert result.summary.evolved.test.value > 0.8
+    assert result.summary.evolved.test_all is None
+    assert result.kernels["conv1_weights"].shape == (3, 3, 3, 4)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_shipped_experiment_runs_shrunk(preset, digits, tmp_path):
+    result = run_here(
+        [
+            f"+experiment={preset}", "+debug=quick", "data=mnist", f"data.directory={digits}",
+            "baseline.filters=[4,6]", "fitness.validation_fraction=0.3",
+        ],
+        tmp_path,
+    )  # fmt: skip
+    assert result.run.info.status == "FINISHED"
+    assert 0 < result.summary.evaluations <= 210
+    assert result.summary.evolved.test.total == 50
+    untrained = preset == "no_backprop"
+    assert ("baseline/test_accuracy" in result.run.data.metrics) != untrained
+
+
+def test_a_mistake_that_shows_late_marks_the_run_as_failed(small, tmp_path):
+    with pytest.raises(InputError, match="k=5000 is not possible"):
+        run_here([*small, "slicing.k=5000", "fitness=accuracy"], tmp_path)
+    _, [failed] = runs_of(tmp_path)
+    assert failed.info.status == "FAILED"
+    assert failed.data.tags["status"] == "failed"
+
+
+def test_threads_are_set_and_checked():
+    cores = numba.config.NUMBA_NUM_THREADS
+    try:
+        assert set_threads(1) >= 1
+        assert numba.get_num_threads() == 1
+        for threads in (0, cores + 1):
+            with pytest.raises(InputError, match=rf"threads={threads} is out of range: choose 1"):
+                set_threads(threads)
+    finally:
+        set_threads(None)
+    assert numba.get_num_threads() == cores
+
+
+class Stoppable:
+    reason = None
+
+    def stop(self, reason):
+        self.reason = reason
+
+
+def test_the_second_ctrl_c_ends_at_once(capfd):
+    schedule = Stoppable()
+    before = signal.getsignal(signal.SIGINT)
+    with _stopped_by_interrupt(schedule) as interrupted:
+        assert not interrupted.is_set()
+        signal.raise_signal(signal.SIGINT)
+        assert interrupted.is_set()
+        assert schedule.reason == "interrupted"
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert capfd.readouterr().err.count("Ctrl-C again ends at once") == 1
+
+
+def test_runs_outside_the_main_thread(small, tmp_path):
+    """Where there are no signals: in a notebook's or a launcher's thread."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(run_here(small, tmp_path)))
+    thread.start()
+    thread.join()
+    [result] = found
+    assert result.run.info.status == "FINISHED"

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from evolve.block import Block
+from evolve.schedule import BlockEnd, Generation
+from experiments import plots
+from slicing.stack import Conv, ConvStack, Pool
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def share_of(image, color, tolerance=40):
+    wanted = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+    return (np.abs(image - wanted).max(axis=2) < tolerance).mean()
+
+
+def history(n_blocks):
+    events, loss = [], 1.0
+    for number in range(n_blocks):
+        block = Block(((1, number),))
+        for g in range(1, 4):
+            evaluations = 10 * (3 * number + g) + number
+            mean = np.nan if g == 2 else loss
+            events.append(
+                Generation(block, number, n_blocks, g, 3, loss - 0.01 * g, mean, 0.1, evaluations)
+            )
+        events.append(
+            BlockEnd(block, number, n_blocks, loss, loss - 0.03, True, evaluations + 1, 0, ("x",))
+        )
+        loss -= 0.03
+    return events
+
+
+@pytest.mark.parametrize("n_blocks", [1, 5, 30])
+def test_convergence_shows_network_and_blocks(tmp_path, n_blocks):
+    plots.convergence(history(n_blocks), tmp_path / "c.png", "a run")
+    image = pixels(tmp_path / "c.png")
+    assert share_of(image, "#1f6fb4") > 0.001
+    assert share_of(image, "#e07b00") > 0.0003
+
+
+def test_convergence_of_a_run_that_ended_at_once(tmp_path):
+    end = BlockEnd(Block(((0, 0),)), 0, 1, 0.5, 0.5, False, 0, 0, ("interrupted",))
+    for events in ([], [end]):
+        plots.convergence(events, tmp_path / "c.png")
+        assert pixels(tmp_path / "c.png").min() < 100
+
+
+def stack(rng, n_first=3, n_second=20):
+    def conv(n_in, n_out):
+        return Conv(
+            rng.normal(size=(3, 3, n_in, n_out)).astype(np.float32), np.zeros(n_out, np.float32)
+        )
+
+    return ConvStack((conv(1, n_first), Pool(), conv(n_first, n_second)), (28, 28, 1))
+
+
+def test_kernels_show_what_changed(tmp_path):
+    rng = np.random.default_rng(0)
+    before, other = stack(rng), stack(rng)
+    plots.kernels(before, before, tmp_path / "same.png")
+    plots.kernels(before, other, tmp_path / "other.png")
+    same, changed = pixels(tmp_path / "same.png"), pixels(tmp_path / "other.png")
+    assert same.shape == changed.shape
+    assert (same != changed).any(axis=2).mean() > 0.05
+
+
+def test_kernels_of_zeros(tmp_path):
+    zeros = Conv(np.zeros((3, 3, 1, 2), np.float32), np.zeros(2, np.float32))
+    zero = ConvStack((zeros,), (9, 9, 1))
+    plots.kernels(zero, zero, tmp_path / "k.png")
+    assert pixels(tmp_path / "k.png").size
+
+
+def test_grid_holds_every_kernel_once():
+    weights = np.arange(2 * 2 * 3 * 5, dtype=np.float32).reshape(2, 2, 3, 5)
+    grid = plots._grid(Conv(weights, np.zeros(5, np.float32)), 3)
+    assert grid.shape == (5, 8)
+    np.testing.assert_array_equal(grid[:2, 3:5], weights.mean(axis=2)[..., 1])
+    np.testing.assert_array_equal(grid[3:, :2], weights.mean(axis=2)[..., 3])
+    assert np.isnan(grid).sum() == grid.size - 5 * 4
+
+
+def test_confusion_is_dark_where_images_are(tmp_path):
+    labels = np.repeat(np.arange(3), 10)
+    classes = ("cat", "dog", "a longer name")
+    plots.confusion(labels, labels, classes, tmp_path / "right.png", "a run")
+    plots.confusion(labels, (labels + 1) % 3, classes, tmp_path / "wrong.png", "a run")
+    right, wrong = pixels(tmp_path / "right.png"), pixels(tmp_path / "wrong.png")
+    dark = "#08306b"
+    assert share_of(right, dark) == pytest.approx(share_of(wrong, dark), rel=0.1)
+    assert share_of(right, dark) > 0.05
+    assert (right != wrong).any()

@@ -1,0 +1,125 @@
+"""The command line as a user meets it, in processes of its own."""
+
+import errno
+import signal
+import time
+
+import pytest
+from conftest import command_line, finish, runs_of
+
+from experiments.run import _no_access
+
+
+@pytest.fixture(scope="module")
+def swept(small, tmp_path_factory):
+    """A sweep of which every second run has a mistake that shows late."""
+    project = tmp_path_factory.mktemp("sweep")
+    sweep = ["--multirun", "optimizer=cmaes,random", "slicing.k=3,5000", "fitness=accuracy"]
+    return finish(command_line([*small, *sweep], project)), project
+
+
+def test_a_sweep_goes_on_after_a_run_that_failed(swept):
+    process, project = swept
+    assert process.code == 2
+    assert process.err.count("k=5000 is not possible") == 2
+    assert "Traceback" not in process.err
+    _, runs = runs_of(project)
+    statuses = [(run.data.params["optimizer"], run.data.params["slicing.k"]) for run in runs]
+    assert sorted(statuses) == [(name, k) for name in ("cmaes", "random") for k in ("3", "5000")]
+    for run in runs:
+        k = run.data.params["slicing.k"]
+        assert run.info.status == {"3": "FINISHED", "5000": "FAILED"}[k]
+
+
+def test_what_a_user_sees(swept):
+    process, project = swept
+    assert process.out.count("| evolved by cmaes") == 1
+    assert process.out.count("| evolved by random") == 1
+    assert "% of 60 test images (95 % interval)" in process.out
+    assert "evolving 100%: 0:00 left, conv2[" in process.err
+    folders = sorted(project.glob("multirun/*/*/?"))
+    assert len(folders) == 4
+    finished = [folder for folder in folders if (folder / "summary.md").is_file()]
+    assert len(finished) == 2
+    for folder in finished:
+        assert str(folder) in process.out
+        assert (folder / "summary.md").read_text().strip() in process.out
+        assert "evolved by" in (folder / "run.log").read_text()
+    # Nothing else is left in the user's folder.
+    assert {path.name for path in project.iterdir()} == {"mlflow.db", "mlartifacts", "multirun"}
+
+
+def interrupt_after(words, process):
+    """Send what Ctrl-C sends as soon as standard error shows ``words``."""
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if words in line:
+            process.send_signal(signal.SIGINT)
+            break
+    result = finish(process)
+    result.err = "".join(lines) + result.err
+    return result
+
+
+def test_ctrl_c_keeps_what_was_found(small, tmp_path):
+    process = command_line([*small, "strategy.generations=100000"], tmp_path)
+    result = interrupt_after("evolving", process)
+    assert result.code == 130
+    assert "Stopping after this generation" in result.err
+    assert "Traceback" not in result.err
+    assert "(interrupted)" in result.out
+    _, [run] = runs_of(tmp_path)
+    assert run.info.status == "KILLED"
+    assert run.data.tags["status"] == "interrupted"
+    assert 0 < run.data.metrics["evolved/test_accuracy"] <= 1
+    [folder] = tmp_path.glob("outputs/*/*")
+    assert (folder / "kernels.npz").is_file()
+    assert (folder / "summary.md").is_file()
+
+
+def test_ctrl_c_before_evolution_is_one_sentence(small, tmp_path):
+    process = command_line([*small, "baseline.epochs=100000"], tmp_path)
+    result = interrupt_after("training", process)
+    assert result.code == 130
+    assert result.err.rstrip().endswith("Interrupted before there was anything to keep.")
+    assert "Traceback" not in result.err
+    _, [run] = runs_of(tmp_path)
+    assert run.info.status == "KILLED"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["optimizer=cmase"], "optimizer=cmase is unknown: did you mean optimizer=cmaes?\n"),
+        (["--multirun", "seed=0,1", "data.train_sze=5,6"], "did you mean data.train_size?\n"),
+        (["hydra.nothing=1"], "Key 'nothing' not in 'HydraConf'\n"),
+        (["data=folder"], "data.directory is missing: give it as data.directory=...\n"),
+        (["data=folder", "data.directory=/nowhere"], "/nowhere is not a folder"),
+        (["hydra.run.dir=/proc/nothing"], "/proc/nothing cannot be read or written: "),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, sentence, tmp_path):
+    process = finish(command_line(arguments, tmp_path))
+    assert process.code == 2
+    assert sentence in process.err
+    assert process.err.count("\n") == 1
+    assert process.out == ""
+
+
+def test_a_full_disk_is_one_sentence():
+    error = OSError(errno.ENOSPC, "No space left on device", "/project/outputs/kernels.npz")
+    assert _no_access(error) == (
+        "/project/outputs/kernels.npz cannot be read or written: No space left on device."
+    )
+    assert _no_access(OSError("odd")) == "A file cannot be read or written: odd."
+
+
+def test_help_is_quick_and_complete(tmp_path):
+    start = time.monotonic()
+    process = finish(command_line(["--help", "optimizer=pso"], tmp_path))
+    assert time.monotonic() - start < 20
+    assert process.code == 0
+    assert "optimizer.inertia=0.7298" in process.out
+    assert "Usage: python -m experiments.run" in process.out
+    assert list(tmp_path.iterdir()) == []

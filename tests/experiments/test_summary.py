@@ -1,0 +1,103 @@
+from dataclasses import replace
+
+import pytest
+
+from experiments.statistics import Accuracy
+from experiments.summary import Row, Summary, table
+
+SUMMARY = Summary(
+    title="cmaes-serial-lenet64-mnist-s0",
+    protocol="leave_one_out",
+    objective="neighbours",
+    baseline=Row("CNN lenet64", 121930, None, 487720, Accuracy(957, 1000), Accuracy(9570, 10000)),
+    sliced=Row("sliced", 18816, 75264, 25679264, Accuracy(941, 1000), Accuracy(9409, 10000)),
+    evolved=Row("evolved", 18816, 75264, 25679264, Accuracy(965, 1000), Accuracy(9650, 10000)),
+    loss_before=0.2,
+    loss_after=0.15,
+    evaluations=1800,
+    train_seconds=12.0,
+    evolve_seconds=60.0,
+    from_cache=False,
+    interrupted=False,
+)
+
+
+def test_metrics_by_their_names():
+    assert SUMMARY.metrics() == {
+        "baseline/test_accuracy": 0.957,
+        "baseline/test_accuracy_all": 0.957,
+        "sliced/test_accuracy": 0.941,
+        "sliced/test_accuracy_all": 0.9409,
+        "evolved/test_accuracy": 0.965,
+        "evolved/test_accuracy_all": 0.965,
+        "baseline/parameters": 121930,
+        "model/parameters": 18816,
+        "baseline/engine_bytes": 487720,
+        "engine/conv_bytes": 75264,
+        "engine/total_bytes": 25679264,
+        "sliced/loss": 0.2,
+        "evolved/loss": 0.15,
+        "time/train_seconds": 12.0,
+        "time/evolve_seconds": 60.0,
+    }
+
+
+def test_text():
+    text = SUMMARY.text()
+    lines = text.splitlines()
+    assert lines[0] == "**cmaes-serial-lenet64-mnist-s0**"
+    header, rule, *rows = lines[2:7]
+    assert "% of 1,000 test images (95 % interval)" in header
+    assert "% of 10,000 test images (95 % interval)" in header
+    assert len({len(line) for line in (header, rule, *rows)}) == 1
+    assert "96.50 (95.17-97.47)" in rows[2]
+    assert "25,679,264" in rows[2]
+    assert "0.2000 before evolution, 0.1500 after (+25.0% better)" in text
+    assert "1,800 evaluations in 60.0 s (30 a second)" in text
+    assert "trained in 12.0 s" in text
+    assert "LEAKS" not in text
+    assert "interrupted" not in text
+
+
+def test_all_test_images_only_where_fewer_were_asked_for():
+    rows = {
+        name: replace(getattr(SUMMARY, name), test_all=None)
+        for name in ("baseline", "sliced", "evolved")
+    }
+    summary = replace(SUMMARY, **rows)
+    assert not any("_all" in name for name in summary.metrics())
+    assert summary.text().count("test images (") == 1
+
+
+def test_a_baseline_that_nobody_trained_has_no_accuracy():
+    untrained = replace(SUMMARY.baseline, test=None, test_all=None)
+    summary = replace(SUMMARY, baseline=untrained)
+    assert "baseline/test_accuracy" not in summary.metrics()
+    assert " - |" in summary.text().splitlines()[4]
+
+
+def test_protocol_test_says_that_it_leaks():
+    text = replace(SUMMARY, protocol="test").text()
+    assert "| evolved LEAKS" in text
+    assert "protocol test LEAKS: the test images chose the kernels" in text
+
+
+def test_an_interrupted_run_says_so():
+    assert "(interrupted)" in replace(SUMMARY, interrupted=True).text().splitlines()[0]
+    assert "by an earlier run" in replace(SUMMARY, from_cache=True).text()
+
+
+@pytest.mark.parametrize("evaluations", [0, 10])
+def test_an_evolution_that_ended_at_once(evaluations):
+    assert replace(
+        SUMMARY, evaluations=evaluations, evolve_seconds=0.0, loss_before=0.0, loss_after=0.0
+    ).text()
+
+
+def test_table_is_markdown():
+    assert table(["a", "b"], [["x", "1"], ["longer", "100"]]) == [
+        "| a      |   b |",
+        "| ------ | --: |",
+        "| x      |   1 |",
+        "| longer | 100 |",
+    ]

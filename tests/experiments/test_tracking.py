@@ -1,0 +1,224 @@
+import http.server
+import shutil
+import subprocess
+import threading
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from experiments import tracking
+from experiments.tracking import Tracker, connect, environment, leaves
+from slicing.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project folder with a database in it; making one takes seconds."""
+    folder = tmp_path_factory.mktemp("a project #1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        connect(None, "tests")
+    return folder
+
+
+@pytest.fixture
+def tracker(project, monkeypatch):
+    monkeypatch.chdir(project)
+    tracker = Tracker(None, "tests")
+    tracker.begin("a run", {"a": 1, "b.c": [1, 2], "d": None}, {"dataset": "digits", "threads": 2})
+    return tracker
+
+
+@pytest.fixture
+def latest(project):
+    def read():
+        client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+        experiment = client.get_experiment_by_name("tests")
+        return client, client.search_runs([experiment.experiment_id], max_results=1)[0]
+
+    return read
+
+
+def values(latest, metric):
+    client, run = latest()
+    return [(each.step, each.value) for each in client.get_metric_history(run.info.run_id, metric)]
+
+
+def test_the_database_is_in_the_project_with_the_artifacts_beside_it(project, tracker, latest):
+    assert (project / "mlflow.db").is_file()
+    _, run = latest()
+    assert run.info.artifact_uri.startswith((project / "mlartifacts").as_uri())
+
+
+def test_parameters_and_tags(tracker, latest):
+    _, run = latest()
+    assert run.info.run_name == "a run"
+    assert run.info.status == "RUNNING"
+    assert run.data.params == {"a": "1", "b.c": "[1, 2]", "d": "None"}
+    assert {k: v for k, v in run.data.tags.items() if not k.startswith("mlflow.")} == {
+        "dataset": "digits",
+        "threads": "2",
+    }
+
+
+def test_more_and_longer_parameters_than_mlflow_takes_at_once(project, monkeypatch, latest):
+    monkeypatch.chdir(project)
+    tracker = Tracker(None, "tests")
+    tracker.begin("many", {f"p{i}": "x" * 7000 if i == 7 else i for i in range(250)}, {})
+    _, run = latest()
+    assert len(run.data.params) == 250
+    assert run.data.params["p249"] == "249"
+    assert run.data.params["p7"].startswith("x" * 1000)
+    assert len(run.data.params["p7"]) <= 6000
+
+
+def test_metrics_are_gathered_and_none_is_lost(tracker, latest, tmp_path, monkeypatch):
+    calls = []
+    log_batch = MlflowClient.log_batch
+
+    def counted(self, *args, **kwargs):
+        calls.append(len(kwargs["metrics"]))
+        return log_batch(self, *args, **kwargs)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", counted)
+    for step in range(1500):
+        tracker.log({"loss": 1 / (step + 1), "sigma": step}, step)
+    tracker.finish(tmp_path, "note")
+    assert sum(calls) == 3000
+    assert max(calls) <= 1000
+    assert len(calls) <= 10
+    assert values(latest, "loss") == [(step, 1 / (step + 1)) for step in range(1500)]
+    assert values(latest, "sigma") == [(step, float(step)) for step in range(1500)]
+
+
+def test_metrics_arrive_while_the_run_goes_on(tracker, latest, monkeypatch):
+    monkeypatch.setattr(tracking, "_SECONDS", 0.0)
+    tracker.log({"first": 1.0})  # begin() set the time of the first flush
+    tracker._next_flush = 0.0
+    tracker.log({"loss": 2.0})
+    assert values(latest, "loss") == [(0, 2.0)]
+    assert values(latest, "first") == [(0, 1.0)]
+
+
+def test_an_outage_costs_no_point(tracker, latest, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(tracking, "_SECONDS", 0.0)
+    monkeypatch.setattr(tracking, "_PATIENCE", 0.0)
+    tracker._next_flush = 0.0
+    with monkeypatch.context() as outage:
+        outage.setattr(MlflowClient, "log_batch", _unreachable)
+        for step in range(3):
+            tracker.log({"loss": step}, step)
+    assert "MLflow does not answer" in caplog.text
+    tracker.log({"loss": 3}, 3)
+    tracker.finish(tmp_path, "note")
+    assert values(latest, "loss") == [(step, float(step)) for step in range(4)]
+
+
+def _unreachable(*args, **kwargs):
+    raise MlflowException("no answer\nand a traceback")
+
+
+def test_an_outage_at_the_end_is_one_sentence_that_says_where_the_results_are(
+    tracker, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(MlflowClient, "log_artifacts", _unreachable)
+    with pytest.raises(
+        InputError, match=rf"\(no answer\)\. All results are in {tmp_path}"
+    ) as error:
+        tracker.finish(tmp_path, "note")
+    assert "\n" not in str(error.value)
+
+
+def test_the_end_of_a_run(tracker, latest, tmp_path):
+    (tmp_path / "figure.png").write_bytes(b"png")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "config.yaml").write_text("a: 1")
+    tracker.finish(tmp_path, "| a | table |")
+    client, run = latest()
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["status"] == "finished"
+    assert run.data.tags["mlflow.note.content"] == "| a | table |"
+    assert {item.path for item in client.list_artifacts(run.info.run_id)} == {"figure.png", "more"}
+
+
+def test_an_interrupted_run(tracker, latest, tmp_path):
+    tracker.finish(tmp_path, "note", interrupted=True)
+    _, run = latest()
+    assert (run.info.status, run.data.tags["status"]) == ("KILLED", "interrupted")
+
+
+@pytest.mark.parametrize("status", ["FAILED", "KILLED"])
+def test_an_abandoned_run_keeps_its_metrics(tracker, latest, status):
+    tracker.log({"loss": 1.0})
+    tracker.abandon(status)
+    tracker.abandon("FINISHED")  # it has ended: nothing happens
+    _, run = latest()
+    assert (run.info.status, run.data.tags["status"]) == (status, status.lower())
+    assert run.data.metrics == {"loss": 1.0}
+
+
+def test_a_run_that_never_began_is_not_marked(project, monkeypatch, latest):
+    monkeypatch.chdir(project)
+    _, before = latest()
+    Tracker(None, "tests").abandon("FAILED")
+    _, after = latest()
+    assert before.info.run_id == after.info.run_id
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://127.0.0.1:9", "sqlite:////proc/nothing/mlflow.db", "/some/folder", "what://is"]
+)
+def test_a_store_that_cannot_be_used_is_one_sentence(uri, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(InputError, match=rf"MLflow cannot use tracking\.uri={uri} ") as error:
+        connect(uri, "tests")
+    assert "\n" not in str(error.value)
+
+
+def test_a_server_that_is_no_mlflow_is_one_sentence(monkeypatch):
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    try:
+        with pytest.raises(InputError, match=r"MLflow cannot use tracking\.uri") as error:
+            connect(f"http://127.0.0.1:{server.server_port}", "tests")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert "\n" not in str(error.value)
+
+
+def test_a_deleted_experiment_is_one_sentence(project, monkeypatch):
+    monkeypatch.chdir(project)
+    client, experiment_id = connect(None, "deleted")
+    client.delete_experiment(experiment_id)
+    with pytest.raises(InputError, match="experiment deleted was deleted: restore it"):
+        connect(None, "deleted")
+
+
+def test_leaves():
+    config = {"a": 1, "b": {"c": [1], "d": {"e": None}}, "empty": {}}
+    assert leaves(config) == {"a": 1, "b.c": [1], "b.d.e": None}
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_the_commit_is_a_tag_only_in_a_checkout(tmp_path, monkeypatch):
+    monkeypatch.setattr(tracking, "__file__", str(tmp_path / "tracking.py"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert "git_commit" not in environment()
+    assert environment()["version.numpy"].count(".") == 2
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for command in (["init"], [*identity, "commit", "--allow-empty", "-m", "x"]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True, capture_output=True)
+    head = subprocess.run(
+        ["git", "-C", str(tmp_path), "rev-parse", "HEAD"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert environment()["git_commit"] == head.stdout.strip()
+    monkeypatch.setenv("PATH", "")
+    assert "git_commit" not in environment()
