@@ -40,26 +40,26 @@ _SUMS = {"reassoc", "contract", "nsz"}
 
 
 @njit(cache=True, fastmath=_SUMS)
-def _squared_distance(a, b):  # type: ignore[no-untyped-def]
+def _squared_distance(features, i, j):  # type: ignore[no-untyped-def]
     total = np.float32(0.0)
-    for i in range(len(a)):
-        difference = a[i] - b[i]
+    for position in range(features.shape[1]):
+        difference = features[i, position] - features[j, position]
         total += difference * difference
     return np.float64(total)
 
 
 @njit(cache=True, fastmath=_SUMS)
-def _inner_product(a, b):  # type: ignore[no-untyped-def]
+def _inner_product(features, i, j):  # type: ignore[no-untyped-def]
     total = np.float32(0.0)
-    for i in range(len(a)):
-        total += a[i] * b[i]
+    for position in range(features.shape[1]):
+        total += features[i, position] * features[j, position]
     return np.float64(total)
 
 
 @njit(cache=True)
-def _own(a, b, cosine):  # type: ignore[no-untyped-def]
+def _own(features, i, j, cosine):  # type: ignore[no-untyped-def]
     """Contribution of one channel: a squared distance, or an inner product for the cosine."""
-    return _inner_product(a, b) if cosine else _squared_distance(a, b)
+    return _inner_product(features, i, j) if cosine else _squared_distance(features, i, j)
 
 
 @njit(parallel=True, cache=True)
@@ -88,18 +88,19 @@ def _shortlist(  # type: ignore[no-untyped-def]
     for i in prange(n):
         query = first + i
         image = offset + query
-        heap.clear(bounds[query], indices[query])
+        row_bounds, row_indices = bounds[query], indices[query]
+        heap.clear(row_bounds, row_indices)
         for j in range(n_references):
             if leave_one_out and j == query:
                 continue
-            bound = whole[i, j] - _own(channel[image], channel[j], cosine)
+            bound = whole[i, j] - _own(channel, image, j, cosine)
             if cosine:
                 bound *= -inverse_lengths[image] * inverse_lengths[j]
-            heap.push(bounds[query], indices[query], bound, j)
-        heap.sort(bounds[query], indices[query])
+            heap.push(row_bounds, row_indices, bound, j)
+        heap.sort(row_bounds, row_indices)
         for s in range(m):
-            j = indices[query, s]
-            residuals[query, s] = whole[i, j] - _own(channel[image], channel[j], cosine)
+            j = row_indices[s]
+            residuals[query, s] = whole[i, j] - _own(channel, image, j, cosine)
 
 
 @njit(parallel=True, cache=True)
@@ -108,16 +109,16 @@ def _replace(whole, before, after, offset, cosine):  # type: ignore[no-untyped-d
     for query in prange(whole.shape[0]):
         image = offset + query
         for j in range(whole.shape[1]):
-            new = _own(after[image], after[j], cosine)
-            whole[query, j] += new - _own(before[image], before[j], cosine)
+            old = _own(before, image, j, cosine)
+            whole[query, j] += _own(after, image, j, cosine) - old
 
 
 @njit(cache=True)
-def _distance(residual, query, reference, inverse_lengths, cosine):  # type: ignore[no-untyped-def]
+def _distance(residual, features, i, j, inverse_lengths, cosine):  # type: ignore[no-untyped-def]
     """Distance of a pair: the residual and the channel that moves."""
     if not cosine:
-        return residual + _squared_distance(query, reference)
-    similarity = (residual + _inner_product(query, reference)) * inverse_lengths
+        return residual + _squared_distance(features, i, j)
+    similarity = (residual + _inner_product(features, i, j)) * inverse_lengths
     return min(max(1.0 - similarity, 0.0), 2.0)
 
 
@@ -141,12 +142,11 @@ def _residual(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Residual of any pair: from the matrix of all distances if there is one, else summed up."""
     if len(whole) > 0:
-        own = _own(channels[moving, image], channels[moving, reference], cosine)
-        return whole[query, reference] - own
+        return whole[query, reference] - _own(channels[moving], image, reference, cosine)
     total = 0.0
     for c in range(len(channels)):
         if c != moving:
-            total += _own(channels[c, image], channels[c, reference], cosine)
+            total += _own(channels[c], image, reference, cosine)
     return total
 
 
@@ -190,7 +190,7 @@ def _scan(  # type: ignore[no-untyped-def]
                     break
                 j = indices[query, s]
                 distance = _distance(
-                    residuals[query, s], features[image], features[j],
+                    residuals[query, s], features, image, j,
                     lengths[image] * lengths[j], cosine,
                 )  # fmt: skip
                 heap.push(distances, nearest, distance, j)
@@ -202,7 +202,7 @@ def _scan(  # type: ignore[no-untyped-def]
                         continue
                     distance = _distance(
                         _residual(query, image, j, whole, channels, moving, cosine),
-                        features[image], features[j], lengths[image] * lengths[j], cosine,
+                        features, image, j, lengths[image] * lengths[j], cosine,
                     )  # fmt: skip
                     heap.push(distances, nearest, distance, j)
             if distances[0] < np.inf:
