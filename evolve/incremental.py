@@ -11,6 +11,8 @@ The numba kernels of this subject stand in one file, because numba's cache does 
 function in another file changes.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
@@ -26,9 +28,8 @@ _SHORTLIST = 64
 # (bytes), and beyond that computed anew for every block.
 _FLOAT64_BYTES = 1 << 30
 _FLOAT32_BYTES = 5 << 29
-# What is computed of it at a time: elements, and columns.
-_BLOCK = 1 << 22
-_COLUMNS = 1 << 13
+# How many of its elements are computed at a time.
+_BLOCK = 1 << 25
 # Queries that one thread takes at a time: their lists and the features of one candidate for some
 # thousand references share a second-level cache.
 _TASK = 1024
@@ -284,35 +285,35 @@ class IncrementalKNN:
         if 8 * n_pairs <= _FLOAT64_BYTES or 4 * n_pairs <= _FLOAT32_BYTES:
             dtype = np.float64 if 8 * n_pairs <= _FLOAT64_BYTES else np.float32
             self._whole = np.empty((self._n_queries, self._n_references), dtype)
-            for rows in self._blocks():
-                self._whole[rows] = self._compute_rows(rows)
+            for rows, distances in self._compute():
+                self._whole[rows] = distances
 
-    def _blocks(self) -> list[slice]:
-        """Rows of the matrix of all distances, in pieces that stay small."""
+    def _compute(self) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Compute all squared distances, or inner products for the cosine, some rows at a time.
+
+        Yields
+        ------
+        rows : slice
+            Some queries.
+        whole : ndarray of shape (n_rows, n_references), float64
+        """
+        features = np.empty((len(self._labels), self._channels[:, 0].size))
+        for channel, columns in zip(
+            self._channels, np.hsplit(features, len(self._channels)), strict=True
+        ):
+            columns[:] = channel
+        norms = self._squares.sum(axis=0)
+        references = features[: self._n_references]
         step = max(1, _BLOCK // self._n_references)
-        return [
-            slice(start, min(start + step, self._n_queries))
-            for start in range(0, self._n_queries, step)
-        ]
-
-    def _compute_rows(self, rows: slice) -> NDArray[np.float64]:
-        """Squared distances, or inner products for the cosine, from scratch."""
-        queries = slice(rows.start + self._offset, rows.stop + self._offset)
-        total = np.empty((rows.stop - rows.start, self._n_references))
-        for start in range(0, self._n_references, _COLUMNS):
-            columns = slice(start, min(start + _COLUMNS, self._n_references))
-            total[:, columns] = self._rows(queries) @ self._rows(columns).T
-        if not self._cosine:
-            norms = self._squares.sum(axis=0)
-            total *= -2.0
-            total += norms[queries, None]
-            total += norms[: self._n_references]
-        return total
-
-    def _rows(self, images: slice) -> NDArray[np.float64]:
-        """All features of some images, of shape (n, n_features), float64."""
-        channels = self._channels[:, images].astype(np.float64)
-        return np.moveaxis(channels, 0, 1).reshape(channels.shape[1], -1)
+        for start in range(0, self._n_queries, step):
+            rows = slice(start, min(start + step, self._n_queries))
+            queries = slice(rows.start + self._offset, rows.stop + self._offset)
+            whole = features[queries] @ references.T
+            if not self._cosine:
+                whole *= -2.0
+                whole += norms[queries, None]
+                whole += norms[: self._n_references]
+            yield rows, whole
 
     def bind(self, channel: int) -> None:
         """Take channel ``channel`` as the one that moves from now on."""
@@ -320,9 +321,10 @@ class IncrementalKNN:
         # A sum without the channel, not a difference: where the others are dead it is exactly 0.
         self._residual_norms = np.delete(self._squares, channel, axis=0).sum(axis=0)
         inverse_lengths = _inverse_lengths(self._residual_norms)
-        for rows in [slice(0, self._n_queries)] if len(self._whole) else self._blocks():
+        everything = [(slice(0, self._n_queries), self._whole)]
+        for rows, whole in everything if len(self._whole) else self._compute():
             _shortlist(
-                self._whole if len(self._whole) else self._compute_rows(rows),
+                whole,
                 self._channels[channel],
                 inverse_lengths,
                 rows.start,

@@ -142,6 +142,7 @@ def _experiment(
     images = split(protocol, dataset, fraction, options["seed"])
     baseline = _baseline(options, dataset, images, progress)
     before = cut(baseline.model)
+    progress.say("Measuring the loss before evolution")
     fitness: Fitness = _call(fitness_options)(before, images, **options["slicing"])
     loss_before = fitness.loss
     schedule = _schedule(options, fitness)
