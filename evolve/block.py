@@ -108,6 +108,8 @@ def make_blocks(
     if group_size < 1:
         raise InputError(f"group_size={group_size} is not possible: a group has 1 kernel or more.")
     chosen = range(1, n_layers + 1) if layers is None else layers
+    if not chosen:
+        raise InputError("layers is empty: name at least one convolution, or leave it out for all.")
     for layer in chosen:
         if not 1 <= abs(layer) <= n_layers:
             raise InputError(

@@ -10,7 +10,7 @@ from evolve.last_layer import LastLayer
 from evolve.objectives import query_losses
 from evolve.protocols import Split
 from slicing.errors import InputError
-from slicing.knn import LARGEST, Metric, kneighbors
+from slicing.knn import Metric, kneighbors
 from slicing.stack import ConvStack, Layer, forward
 
 ObjectiveName = Literal["neighbours", "accuracy"]
@@ -64,8 +64,17 @@ class Fitness:
             raise InputError(
                 f"objective={objective!r} is unknown: choose one of {get_args(ObjectiveName)}."
             )
-        if not temperature > 0:
-            raise InputError(f"temperature={temperature} is not possible: it must be positive.")
+        if not 0 < temperature < np.inf:
+            raise InputError(
+                f"temperature={temperature} is not possible: give a positive, finite number."
+            )
+        available = len(split.references) - (split.queries is None)
+        for name, count in (("k", k), ("neighbours", neighbours)):
+            if not 1 <= count <= available and (name == "k" or objective == "neighbours"):
+                raise InputError(
+                    f"{name}={count} is not possible: there are {available} references to choose "
+                    f"from, so give 1 to {available}."
+                )
         self.stack = stack
         self._metric: Metric = metric
         self._n_neighbours = k if objective == "accuracy" else neighbours
@@ -154,7 +163,7 @@ class Fitness:
     def _plain_loss(self, block: Block, candidate: NDArray[np.float64]) -> float:
         layers = block.write(self.stack, candidate).layers[self._first_layer(block) :]
         features = forward(layers, self._inputs).reshape(len(self._images), -1)
-        if not np.abs(features).max() <= LARGEST:
+        if not np.isfinite(features).all():
             return np.inf
         return self._mean_loss(*self._neighbours(features))
 

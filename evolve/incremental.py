@@ -20,16 +20,19 @@ from numpy.typing import NDArray
 from evolve.objectives import query_loss
 from slicing import heap
 from slicing.knn import Metric
+from slicing.threads import single_threaded_blas
 
-# References kept in order of their bound, per query, beyond the neighbours themselves: with these,
-# nearly every scan ends before its list does.
-_SHORTLIST = 64
+# References kept in order of their bound, per query, beyond the neighbours themselves: so many, and
+# one in so many of all. With these, nearly every scan ends before its list does.
+_SHORTLIST, _SHORTLIST_SHARE = 64, 128
 # The matrix of all distances is kept in float64 up to the first size, in float32 up to the second
 # (bytes), and beyond that computed anew for every block.
 _FLOAT64_BYTES = 1 << 30
 _FLOAT32_BYTES = 5 << 29
 # How many of its elements are computed at a time.
 _BLOCK = 1 << 25
+# Rows that one thread multiplies at a time.
+_ROWS = 128
 # Queries that one thread takes at a time: their lists and the features of one candidate for some
 # thousand references share a second-level cache.
 _TASK = 1024
@@ -57,16 +60,32 @@ def _inner_product(features, i, j):  # type: ignore[no-untyped-def]
     return np.float64(total)
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=_SUMS)
 def _own(features, i, j, cosine):  # type: ignore[no-untyped-def]
-    """Contribution of one channel: a squared distance, or an inner product for the cosine."""
-    return _inner_product(features, i, j) if cosine else _squared_distance(features, i, j)
+    """Contribution of one channel: a squared distance, or an inner product for the cosine.
+
+    In float64: it is subtracted from the whole, of which it may be nearly all.
+    """
+    total = 0.0
+    for position in range(features.shape[1]):
+        a, b = np.float64(features[i, position]), np.float64(features[j, position])
+        total += a * b if cosine else (a - b) * (a - b)
+    return total
+
+
+@njit(cache=True)
+def _rest(whole, features, i, j, residual_norms, cosine):  # type: ignore[no-untyped-def]
+    """Contribution of all other channels, given the contribution of all."""
+    if residual_norms[i] == 0.0 and (cosine or residual_norms[j] == 0.0):
+        return 0.0  # exactly, where the subtraction leaves rounding
+    rest = whole - _own(features, i, j, cosine)
+    return rest if cosine else max(rest, 0.0)
 
 
 @njit(parallel=True, cache=True)
 def _shortlist(  # type: ignore[no-untyped-def]
-    whole, channel, inverse_lengths, first, offset, leave_one_out, cosine, bounds, indices,
-    residuals,
+    whole, channel, residual_norms, inverse_lengths, first, offset, leave_one_out, cosine,
+    bounds, indices, residuals,
 ):  # fmt: skip
     """Sort the references of some queries by what bounds their distance; keep the nearest.
 
@@ -76,8 +95,8 @@ def _shortlist(  # type: ignore[no-untyped-def]
         Squared distances, or inner products for the cosine, over all channels.
     channel : (n_images, n_positions), float32
         The channel that moves.
-    inverse_lengths : (n_images,), float64
-        One over the length within the other channels, 0 where that is 0; for the cosine.
+    residual_norms, inverse_lengths : (n_images,), float64
+        Squared length within the other channels, and one over the length, 0 where that is 0.
     first, offset : int
         Query ``first + i`` is image ``offset + first + i``.
     bounds, indices, residuals : (n_queries, m)
@@ -94,14 +113,14 @@ def _shortlist(  # type: ignore[no-untyped-def]
         for j in range(n_references):
             if leave_one_out and j == query:
                 continue
-            bound = whole[i, j] - _own(channel, image, j, cosine)
+            bound = _rest(whole[i, j], channel, image, j, residual_norms, cosine)
             if cosine:
                 bound *= -inverse_lengths[image] * inverse_lengths[j]
             heap.push(row_bounds, row_indices, bound, j)
         heap.sort(row_bounds, row_indices)
         for s in range(m):
             j = row_indices[s]
-            residuals[query, s] = whole[i, j] - _own(channel, image, j, cosine)
+            residuals[query, s] = _rest(whole[i, j], channel, image, j, residual_norms, cosine)
 
 
 @njit(parallel=True, cache=True)
@@ -139,11 +158,13 @@ def _is_beyond(bound, tilt, kth, cosine):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _residual(  # type: ignore[no-untyped-def]
-    query, image, reference, whole, channels, moving, cosine
+    query, image, reference, whole, channels, moving, residual_norms, cosine
 ):  # fmt: skip
     """Residual of any pair: from the matrix of all distances if there is one, else summed up."""
     if len(whole) > 0:
-        return whole[query, reference] - _own(channels[moving], image, reference, cosine)
+        return _rest(
+            whole[query, reference], channels[moving], image, reference, residual_norms, cosine
+        )
     total = 0.0
     for c in range(len(channels)):
         if c != moving:
@@ -153,9 +174,9 @@ def _residual(  # type: ignore[no-untyped-def]
 
 @njit(parallel=True, cache=True)
 def _scan(  # type: ignore[no-untyped-def]
-    candidates, inverse_lengths, tilts, bounds, indices, residuals, whole, channels, moving,
-    labels, offset, n_references, leave_one_out, cosine, n_classes, temperature, n_neighbours,
-    losses, full_scans,
+    candidates, inverse_lengths, tilts, residual_norms, bounds, indices, residuals, whole, channels,
+    moving, labels, offset, n_references, leave_one_out, cosine, n_classes, temperature,
+    n_neighbours, losses, full_scans,
 ):  # fmt: skip
     """Find the nearest references of every query under every candidate, and the losses.
 
@@ -202,7 +223,8 @@ def _scan(  # type: ignore[no-untyped-def]
                     if leave_one_out and j == query:
                         continue
                     distance = _distance(
-                        _residual(query, image, j, whole, channels, moving, cosine),
+                        _residual(
+ query, image, j, whole, channels, moving, residual_norms, cosine),
                         features, image, j, lengths[image] * lengths[j], cosine,
                     )  # fmt: skip
                     heap.push(distances, nearest, distance, j)
@@ -214,6 +236,20 @@ def _scan(  # type: ignore[no-untyped-def]
                 )
             else:
                 losses[p, query] = np.inf  # features that are not finite
+
+
+@njit(parallel=True, cache=True)
+def _multiply(queries, references):  # type: ignore[no-untyped-def]
+    """Inner products (n_queries, n_references), float64, the same bits at any number of threads.
+
+    Not one product by BLAS on all threads: how it divides a product, and so how it rounds, depends
+    on their number.
+    """
+    out = np.empty((len(queries), len(references)))
+    for part in prange((len(queries) + _ROWS - 1) // _ROWS):
+        rows = slice(part * _ROWS, (part + 1) * _ROWS)
+        out[rows] = np.dot(queries[rows], references.T)
+    return out
 
 
 def _squares(features: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -268,7 +304,8 @@ class IncrementalKNN:
         self._n_neighbours = n_neighbours
         self._cosine = metric == "cosine"
         self.full_scans = 0
-        m = min(_SHORTLIST + n_neighbours, self._n_references - self._leave_one_out)
+        m = _SHORTLIST + self._n_references // _SHORTLIST_SHARE + n_neighbours
+        m = min(m, self._n_references - self._leave_one_out)
         self._bounds = np.empty((self._n_queries, m))
         self._indices = np.empty((self._n_queries, m), np.int32)
         self._residuals = np.empty((self._n_queries, m))
@@ -308,7 +345,8 @@ class IncrementalKNN:
         for start in range(0, self._n_queries, step):
             rows = slice(start, min(start + step, self._n_queries))
             queries = slice(rows.start + self._offset, rows.stop + self._offset)
-            whole = features[queries] @ references.T
+            with single_threaded_blas():
+                whole = _multiply(features[queries], references)
             if not self._cosine:
                 whole *= -2.0
                 whole += norms[queries, None]
@@ -326,6 +364,7 @@ class IncrementalKNN:
             _shortlist(
                 whole,
                 self._channels[channel],
+                self._residual_norms,
                 inverse_lengths,
                 rows.start,
                 self._offset,
@@ -361,6 +400,7 @@ class IncrementalKNN:
             candidates,
             inverse_lengths,
             tilts,
+            self._residual_norms,
             self._bounds,
             self._indices,
             self._residuals,

@@ -118,7 +118,8 @@ class Serial:
         Every block of every pass draws from a stream of its own, so that its candidates depend on
         nothing but the seed, its place and its losses.
     max_evaluations : int, optional
-        No generation begins that would pass this number of evaluations.
+        No generation begins that, with the check of what its block hands over, would pass this
+        number of evaluations.
     max_seconds : float, optional
         No generation begins after this time; a run that it ends depends on the machine's speed.
 
@@ -151,8 +152,10 @@ class Serial:
             if value is not None and value < least:
                 raise InputError(f"{name}={value} is not possible: give {least} or more.")
         for name, number in (("step", step), ("max_seconds", max_seconds)):
-            if number is not None and not number > 0:
-                raise InputError(f"{name}={number} is not possible: give a positive number.")
+            if number is not None and not 0 < number < float("inf"):
+                raise InputError(
+                    f"{name}={number} is not possible: give a positive, finite number."
+                )
         for name, choice, choices in (
             ("order", order, get_args(Order)),
             ("hand_over", hand_over, get_args(HandOver)),
@@ -250,7 +253,12 @@ class Serial:
         )
 
     def _check_budget(self, population: int) -> None:
-        if self.evaluations + population > self._max_evaluations:
+        if self.evaluations + population + 1 > self._max_evaluations:
+            if not self.evaluations:
+                raise InputError(
+                    f"max_evaluations={self._max_evaluations} does not suffice for one generation: "
+                    f"give at least {population + 1}."
+                )
             self._stopping = self._stopping or "max_evaluations"
         if time.monotonic() - self._start > self._max_seconds:
             self._stopping = self._stopping or "max_seconds"

@@ -82,6 +82,11 @@ def check(
     for config in configs:
         for name in sorted(OmegaConf.missing_keys(config) if complete else ()):
             raise InputError(f"{name} is missing: give it as {name}=...")
+        try:
+            OmegaConf.to_container(config, resolve=True)
+        except OmegaConfBaseException as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise InputError(f"{error.full_key} cannot be resolved: {reason}.") from error
         if not 0 <= config.seed < 2**32:
             raise InputError(f"seed={config.seed} is out of range: choose 0 to {2**32 - 1}.")
     return configs
@@ -204,6 +209,7 @@ def _suggest(word: str, known: Sequence[str], prefix: str = "") -> str:
 def _suggest_name(name: str, known: Sequence[str]) -> str:
     """Name the nearest option: within the same group, or anywhere."""
     owner, dot, field = name.rpartition(".")
+    known = [each for each in known if not each.rpartition(".")[2].startswith("_")]
     siblings = [each for each in known if each.rpartition(".")[0] == owner]
     if owner in known and siblings:
         return _suggest(field, [each[len(owner + dot) :] for each in siblings], owner + dot)

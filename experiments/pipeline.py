@@ -43,6 +43,18 @@ log = logging.getLogger(__name__)
 
 Options = dict[str, Any]
 
+# What a run leaves in its folder, and MLflow gets.
+_FILES = (
+    "config.yaml",
+    "kernels.npz",
+    "history.csv",
+    "summary.md",
+    "convergence.png",
+    "kernels.png",
+    "confusion.png",
+    "run.log",
+)
+
 
 def run(config: DictConfig, choices: Mapping[str, str], folder: Path) -> Summary:
     """Run one experiment.
@@ -90,7 +102,7 @@ def run(config: DictConfig, choices: Mapping[str, str], folder: Path) -> Summary
         tracker.begin(name, {**choices, **leaves(options)}, tags)
         progress.say(f"{name}: {len(dataset.train):,} training images of {dataset.name}, {folder}")
         summary = _experiment(options, choices, name, dataset, folder, progress, tracker)
-        tracker.finish(folder, summary.text(), summary.interrupted)
+        tracker.finish(folder, _FILES, summary.text(), summary.interrupted)
     except KeyboardInterrupt:
         tracker.abandon("KILLED")
         raise
@@ -155,8 +167,8 @@ def _experiment(
         tests.append(dataset.read_test_all())
     progress.say(f"Classifying {max(map(len, tests)):,} test images")
     evolved_name = f"evolved by {choices['optimizer']}"
-    sliced, _ = _sliced("sliced, not evolved", before, images, dataset, tests, options)
-    evolved, predicted = _sliced(evolved_name, fitness.stack, images, dataset, tests, options)
+    sliced, _ = _sliced("sliced, not evolved", before, dataset, tests, options)
+    evolved, predicted = _sliced(evolved_name, fitness.stack, dataset, tests, options)
     summary = Summary(
         title=name,
         protocol=protocol,
@@ -173,12 +185,12 @@ def _experiment(
         interrupted=interrupted,
     )
     tracker.log(summary.metrics())
+    (folder / "summary.md").write_text(summary.text() + "\n", encoding="utf-8")
+    log.info("%s", summary.text())
     plots.convergence(history, folder / "convergence.png", name)
     plots.kernels(before, fitness.stack, folder / "kernels.png")
     title = f"{name}\n{evolved_name}, {len(tests[0]):,} test images"
     plots.confusion(tests[0].labels, predicted, dataset.classes, folder / "confusion.png", title)
-    (folder / "summary.md").write_text(summary.text() + "\n", encoding="utf-8")
-    log.info("%s", summary.text())
     return summary
 
 
@@ -226,6 +238,7 @@ def _evolve(
     history: list[Generation | BlockEnd] = []
     generations = 0
     with progress.task("evolving"), _stopped_by_interrupt(schedule) as interrupted:
+        progress.show(0.0, "computing the distances")
         for event in schedule:
             history.append(event)
             if isinstance(event, BlockEnd):
@@ -319,13 +332,12 @@ def _full(name: str, baseline: Baseline, tests: list[Images]) -> Row:
 def _sliced(
     name: str,
     stack: ConvStack,
-    images: Split,
     dataset: Dataset,
     tests: list[Images],
     options: Options,
 ) -> tuple[Row, np.ndarray[Any, np.dtype[np.int64]]]:
     """Measure a conv stack with its k-NN; give the predictions on the first test images, too."""
-    engine = Engine.fit(stack, images.references, dataset.classes, **options["slicing"])
+    engine = Engine.fit(stack, dataset.train, dataset.classes, **options["slicing"])
     predictions = [engine.predict(test.images) for test in tests]
     accuracies: list[Accuracy | None] = [None, None]
     for place, (predicted, test) in enumerate(zip(predictions, tests, strict=True)):

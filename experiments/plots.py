@@ -54,11 +54,17 @@ def convergence(history: Sequence[Generation | BlockEnd], path: Path, title: str
     _line_by_block(axes, generations, "best_loss", "best of a block", _ORANGE)
     if generations:
         # The first generations of a block can be far above everything that matters.
-        means = [event.mean_loss for event in generations]
-        low = min(event.best_loss for event in generations)
-        top = max(float(np.nanpercentile(means, 90)), max(event.best_loss for event in generations))
-        margin = 0.1 * (top - low) + 1e-6
-        axes.set_ylim(low - margin, top + 2 * margin)
+        means, bests = (
+            [loss for loss in losses if np.isfinite(loss)]
+            for losses in (
+                [event.mean_loss for event in generations],
+                [event.best_loss for event in generations],
+            )
+        )
+        if bests:
+            low, top = min(bests), max(float(np.percentile(means, 90)), *bests)
+            margin = 0.1 * (top - low) + 1e-6
+            axes.set_ylim(low - margin, top + 2 * margin)
     axes.set_xlabel("evaluations")
     axes.set_ylabel("loss")
     axes.set_title(title, pad=18 if len(ends) <= _LABELLED else 6)

@@ -98,7 +98,10 @@ class Summary:
     def text(self) -> str:
         """Write the summary in Markdown that reads well on a terminal, too."""
         gain = 1.0 - self.loss_after / self.loss_before if self.loss_before else 0.0
-        cached = " by an earlier run" if self.from_cache else ""
+        trained = "not trained here"
+        if self.train_seconds:
+            earlier = " by an earlier run" if self.from_cache else ""
+            trained = f"trained in {self.train_seconds:.1f} s{earlier}"
         rate = self.evaluations / self.evolve_seconds if self.evolve_seconds else 0.0
         lines = [
             f"**{self.title}**" + (" (interrupted)" if self.interrupted else ""),
@@ -108,7 +111,7 @@ class Summary:
             f"- loss ({self.objective}, {self.protocol}): {self.loss_before:.4f} before evolution, "
             f"{self.loss_after:.4f} after ({gain:+.1%} better)",
             f"- evolution: {self.evaluations:,} evaluations in {self.evolve_seconds:.1f} s "
-            f"({rate:,.0f} a second); baseline: trained in {self.train_seconds:.1f} s{cached}",
+            f"({rate:,.0f} a second); baseline: {trained}",
         ]
         if self.leaks:
             lines.append(f"- protocol test {LEAKS}; the accuracies flatter it")

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import textwrap
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -159,20 +159,16 @@ class Tracker:
             log.warning("MLflow does not answer, more later: %s", _gist(error))
             self._next_flush = time.monotonic() + _PATIENCE
 
-    def tag(self, key: str, value: object) -> None:
-        """Tag the run; a tag that MLflow does not take is left out."""
-        from mlflow.exceptions import MlflowException
-
-        with suppress(MlflowException):
-            self._client.set_tag(self._run_id, key, str(value))
-
-    def finish(self, folder: Path, note: str, interrupted: bool = False) -> None:
+    def finish(
+        self, folder: Path, files: Iterable[str], note: str, interrupted: bool = False
+    ) -> None:
         """End the run: what is left of its metrics, a note, and the files of a folder.
 
         Parameters
         ----------
         folder : Path
-            All its files become artifacts.
+        files : iterable of str
+            Those of its files that become artifacts, if they are there.
         note : str
             What MLflow shows as the run's description, in Markdown.
         interrupted : bool
@@ -188,7 +184,10 @@ class Tracker:
             self._flush()
             self._client.set_tag(self._run_id, "mlflow.note.content", note)
             self._client.set_tag(self._run_id, "status", status)
-            self._client.log_artifacts(self._run_id, str(folder))
+            # By name: the folder may be one of the user's own.
+            for path in (folder / name for name in files):
+                if path.is_file():
+                    self._client.log_artifact(self._run_id, str(path))
             self._client.set_terminated(self._run_id, "KILLED" if interrupted else "FINISHED")
         self._run_id = ""
 

@@ -21,10 +21,10 @@ from slicing.errors import InputError
 
 Metric = Literal["euclidean", "cosine"]
 
+# More than the terms of a product of scaled features can lose below float32's smallest number.
+_UNDERFLOW = 1e-30
 # One block of the matrix of proposed distances: 64 MiB of float32.
 _BLOCK = 1 << 24
-LARGEST = 1e18
-"""Magnitude of features above which their products could overflow float32."""
 
 
 def check_metric(metric: str) -> Metric:
@@ -52,14 +52,15 @@ def _distance(query, reference, query_norm, reference_norm, cosine):  # type: ig
 
 @njit(parallel=True, cache=True)
 def _nearest(  # type: ignore[no-untyped-def]
-    products, queries, references, query_norms, reference_norms, first, error, cosine, distances,
-    indices,
+    products, queries, references, query_norms, reference_norms, first, scale, error, cosine,
+    distances, indices,
 ):  # fmt: skip
     """Find the k nearest references of a block of queries, given float32 inner products.
 
-    ``products`` (n, m) is off by at most ``error`` times the product of the norms. ``first`` is the
-    index of the reference to leave out for the first query, the next one for the next query and so
-    on; negative: none is left out. Fills ``distances`` and ``indices`` (n, k).
+    ``products`` (n, m) belong to features times ``scale``, and are off by at most ``error`` times
+    the product of the norms, and by what underflows. ``first`` is the index of the reference to
+    leave out for the first query, the next one for the next query and so on; negative: none is
+    left out. Fills ``distances`` and ``indices`` (n, k).
     """
     n, m = products.shape
     k = distances.shape[1]
@@ -70,15 +71,16 @@ def _nearest(  # type: ignore[no-untyped-def]
         heap.clear(upper, place)
         lower = np.empty(m)
         for j in range(m):
-            norms = query_norms[i] * reference_norms[j]
+            query_norm, reference_norm = query_norms[i] * scale, reference_norms[j] * scale
+            norms = query_norm * reference_norm
             product = np.float64(products[i, j])
             if cosine:
                 proposal = 1.0 - product / norms if norms > 0.0 else 1.0
-                margin = error
+                margin = error + (_UNDERFLOW / norms if norms > 0.0 else 0.0)
             else:
-                squares = query_norms[i] ** 2 + reference_norms[j] ** 2
+                squares = query_norm**2 + reference_norm**2
                 proposal = squares - 2.0 * product
-                margin = 2.0 * error * norms + 1e-14 * squares
+                margin = 2.0 * error * norms + 1e-14 * squares + _UNDERFLOW
             lower[j] = proposal - margin
             if j != left_out:
                 heap.push(upper, place, proposal + margin, j)
@@ -90,6 +92,11 @@ def _nearest(  # type: ignore[no-untyped-def]
                 )
                 heap.push(distances[i], indices[i], distance, j)
         heap.sort(distances[i], indices[i])
+
+
+def _scaled(features: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+    """Multiply by a power of two, in float64 because its reciprocal may not fit float32."""
+    return (features * np.float64(scale)).astype(np.float32)
 
 
 def _norms(features: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -127,7 +134,7 @@ def kneighbors(
     Raises
     ------
     InputError
-        Shapes that do not fit, too large a k, values that are not finite.
+        Shapes that do not fit, k out of range, values that are not finite.
     """
     cosine = check_metric(metric) == "cosine"
     queries = np.ascontiguousarray(queries, np.float32)
@@ -145,10 +152,14 @@ def kneighbors(
             f"Leave-one-out needs one query a reference, not {len(queries)} for {len(references)}."
         )
     for name, features in (("queries", queries), ("references", references)):
-        # A NaN fails every comparison, so this catches it too.
-        if features.size and not np.abs(features).max() <= LARGEST:
-            raise InputError(f"The {name} hold features that are not finite or beyond {LARGEST}.")
+        if not np.isfinite(features).all():
+            raise InputError(f"The {name} hold features that are not finite: mend or drop them.")
     query_norms, reference_norms = _norms(queries), _norms(references)
+    # Neighbours do not change where all features are divided by a number. A power of two makes the
+    # float32 products of the longest vectors about 1, far from overflow, without rounding.
+    longest = max(query_norms.max(initial=0.0), reference_norms.max(initial=0.0)) or 1.0
+    scale = 2.0 ** -np.ceil(np.log2(longest))
+    scaled_references = _scaled(references, scale)
     # |fl(x·y) - x·y| <= γ |x|·|y| <= γ ‖x‖ ‖y‖ with γ = d u / (1 - d u), in whatever order the
     # products are summed (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
     rounding = (queries.shape[1] + 1) * 2.0**-24
@@ -159,12 +170,13 @@ def kneighbors(
     for start in range(0, len(queries), rows):
         block = slice(start, start + rows)
         _nearest(
-            queries[block] @ references.T,
+            _scaled(queries[block], scale) @ scaled_references.T,
             queries[block],
             references,
             query_norms[block],
             reference_norms,
             start if leave_one_out else -1,
+            scale,
             error,
             cosine,
             distances[block],

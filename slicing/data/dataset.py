@@ -62,9 +62,3 @@ class Dataset:
     train: Images
     read_test: Callable[[], Images]
     read_test_all: Callable[[], Images] | None = None
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of one image."""
-        _, height, width, channels = self.train.images.shape
-        return height, width, channels

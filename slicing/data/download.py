@@ -4,6 +4,7 @@ import socket
 import tempfile
 from pathlib import Path
 
+from slicing.backend import load_keras
 from slicing.errors import InputError
 
 
@@ -40,7 +41,7 @@ def download(
     InputError
         If the file cannot be had or its checksum differs.
     """
-    import keras
+    keras = load_keras()
 
     url = base_url + name
     patience = socket.getdefaulttimeout()

@@ -66,6 +66,7 @@ def test_a_wrong_length_names_both_shapes(stack):
         ({"kind": "kernels"}, "kernels"),
         ({"layers": [3]}, "no convolution 3"),
         ({"layers": [0]}, "no convolution 0"),
+        ({"layers": []}, "layers is empty"),
         ({"kind": "group", "group_size": 0}, "group_size=0"),
     ],
 )

@@ -159,7 +159,7 @@ def test_short_lists_fall_back_to_all_references(metric, monkeypatch):
         return fitness.losses(candidates), fitness.full_scans
 
     expected, none = evaluate()
-    monkeypatch.setattr(incremental, "_SHORTLIST", 1)
+    monkeypatch.setattr(incremental, "_SHORTLIST", 0)
     few, some = evaluate()
     # Nor does it matter whether the matrix of all distances is kept, or how precisely.
     monkeypatch.setattr(incremental, "_FLOAT64_BYTES", 0)
@@ -175,7 +175,8 @@ def test_short_lists_fall_back_to_all_references(metric, monkeypatch):
 @pytest.mark.parametrize("kind", ["kernel", "layer"])
 def test_losses_do_not_depend_on_the_number_of_threads(metric, kind):
     rng = np.random.default_rng(2)
-    stack, split = make_stack(rng), make_split(rng, 300, 0)
+    # An odd number, and more than one task: where products could be divided unequally.
+    stack, split = make_stack(rng), make_split(rng, 1501, 0)
     block = pick(stack, kind)
     candidates = candidates_of(rng, block, stack, 5)
 
@@ -233,6 +234,32 @@ def test_constant_features_vote_for_the_first_references():
     assert fitness.losses(np.zeros((1, 96)))[0] == expected.mean()
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("amplitude", [0.0, 1e4])
+def test_a_channel_that_outshines_the_others(metric, amplitude):
+    # What the others contribute is nothing, or what is left of two numbers that are nearly equal.
+    rng = np.random.default_rng(8)
+    split = make_split(rng, 200, 0)
+    stack = make_stack(rng, kernels=(6,))
+    loud = Block(((0, 0),))
+    quiet = Block(tuple((0, kernel) for kernel in range(1, 6)))
+    start = loud.read(stack)
+    louder, silent = (loud, start * amplitude), (quiet, np.zeros(50))
+    block, vector = louder if amplitude else silent
+    stack = block.write(stack, vector)
+    fitness = Fitness(stack, split, "accuracy", 5, metric)
+    fitness.bind(loud)
+    for candidate in (start, np.zeros(10)):
+        expected, unclear = plain_path(
+            loud.write(stack, candidate), split, "accuracy", 5, metric, 0
+        )
+        assert unclear.all() == (not amplitude and not candidate.any())
+        if unclear.all():  # every feature is zero: the first references win
+            unclear[:] = False
+        loss = fitness.losses(candidate[None])[0]
+        assert loss == pytest.approx(expected.mean(), abs=unclear.mean() + 1e-12)
+
+
 def test_query_loss_by_hand():
     distances, labels = np.array([1.0, 1.0, 3.0]), np.array([0, 1, 1])
     assert query_loss(distances, labels, 1, 2, 0.0) == 0.0
@@ -248,7 +275,10 @@ def test_query_loss_by_hand():
         ({"objective": "accurracy"}, "accurracy"),
         ({"temperature": 0.0}, "temperature"),
         ({"metric": "manhattan"}, "manhattan"),
-        ({"objective": "accuracy", "k": 30}, "29 references"),
+        ({"temperature": float("inf")}, "temperature"),
+        ({"objective": "accuracy", "k": 30}, "k=30 is not possible"),
+        ({"k": 0}, "k=0 is not possible"),
+        ({"neighbours": 30}, "neighbours=30 is not possible"),
     ],
 )
 def test_bad_options(kwargs, words):

@@ -83,8 +83,19 @@ def test_a_budget_of_evaluations_is_kept(fitness):
     schedule = serial(fitness, max_evaluations=35)
     events = list(schedule)
     # 3 generations of 10 and a hand-over; the fourth would pass 35.
-    assert schedule.evaluations == 31 + 0
+    assert schedule.evaluations == 31
     assert events[-1].reasons == ("max_evaluations",)
+
+
+def test_a_budget_includes_the_check_of_what_is_handed_over(fitness):
+    schedule = serial(fitness, max_evaluations=30)
+    list(schedule)
+    assert schedule.evaluations == 21
+
+
+def test_a_budget_below_one_generation_is_refused(fitness):
+    with pytest.raises(InputError, match="give at least 11"):
+        list(serial(fitness, max_evaluations=10))
 
 
 def test_a_budget_of_time_is_kept(fitness):
@@ -122,6 +133,7 @@ def test_the_optimizer_may_end_a_block(fitness):
         ({"passes": 0}, "passes=0"),
         ({"max_evaluations": 0}, "max_evaluations=0"),
         ({"step": 0.0}, "step=0.0"),
+        ({"step": float("inf")}, "step=inf"),
         ({"max_seconds": -1.0}, "max_seconds=-1.0"),
         ({"order": "backwards"}, "backwards"),
         ({"hand_over": "median"}, "median"),

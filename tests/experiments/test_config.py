@@ -106,10 +106,11 @@ def test_every_field_is_documented():
             assert all(text.endswith(".") for text in docs.values())
 
 
-def test_seed_and_threads_reach_every_group_that_has_them():
+def test_seed_and_threads_reach_the_baseline():
     [config] = check(["seed=7", "threads=1"])
     options = plain(config)
-    assert options["data"]["seed"] == options["baseline"]["seed"] == 7
+    assert options["baseline"]["seed"] == 7
+    assert options["data"]["seed"] == 0  # runs with several seeds are about the same images
     assert options["baseline"]["threads"] == 1
 
 

@@ -11,6 +11,8 @@ from experiments import tracking
 from experiments.tracking import Tracker, connect, environment, leaves
 from slicing.errors import InputError
 
+FILES = ("figure.png", "config.yaml", "missing.txt")
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
@@ -84,7 +86,7 @@ def test_metrics_are_gathered_and_none_is_lost(tracker, latest, tmp_path, monkey
     monkeypatch.setattr(MlflowClient, "log_batch", counted)
     for step in range(1500):
         tracker.log({"loss": 1 / (step + 1), "sigma": step}, step)
-    tracker.finish(tmp_path, "note")
+    tracker.finish(tmp_path, FILES, "note")
     assert sum(calls) == 3000
     assert max(calls) <= 1000
     assert len(calls) <= 10
@@ -111,7 +113,7 @@ def test_an_outage_costs_no_point(tracker, latest, tmp_path, monkeypatch, caplog
             tracker.log({"loss": step}, step)
     assert "MLflow does not answer" in caplog.text
     tracker.log({"loss": 3}, 3)
-    tracker.finish(tmp_path, "note")
+    tracker.finish(tmp_path, FILES, "note")
     assert values(latest, "loss") == [(step, float(step)) for step in range(4)]
 
 
@@ -122,28 +124,31 @@ def _unreachable(*args, **kwargs):
 def test_an_outage_at_the_end_is_one_sentence_that_says_where_the_results_are(
     tracker, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(MlflowClient, "log_artifacts", _unreachable)
+    (tmp_path / "figure.png").write_bytes(b"content")
+    monkeypatch.setattr(MlflowClient, "log_artifact", _unreachable)
     with pytest.raises(
         InputError, match=rf"\(no answer\)\. All results are in {tmp_path}"
     ) as error:
-        tracker.finish(tmp_path, "note")
+        tracker.finish(tmp_path, FILES, "note")
     assert "\n" not in str(error.value)
 
 
 def test_the_end_of_a_run(tracker, latest, tmp_path):
-    (tmp_path / "figure.png").write_bytes(b"png")
-    (tmp_path / "more").mkdir()
-    (tmp_path / "more" / "config.yaml").write_text("a: 1")
-    tracker.finish(tmp_path, "| a | table |")
+    for name in ("figure.png", "config.yaml", "of_the_user.txt"):
+        (tmp_path / name).write_bytes(b"content")
+    tracker.finish(tmp_path, FILES, "| a | table |")
     client, run = latest()
     assert run.info.status == "FINISHED"
     assert run.data.tags["status"] == "finished"
     assert run.data.tags["mlflow.note.content"] == "| a | table |"
-    assert {item.path for item in client.list_artifacts(run.info.run_id)} == {"figure.png", "more"}
+    assert {item.path for item in client.list_artifacts(run.info.run_id)} == {
+        "figure.png",
+        "config.yaml",
+    }
 
 
 def test_an_interrupted_run(tracker, latest, tmp_path):
-    tracker.finish(tmp_path, "note", interrupted=True)
+    tracker.finish(tmp_path, FILES, "note", interrupted=True)
     _, run = latest()
     assert (run.info.status, run.data.tags["status"]) == ("KILLED", "interrupted")
 

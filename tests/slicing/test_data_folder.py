@@ -27,7 +27,7 @@ def test_rgb_images(colours):
     test = data.read_test()
     assert data.name == "colours"
     assert data.classes == ("blue", "green", "red")
-    assert data.image_shape == (6, 8, 3)
+    assert data.train.images.shape[1:] == (6, 8, 3)
     assert data.read_test_all is None
     for images, per_class in ((data.train, 8), (test, 2)):
         assert images.images.dtype == np.float32

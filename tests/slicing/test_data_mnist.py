@@ -45,7 +45,7 @@ def whole_test(whole):
 def test_mnist5k_is_split_without_overlap(whole, whole_test):
     assert whole.name == "mnist5k"
     assert whole.classes == tuple("0123456789")
-    assert whole.image_shape == (28, 28, 1)
+    assert whole.train.images.shape[1:] == (28, 28, 1)
     assert whole.read_test_all is None
     for images, per_class in ((whole.train, 400), (whole_test, 100)):
         assert images.images.dtype == np.float32
