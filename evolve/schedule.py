@@ -121,7 +121,8 @@ class Serial:
         No generation begins that, with the check of what its block hands over, would pass this
         number of evaluations.
     max_seconds : float, optional
-        No generation begins after this time; a run that it ends depends on the machine's speed.
+        No generation but the first begins after this time. What a run finds that it ends depends on
+        the machine's speed.
 
     Raises
     ------
@@ -260,5 +261,5 @@ class Serial:
                     f"give at least {population + 1}."
                 )
             self._stopping = self._stopping or "max_evaluations"
-        if time.monotonic() - self._start > self._max_seconds:
+        if self.evaluations and time.monotonic() - self._start > self._max_seconds:
             self._stopping = self._stopping or "max_seconds"

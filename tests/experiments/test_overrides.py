@@ -15,7 +15,7 @@ MISTAKES = {
     "+data.train_sze=5": "data.train_sze is unknown: did you mean data.train_size?",
     "++data.train_sze=5": "data.train_sze is unknown: did you mean data.train_size?",
     "train_size=5": "train_size is unknown: did you mean data.train_size?",
-    "optimizer.inertia=1": "optimizer.inertia is unknown: choose one of _target_, population.",
+    "optimizer.inertia=1": "optimizer.inertia is unknown: choose one of population.",
     "+qqq=5": "qqq is unknown: see --help",
     "data.train_size=many": "data.train_size=many is not possible: it must be a whole number.",
     "slicing.k=null": "slicing.k=null is not possible: it must be a whole number.",
