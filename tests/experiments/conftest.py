@@ -1,6 +1,7 @@
 """Small real experiments: scikit-learn's digits in MNIST's format, few kernels, few evaluations."""
 
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -98,11 +99,16 @@ def command_line(arguments, project, **options):
     return subprocess.Popen(
         [sys.executable, "-m", "experiments.run", *arguments],
         cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(CONF.parent)}, **options,
+        env=os.environ | {"PYTHONPATH": str(CONF.parent)},
+        # Whoever started the tests in the background had Ctrl-C ignored for them and theirs.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options,
     )  # fmt: skip
 
 
 def finish(process):
     """Wait for a process; its exit code and what it printed."""
-    out, err = process.communicate(timeout=300)
+    try:
+        out, err = process.communicate(timeout=300)
+    finally:
+        process.kill()
     return SimpleNamespace(code=process.returncode, out=out, err=err)
