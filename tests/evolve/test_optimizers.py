@@ -1,6 +1,7 @@
 """The contract of `Optimizer`, the same tests for every optimiser."""
 
 import hashlib
+import os
 import pickle
 import random
 import subprocess
@@ -8,6 +9,8 @@ import sys
 import textwrap
 import warnings
 
+import matplotlib
+import matplotlib.font_manager
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -316,6 +319,7 @@ def test_global_generators_are_neither_read_nor_changed(optimizer_class):
 
 
 def test_logging_of_the_process_stays_as_it_was(tmp_path):
+    # pycma imports matplotlib, which says so where it has no list of fonts yet: let it have ours.
     script = """
         import logging, sys
         logging.basicConfig(filename="run.log", filemode="w", level=logging.INFO)
@@ -335,6 +339,7 @@ def test_logging_of_the_process_stays_as_it_was(tmp_path):
         capture_output=True,
         text=True,
         check=False,
+        env=os.environ | {"MPLCONFIGDIR": matplotlib.get_cachedir()},
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert [path.name for path in tmp_path.iterdir()] == ["run.log"]

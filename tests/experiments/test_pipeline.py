@@ -241,7 +241,9 @@ class Stoppable:
 
 def test_the_second_ctrl_c_ends_at_once(capfd):
     schedule = Stoppable()
-    before = signal.getsignal(signal.SIGINT)
+    # Where the tests run in the background, Ctrl-C is ignored.
+    before = signal.default_int_handler
+    at_first = signal.signal(signal.SIGINT, before)
     with _stopped_by_interrupt(schedule) as interrupted:
         assert not interrupted.is_set()
         signal.raise_signal(signal.SIGINT)
@@ -249,7 +251,7 @@ def test_the_second_ctrl_c_ends_at_once(capfd):
         assert schedule.reason == "interrupted"
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.signal(signal.SIGINT, at_first) is before
     assert capfd.readouterr().err.count("Ctrl-C again ends at once") == 1
 
 

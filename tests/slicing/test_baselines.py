@@ -183,7 +183,8 @@ def test_a_damaged_cache_file_is_trained_anew(damage, train, cached, tmp_path, c
     second = trained_cnn(train, 3, cache_dir=tmp_path, **SMALL)
     assert not second.from_cache
     assert weights_of(second) == weights_of(first)
-    [record] = caplog.records
+    # TensorFlow has warnings of its own after many trainings in one process.
+    [record] = [each for each in caplog.records if each.name.startswith("slicing")]
     assert record.levelno == logging.WARNING
     assert str(file) in record.message
     assert trained_cnn(train, 3, cache_dir=tmp_path, **SMALL).from_cache
