@@ -264,7 +264,7 @@ def _evolve(
                 f"{event.block.name} ({event.block_number + 1}/{event.n_blocks}), "
                 f"generation {event.generation}/{event.n_generations}, "
                 f"best loss {event.best_loss:.4f}, "
-                f"{event.evaluations / progress.seconds:.0f} evaluations/s",
+                f"{event.evaluations / progress.seconds:.3g} evaluations/s",
             )
         seconds = progress.seconds
     return history, seconds, interrupted.is_set()
