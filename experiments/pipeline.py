@@ -178,6 +178,8 @@ def _experiment(
         evolved=evolved,
         loss_before=loss_before,
         loss_after=fitness.loss,
+        blocks_done=sum(isinstance(event, BlockEnd) for event in history),
+        n_blocks=history[-1].n_blocks,
         evaluations=schedule.evaluations,
         train_seconds=baseline.train_seconds,
         evolve_seconds=seconds,

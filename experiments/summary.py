@@ -48,6 +48,8 @@ class Summary:
         The CNN, its convolutional part with the k-NN before evolution, and after.
     loss_before, loss_after : float
         The protocol's loss.
+    blocks_done, n_blocks : int
+        Blocks that were optimised, and those that there are over all passes.
     evaluations : int
     train_seconds, evolve_seconds : float
     from_cache : bool
@@ -64,6 +66,8 @@ class Summary:
     evolved: Row
     loss_before: float
     loss_after: float
+    blocks_done: int
+    n_blocks: int
     evaluations: int
     train_seconds: float
     evolve_seconds: float
@@ -109,9 +113,10 @@ class Summary:
             *self._table(),
             "",
             f"- loss ({self.objective}, {self.protocol}): {self.loss_before:.4f} before evolution, "
-            f"{self.loss_after:.4f} after ({gain:+.1%} better)",
-            f"- evolution: {self.evaluations:,} evaluations in {self.evolve_seconds:.1f} s "
-            f"({rate:,.0f} a second); baseline: {trained}",
+            f"{self.loss_after:.4f} after ({gain:.1%} lower)",
+            f"- evolution: {self.blocks_done} of {self.n_blocks} blocks, {self.evaluations:,} "
+            f"evaluations in {self.evolve_seconds:.1f} s ({rate:,.0f} a second)",
+            f"- baseline: {trained}",
         ]
         if self.leaks:
             lines.append(f"- protocol test {LEAKS}; the accuracies flatter it")

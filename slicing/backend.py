@@ -40,6 +40,8 @@ def load_keras() -> Any:
     if quiet:
         with _withheld_stderr():
             import keras
+        # Its hints on speed, as at the third training in one process.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
     else:
         import keras
     return keras

@@ -14,6 +14,8 @@ SUMMARY = Summary(
     evolved=Row("evolved", 18816, 75264, 25679264, Accuracy(965, 1000), Accuracy(9650, 10000)),
     loss_before=0.2,
     loss_after=0.15,
+    blocks_done=11,
+    n_blocks=64,
     evaluations=1800,
     train_seconds=12.0,
     evolve_seconds=60.0,
@@ -52,8 +54,8 @@ def test_text():
     assert len({len(line) for line in (header, rule, *rows)}) == 1
     assert "96.50 (95.17-97.47)" in rows[2]
     assert "25,679,264" in rows[2]
-    assert "0.2000 before evolution, 0.1500 after (+25.0% better)" in text
-    assert "1,800 evaluations in 60.0 s (30 a second)" in text
+    assert "0.2000 before evolution, 0.1500 after (25.0% lower)" in text
+    assert "11 of 64 blocks, 1,800 evaluations in 60.0 s (30 a second)" in text
     assert "trained in 12.0 s" in text
     assert "LEAKS" not in text
     assert "interrupted" not in text
