@@ -1,1 +1,1 @@
-"""Benchmarks: what the README claims, measured."""
+"""Benchmarks. There is none yet."""

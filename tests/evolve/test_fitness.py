@@ -1,7 +1,7 @@
 import numba
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 
@@ -23,7 +23,8 @@ def make_stack(rng, shape=(8, 8, 1), kernels=(2, 4), whole=False):
     for n in kernels:
         size = (3, 3, channels, n)
         weights = rng.integers(-1, 2, size) if whole else rng.normal(size=size)
-        bias = np.zeros(n) if whole else rng.normal(size=n) * 0.1
+        # Real biases keep most channels alive: dead ones make distances that nobody can order.
+        bias = np.zeros(n) if whole else 0.1 + rng.normal(size=n) * 0.1
         layers.append(Conv(weights.astype(np.float32), bias.astype(np.float32)))
         channels = n
     return ConvStack((*layers, Pool()), shape)
@@ -63,7 +64,11 @@ def plain_path(stack, split, objective, k, metric, temperature):
         np.fill_diagonal(distances, np.inf)
     order = np.argsort(distances, axis=1, kind="stable")
     ascending = np.take_along_axis(distances, order, axis=1)
-    unclear = ascending[:, k] - ascending[:, k - 1] < 1e-5 * (1 + ascending[:, k])
+    # Copies of one label may come in any order.
+    boundary = ascending[:, k - 1 : k]
+    tied = np.abs(ascending - boundary) < 1e-6 * (1 + boundary)
+    tied_labels = np.where(tied, split.references.labels[order], -1)
+    unclear = tied_labels.max(axis=1) != np.where(tied, tied_labels, 99).min(axis=1)
     order, nearest = order[:, :k], ascending[:, :k]
     labels = split.references.labels[order]
     if objective == "accuracy":
@@ -118,6 +123,7 @@ def test_losses_equal_the_plain_path(seed, metric, objective, kind, n_queries, k
         if whole:
             assert loss == pytest.approx(expected.mean(), rel=1e-9)
         else:
+            assume(unclear.mean() < 0.05)
             # No query costs more than -log of the floor.
             slack = unclear.mean() * (1 if objective == "accuracy" else 7)
             assert loss == pytest.approx(expected.mean(), rel=1e-4, abs=slack)
@@ -140,9 +146,8 @@ def test_many_accepted_updates_leave_no_drift(metric, n_queries):
     fresh.bind(blocks[0])
     candidate = blocks[0].read(fitness.stack)[None]
     assert fitness.loss == pytest.approx(fresh.losses(candidate)[0], rel=1e-6)
-    # Channels of another float32 rounding: nothing above that has added up.
     np.testing.assert_allclose(
-        fitness._last_layer._knn._whole, fresh._last_layer._knn._whole, rtol=1e-5, atol=1e-4
+        fitness._last_layer._knn._whole, fresh._last_layer._knn._whole, rtol=1e-9, atol=1e-6
     )
 
 
