@@ -50,6 +50,8 @@ TILE = 5
 # Channels that lie together in a transformed tile. The 16 positions of a tile are then written
 # side by side: far apart, each would need a page of its own, and few pages can be open for writing.
 PAIR = 2
+# Floats of such a pair, and a cache line: pairs a power of two apart would share few cache sets.
+PAIR_STRIDE = 16 * PAIR * LANES + 16
 # Below this many channels the transforms outweigh the multiplications that Winograd saves.
 WINOGRAD_MIN_CHANNELS = 4
 
@@ -199,7 +201,8 @@ def _transform_input(
     """Write the Winograd transform B' d B of 4x4 input tiles, for all channels and lanes.
 
     ``x`` holds tile t < count at ``starts[t]``, pixels ``row_stride`` and ``column_stride`` apart;
-    ``v[t, channel // PAIR, 4 i + j, channel % PAIR]`` receives position (i, j) of the transform.
+    ``v[t, channel // PAIR, 4 i + j, channel % PAIR]`` receives position (i, j) of the transform, with
+    PAIR_STRIDE floats from pair to pair.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -222,8 +225,8 @@ def _transform_input(
             cgutils.for_range(builder, ir.IntType(64)(PAIR)) as channel,
         ):
             place = emit.index(
-                (tile.index, 16, column_stride),
-                (pair.index, 16 * PAIR * LANES),
+                (tile.index, pairs, PAIR_STRIDE),
+                (pair.index, PAIR_STRIDE),
                 (channel.index, LANES),
             )
             for position in range(16):
@@ -420,7 +423,9 @@ def _winograd_convolve(
     offsets = np.empty(16 * TILE, np.int64)
     for position in range(16):
         for t in range(TILE):
-            offsets[position * TILE + t] = t * 16 * column_stride + position * PAIR * LANES
+            offsets[position * TILE + t] = (
+                t * channels // PAIR * PAIR_STRIDE + position * PAIR * LANES
+            )
     # The next pack is fetched piece by piece during the products, if there are enough of them.
     calls = (tiles + TILE - 1) // TILE * groups
     lines = packed.shape[1] // LANES // (calls * 16) + 1 if groups > 1 else 0
@@ -436,7 +441,7 @@ def _winograd_convolve(
                     first = g * candidates // groups
                     group = (g + 1) * candidates // groups - first
                     _multiply(
-                        v[part], offsets, 16 * PAIR * LANES, u, first * 16 * channels,
+                        v[part], offsets, PAIR_STRIDE, u, first * 16 * channels,
                         group * channels, m[part], 16, channels // PAIR, PAIR, group,
                         packed[min(pack + 1, packs - 1)],
                         (tile // TILE * groups + g) * 16 * lines * LANES, lines,
@@ -743,7 +748,7 @@ class CandidateConvolution:
             raise ValueError(
                 f"images of shape {images.shape} from image {first} do not fit {self.shape}"
             )
-        _pack(np.ascontiguousarray(images, np.float32), first, self._corner, self._packed)
+        _pack(images, first, self._corner, self._packed)
 
     def __call__(
         self,
@@ -789,7 +794,7 @@ class CandidateConvolution:
         least = np.float32(self._least)
         pooled = _aligned(threads, features * n * LANES)
         if self.winograd:
-            v = _aligned(threads, 16 * TILE * self._column_stride)
+            v = _aligned(threads, TILE * self.shape[3] // PAIR * PAIR_STRIDE)
             m = _aligned(threads, 16 * TILE * GROUP * LANES)
             _winograd_convolve(
                 packed, self._starts, self._row_stride, self._column_stride, u, bias, least, v, m,

@@ -6,12 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolve.block import Block
+from evolve.candidate_features import NetworkFeatures, UpdatedFeatures
 from evolve.last_layer import LastLayer
 from evolve.objectives import query_losses
 from evolve.protocols import Split
 from slicing.errors import InputError
-from slicing.knn import Metric, kneighbors
-from slicing.stack import ConvStack, Layer, forward
+from slicing.knn import Metric, NeighbourSearch
+from slicing.projection import Projection
+from slicing.stack import ConvStack
 
 ObjectiveName = Literal["neighbours", "accuracy"]
 
@@ -86,14 +88,14 @@ class Fitness:
             parts = (split.references, split.queries)
             self._images = np.concatenate([part.images for part in parts])
             self._labels = np.concatenate([part.labels for part in parts])
+        self._projection: Projection | None = None
         distances, indices = self._neighbours(stack.forward(self._images))
         # Images that are all alike have no scale; any will do.
         scale = float(distances.mean()) or 1.0
         self._temperature = temperature * scale if objective == "neighbours" else 0.0
-        self.loss = self._mean_loss(distances, indices)
+        self.loss = float(self._query_losses(distances, indices).mean())
         self._block: Block | None = None
-        self._prefix: tuple[Layer, ...] | None = None
-        self._inputs = self._images
+        self._features: NetworkFeatures | UpdatedFeatures | None = None
         self._last_layer: LastLayer | None = None
 
     @property
@@ -104,11 +106,11 @@ class Fitness:
     def bind(self, block: Block) -> None:
         """Take ``block`` as the one that candidates replace, until one of them is accepted."""
         self._block = block
+        self._features = self._projection = None  # let go of the old ones first
         if not self._is_incremental(block):
-            prefix = self.stack.layers[: self._first_layer(block)]
-            if self._prefix != prefix:
-                self._prefix = prefix
-                self._inputs = forward(prefix, self._images)
+            is_last = block.layers[0] == len(self.stack.convs) - 1
+            way = NetworkFeatures if is_last or len(block.kernels) > 1 else UpdatedFeatures
+            self._features = way(self.stack, self._images, block)
             return
         if self._last_layer is None:
             self._last_layer = LastLayer(
@@ -133,10 +135,26 @@ class Fitness:
         ndarray of shape (n,), float64
             The smaller the better; infinite where the features of a candidate overflow.
         """
+        losses: NDArray[np.float64] = self.query_losses(candidates).mean(axis=1)
+        return losses
+
+    def query_losses(self, candidates: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Evaluate candidates for the bound block, query by query.
+
+        Parameters
+        ----------
+        candidates : ndarray of shape (n, dim), float64
+
+        Returns
+        -------
+        ndarray of shape (n, n_queries), float64
+            Under ``accuracy`` 0 where the query is classified rightly and 1 where not.
+        """
         block = self._bound_block()
         if self._last_layer is not None and self._is_incremental(block):
-            return self._last_layer.losses(candidates, self._temperature)
-        return np.array([self._plain_loss(block, candidate) for candidate in candidates])
+            return self._last_layer.query_losses(candidates, self._temperature)
+        assert self._features is not None
+        return np.array([self._losses_of(features) for features in self._features(candidates)])
 
     def accept(self, candidate: NDArray[np.float64]) -> None:
         """Put a candidate, of shape (dim,), into the network; bind again before going on."""
@@ -157,28 +175,29 @@ class Fitness:
     def _is_incremental(self, block: Block) -> bool:
         return len(block.kernels) == 1 and block.layers[0] == len(self.stack.convs) - 1
 
-    def _first_layer(self, block: Block) -> int:
-        return self.stack.conv_layers[block.layers[0]]
-
-    def _plain_loss(self, block: Block, candidate: NDArray[np.float64]) -> float:
-        layers = block.write(self.stack, candidate).layers[self._first_layer(block) :]
-        features = forward(layers, self._inputs).reshape(len(self._images), -1)
+    def _losses_of(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         if not np.isfinite(features).all():
-            return np.inf
-        return self._mean_loss(*self._neighbours(features))
+            return np.full(self._n_queries or self._n_references, np.inf)
+        return self._query_losses(*self._neighbours(features))
 
     def _neighbours(
         self, features: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        references, queries = features[: self._n_references], features
-        if self._n_queries is not None:
-            queries = features[self._n_references :]
-        return kneighbors(
-            queries, references, self._n_neighbours, self._metric, self._n_queries is None
+        references, queries = features[: self._n_references], features[self._n_references :]
+        n_queries = self._n_queries or self._n_references
+        search = NeighbourSearch(references, self._metric, n_queries, self._projection)
+        # Learnt from a block's first candidate: the others are similar enough.
+        self._projection = search.projection
+        distances, indices, _ = search.search(
+            search.references if self._n_queries is None else queries,
+            self._n_neighbours,
+            leave_one_out=self._n_queries is None,
         )
+        return distances, indices
 
-    def _mean_loss(self, distances: NDArray[np.float64], indices: NDArray[np.int64]) -> float:
+    def _query_losses(
+        self, distances: NDArray[np.float64], indices: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
         truth = self._labels[-len(indices) :]
         n_classes = int(self._labels.max()) + 1
-        labels = self._labels[indices]
-        return float(query_losses(distances, labels, truth, n_classes, self._temperature).mean())
+        return query_losses(distances, self._labels[indices], truth, n_classes, self._temperature)

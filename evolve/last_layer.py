@@ -3,13 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from evolve.candidate_convolution import CandidateConvolution
+from evolve.candidate_features import Stage
 from evolve.incremental import IncrementalKNN
 from slicing.knn import Metric
-from slicing.stack import ConvStack, Pool, forward
-
-# Images whose input to the layer is computed at a time.
-_CHUNK = 4096
+from slicing.stack import ConvStack
 
 
 class LastLayer:
@@ -33,26 +30,14 @@ class LastLayer:
         n_neighbours: int,
         metric: Metric,
     ) -> None:
-        position = stack.conv_layers[-1]
-        conv, tail = stack.convs[-1], stack.layers[position + 1 :]
-        pool = tail[0] if tail and isinstance(tail[0], Pool) else None
-        self._further_pools = tail[1:]
-        before = stack.layers[:position]
-        shape = forward(before, images[:1]).shape[1:]
-        self._convolution = CandidateConvolution(
-            (len(images), *shape),
-            conv.weights.shape[:2],
-            conv.strides,
-            conv.padding,
-            conv.relu,
-            pool,
-        )
-        for start in range(0, len(images), _CHUNK):
-            self._convolution.load(forward(before, images[start : start + _CHUNK]), start)
-        self._out: NDArray[np.float32] | None = None
-        channels = self._features(np.moveaxis(conv.weights, -1, 0), conv.bias).copy()
-        self._knn = IncrementalKNN(channels, labels, n_queries, n_neighbours, metric)
+        self._stage = Stage(stack, len(stack.convs) - 1, len(images))
+        self._stage.load_from(images)
+        conv = stack.convs[-1]
         self._kernel_shape = conv.weights.shape[:3]
+        self._out: NDArray[np.float32] | None = None
+        channels = self._features(np.moveaxis(conv.weights, -1, 0), conv.bias)
+        channels = np.ascontiguousarray(channels.swapaxes(0, 1))
+        self._knn = IncrementalKNN(channels, labels, n_queries, n_neighbours, metric)
 
     @property
     def full_scans(self) -> int:
@@ -63,16 +48,14 @@ class LastLayer:
         """Take kernel ``kernel`` as the one that candidates replace."""
         self._knn.bind(kernel)
 
-    def losses(self, candidates: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-        """Mean loss of every candidate, of shape (n,), for candidates of shape (n, dim).
+    def query_losses(
+        self, candidates: NDArray[np.float64], temperature: float
+    ) -> NDArray[np.float64]:
+        """Loss of every query, of shape (n, n_queries), for candidates of shape (n, dim).
 
         Infinite where features are not finite.
         """
-        features = self._candidate_features(candidates)
-        losses: NDArray[np.float64] = self._knn.losses(features, temperature).mean(axis=1)
-        # One sum tells whether all is finite, in a fraction of the time of looking at each.
-        losses[~np.isfinite(features.sum(axis=(1, 2)))] = np.inf
-        return losses
+        return self._knn.losses(self._candidate_features(candidates), temperature)
 
     def accept(self, candidate: NDArray[np.float64]) -> None:
         """Put a candidate of shape (dim,) into the place of the bound kernel; bind again after."""
@@ -91,11 +74,6 @@ class LastLayer:
         """
         if self._out is None or len(self._out) != len(weights):
             self._out = None  # let go of the old one first
-        self._out = self._convolution(weights, bias, self._out)
-        if not self._further_pools:
-            return self._out
-        # Kernels times images, each of one channel.
-        pooled = forward(
-            self._further_pools, self._out.reshape(-1, *self._convolution.output_shape, 1)
-        )
-        return pooled.reshape(*self._out.shape[:2], -1)
+        self._out = self._stage.convolve(weights, bias, self._out)
+        maps = self._stage.finish(self._out)
+        return maps.reshape(*maps.shape[:2], -1)

@@ -9,8 +9,8 @@ _FLOOR = 1e-3
 
 
 @njit(cache=True)
-def query_loss(distances, labels, truth, n_classes, temperature):  # type: ignore[no-untyped-def]
-    """Loss of one query, from its neighbours in any order.
+def query_loss(distances, labels, truth, votes, temperature):  # type: ignore[no-untyped-def]
+    """Loss of one query, from its neighbours in any order; ``votes`` (n_classes,) is work space.
 
     With ``temperature`` 0 the loss is 0 where the majority has the label ``truth`` (the smallest
     label among equals), else 1. Otherwise it is -log of the soft vote p of the true class,
@@ -18,16 +18,18 @@ def query_loss(distances, labels, truth, n_classes, temperature):  # type: ignor
     components analysis (Goldberger et al., NIPS 2004, eq. 1-2), floored smoothly:
     -log((p + f) / (1 + f)).
     """
+    n_same = 0
+    for j in range(len(labels)):
+        n_same += labels[j] == truth
+    if n_same == len(labels):
+        return 0.0  # by far the most frequent case, and exponentials are slow
     if temperature == 0.0:
-        votes = np.zeros(n_classes, np.int64)
+        if 2 * n_same > len(labels):
+            return 0.0
+        votes[:] = 0
         for label in labels:
             votes[label] += 1
         return 0.0 if votes.argmax() == truth else 1.0
-    n_same = 0
-    for label in labels:
-        n_same += label == truth
-    if n_same == len(labels):
-        return 0.0  # by far the most frequent case, and exponentials are slow
     same = total = 0.0
     nearest = distances.min()
     for j in range(len(distances)):
@@ -43,7 +45,8 @@ def query_loss(distances, labels, truth, n_classes, temperature):  # type: ignor
 def _query_losses(distances, labels, truth, n_classes, temperature):  # type: ignore[no-untyped-def]
     losses = np.empty(len(truth))
     for i in prange(len(truth)):
-        losses[i] = query_loss(distances[i], labels[i], truth[i], n_classes, temperature)
+        votes = np.empty(n_classes, np.int64)
+        losses[i] = query_loss(distances[i], labels[i], truth[i], votes, temperature)
     return losses
 
 

@@ -1,8 +1,9 @@
 """Exact k-nearest neighbours.
 
 Distances are the squared Euclidean distance and the cosine distance 1 - cos, both in float64 from
-float32 features. A fast matrix product in float32 only proposes: every reference that its rounding
-error leaves in question is measured again in float64, so the answer is that of float64 arithmetic.
+float32 features. Fast float32 arithmetic on a projection of the features only proposes: every
+reference that its bound leaves in question is measured in float64, so the answer is that of float64
+arithmetic.
 
 Ties: the nearest first, among equally near references the one of the lower index; among classes
 with equally many votes the smallest label. scikit-learn's brute force agrees, except that which
@@ -10,21 +11,30 @@ of several *equally distant* references it keeps as the k-th depends on the stat
 its number of threads; ours is always the one of the lower index.
 """
 
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit, prange
 from numpy.typing import NDArray
 
 from slicing import heap
 from slicing.errors import InputError
+from slicing.projection import Projection, lengths, rounding
+from slicing.threads import single_threaded_blas
 
 Metric = Literal["euclidean", "cosine"]
 
+# Principal axes on which pairs are compared before they are measured.
+_AXES = 48
+# Proposals that one thread makes at a time: for at most so many queries, and so many in all.
+_ROWS, _PROPOSALS = 128, 1 << 22
 # More than the terms of a product of scaled features can lose below float32's smallest number.
 _UNDERFLOW = 1e-30
-# One block of the matrix of proposed distances: 64 MiB of float32.
-_BLOCK = 1 << 24
+# Bounds are compared with this relative slack, far above the rounding of float64 sums.
+_SLACK = 1e-9
+
+# Reassociation lets the compiler sum on SIMD lanes; NaN and infinity keep their meaning.
+_SUMS = {"reassoc", "contract", "nsz"}
 
 
 def check_metric(metric: str) -> Metric:
@@ -34,75 +44,329 @@ def check_metric(metric: str) -> Metric:
     return metric  # type: ignore[return-value]
 
 
-@njit(cache=True)
-def _distance(query, reference, query_norm, reference_norm, cosine):  # type: ignore[no-untyped-def]
-    """Distance of two rows in float64; norms are Euclidean lengths, used by the cosine alone."""
+@njit(cache=True, fastmath=_SUMS)
+def measure(query, reference, inverse_lengths, cosine):  # type: ignore[no-untyped-def]
+    """Distance of two rows in float64; ``inverse_lengths``: one over both lengths, or 0."""
     total = 0.0
     if cosine:
-        if query_norm == 0.0 or reference_norm == 0.0:
-            return 1.0  # a zero vector is orthogonal to all, as in scikit-learn
         for i in range(len(query)):
             total += np.float64(query[i]) * np.float64(reference[i])
-        return min(max(1.0 - total / (query_norm * reference_norm), 0.0), 2.0)
+        return min(max(1.0 - total * inverse_lengths, 0.0), 2.0)
     for i in range(len(query)):
         difference = np.float64(query[i]) - np.float64(reference[i])
         total += difference * difference
     return total
 
 
-@njit(parallel=True, cache=True)
-def _nearest(  # type: ignore[no-untyped-def]
-    products, queries, references, query_norms, reference_norms, first, scale, error, cosine,
-    distances, indices,
+@njit(cache=True, fastmath=_SUMS)
+def _is_farther(  # type: ignore[no-untyped-def]
+    query, reference, inverse_lengths, cosine, error, distance
 ):  # fmt: skip
-    """Find the k nearest references of a block of queries, given float32 inner products.
+    """Whether float32 suffices to see that two rows are farther apart than ``distance``."""
+    total = np.float32(0.0)
+    if cosine:
+        for i in range(len(query)):
+            total += query[i] * reference[i]
+        # Where float32 overflows, float64 decides.
+        proposal = 1.0 - np.float64(total) * inverse_lengths
+        return proposal > distance + 1.01 * error and np.abs(total) < np.float32(np.inf)
+    for i in range(len(query)):
+        difference = query[i] - reference[i]
+        total += difference * difference
+    return np.float64(total) > distance * (1.0 + 1.01 * error) and total < np.float32(np.inf)
 
-    ``products`` (n, m) belong to features times ``scale``, and are off by at most ``error`` times
-    the product of the norms, and by what underflows. ``first`` is the index of the reference to
-    leave out for the first query, the next one for the next query and so on; negative: none is
-    left out. Fills ``distances`` and ``indices`` (n, k).
+
+@njit(cache=True)
+def limit(distance, factor, slack, product_error, square):  # type: ignore[no-untyped-def]
+    """Compute the greatest proposal of a reference that may be no farther than ``distance``.
+
+    A proposal is the squared distance of the points, less the ``square`` of the query's own length.
     """
-    n, m = products.shape
-    k = distances.shape[1]
-    for i in prange(n):
-        left_out = first + i if first >= 0 else -1
-        # The k-th smallest upper bound on a distance: whatever is surely farther is out.
-        upper, place = np.empty(k), np.empty(k, np.int64)
-        heap.clear(upper, place)
-        lower = np.empty(m)
-        for j in range(m):
-            query_norm, reference_norm = query_norms[i] * scale, reference_norms[j] * scale
-            norms = query_norm * reference_norm
-            product = np.float64(products[i, j])
-            if cosine:
-                proposal = 1.0 - product / norms if norms > 0.0 else 1.0
-                margin = error + (_UNDERFLOW / norms if norms > 0.0 else 0.0)
-            else:
-                squares = query_norm**2 + reference_norm**2
-                proposal = squares - 2.0 * product
-                margin = 2.0 * error * norms + 1e-14 * squares + _UNDERFLOW
-            lower[j] = proposal - margin
-            if j != left_out:
-                heap.push(upper, place, proposal + margin, j)
-        heap.clear(distances[i], indices[i])
-        for j in range(m):
-            if j != left_out and lower[j] <= upper[0]:
-                distance = _distance(
-                    queries[i], references[j], query_norms[i], reference_norms[j], cosine
-                )
-                heap.push(distances[i], indices[i], distance, j)
-        heap.sort(distances[i], indices[i])
+    length = np.sqrt(distance * factor) * (1.0 + _SLACK) + slack
+    return length * length * (1.0 + _SLACK) + product_error - square
 
 
-def _scaled(features: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
-    """Multiply by a power of two, in float64 because its reciprocal may not fit float32."""
-    return (features * np.float64(scale)).astype(np.float32)
+@njit(cache=True)
+def _least_distance(proposal, factor, slack, product_error, square):  # type: ignore[no-untyped-def]
+    """Invert `limit`: the least distance that a reference with this proposal may have."""
+    length = np.sqrt(max(proposal - product_error + square, 0.0) / (1.0 + _SLACK)) - slack
+    return max(length / (1.0 + _SLACK), 0.0) ** 2 / factor
 
 
-def _norms(features: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Euclidean length of every row, float64."""
-    squares: NDArray[np.float64] = np.einsum("ij,ij->i", features, features, dtype=np.float64)
-    return np.sqrt(squares)
+@njit(parallel=True, cache=True)
+def _search(  # type: ignore[no-untyped-def]
+    query_points, reference_points, slacks, product_errors, squares, queries, references,
+    query_inverses, reference_inverses, leave_one_out, cosine, factor, measure_error, exhaustive,
+    proposals, distances, indices, outside,
+):  # fmt: skip
+    """Find near references of every query: the k nearest, or those that seem nearest.
+
+    Parameters
+    ----------
+    query_points : (n_queries, d), float32
+        The projected queries, times -2, and a column of ones.
+    reference_points : (d, n_references), float32
+        The projected references, and a row of their squared lengths.
+    slacks, product_errors, squares : (n_queries,), float64
+        What the projection of a query and a reference, and the float32 product of their points, are
+        off by at most; the squared length of the query's point.
+    query_inverses, reference_inverses : (n,), float64
+        One over the lengths of the features, 0 where that is 0; used by the cosine alone.
+    factor : float
+        From the unit of the distances to that of the squared distances of the points.
+    measure_error : float
+        Relative error of a distance measured in float32.
+    exhaustive : bool
+        Whether to look for nearer ones beyond the k that seem nearest.
+    proposals : (n_threads, n_rows, n_references), float32
+        Work space.
+    distances, indices : (n_queries, k)
+        Filled, in ascending order.
+    outside : (n_queries,), float64
+        Filled: a lower bound on the distance of every other reference.
+    """
+    n_queries, k = distances.shape
+    n_references = len(references)
+    n_parts, n_rows, _ = proposals.shape
+    n_blocks = (n_queries + n_rows - 1) // n_rows
+    for part in prange(n_parts):
+        near, place = np.empty(k, np.float32), np.empty(k, np.int64)
+        for block in range(part, n_blocks, n_parts):
+            first = block * n_rows
+            count = min(n_rows, n_queries - first)
+            rows = proposals[part, :count]
+            np.dot(query_points[first : first + count], reference_points, rows)
+            for i in range(count):
+                query, row = first + i, rows[i]
+                features, best, nearest = queries[query], distances[query], indices[query]
+                inverse_length = query_inverses[query]
+                slack, error, square = slacks[query], product_errors[query], squares[query]
+                if leave_one_out:
+                    row[query] = np.inf
+                heap.clear(near, place)
+                for j in range(n_references):
+                    heap.push(near, place, row[j], j)
+                heap.clear(best, nearest)
+                for s in range(k):
+                    j = place[s]
+                    row[j] = np.inf
+                    inverses = inverse_length * reference_inverses[j]
+                    heap.push(best, nearest, measure(features, references[j], inverses, cosine), j)
+                outside[query] = _least_distance(near[0], factor, slack, error, square)
+                if exhaustive:
+                    # Whatever may be nearer than the farthest of these.
+                    beyond = limit(best[0], factor, slack, error, square)
+                    for j in range(n_references):
+                        if row[j] > beyond or row[j] == np.inf:
+                            continue
+                        inverses = inverse_length * reference_inverses[j]
+                        if not _is_farther(
+                            features, references[j], inverses, cosine, measure_error, best[0]
+                        ):
+                            distance = measure(features, references[j], inverses, cosine)
+                            heap.push(best, nearest, distance, j)
+                            beyond = limit(best[0], factor, slack, error, square)
+                    outside[query] = best[0]
+                heap.sort(best, nearest)
+
+
+def inverse(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One over each length, 0 where it is 0: a zero vector is orthogonal to all."""
+    return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0.0)
+
+
+class Points(NamedTuple):
+    """Features that are ready to be compared.
+
+    Attributes
+    ----------
+    features : ndarray of shape (n, n_features), float32
+    inverse_lengths : ndarray of shape (n,), float64
+        One over the length of each row, 0 where that is 0.
+    points : ndarray of shape (n, d), float32
+        Their projection.
+    slack : ndarray of shape (n,), float64
+        See :class:`slicing.projection.Projection`.
+    squares : ndarray of shape (n,), float64
+        Squared lengths of the points.
+    """
+
+    features: NDArray[np.float32]
+    inverse_lengths: NDArray[np.float64]
+    points: NDArray[np.float32]
+    slack: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+
+class NeighbourSearch:
+    """Finds the nearest of some references, exactly.
+
+    Parameters
+    ----------
+    references : ndarray of shape (n_references, n_features), float32
+    metric : {"euclidean", "cosine"}
+        Squared Euclidean distance, or 1 - cosine (1 where a vector is zero).
+    n_queries : int
+        About how many queries are to come: few do not pay for a projection of the references.
+    projection : Projection, optional
+        Made for similar references before; a new one by default.
+
+    Attributes
+    ----------
+    references : Points
+    projection : Projection
+
+    Raises
+    ------
+    InputError
+        An unknown metric, a wrong shape, values that are not finite.
+    """
+
+    def __init__(
+        self,
+        references: NDArray[np.float32],
+        metric: Metric,
+        n_queries: int,
+        projection: Projection | None = None,
+    ) -> None:
+        self.cosine = check_metric(metric) == "cosine"
+        references = _checked("references", references)
+        n, n_features = references.shape
+        row_lengths = _finite_lengths("references", references)
+        # Neighbours do not change where all features are multiplied by a number. A power of two
+        # does so without rounding, and keeps float32 far from overflow.
+        longest = row_lengths.max(initial=0.0) or 1.0
+        self._scale = 2.0 ** -np.ceil(np.log2(longest))
+        worthwhile = 4 * _AXES * (n_queries + n) < n_queries * n and n_features >= 4 * _AXES
+        self.projection = projection or Projection(
+            references, self._scales(row_lengths), _AXES if worthwhile else 0
+        )
+        self.references = self._points(references, row_lengths)
+        # ‖u - v‖² = 2 (1 - cos) for vectors of length 1.
+        self.factor = 2.0 if self.cosine else self._scale**2
+        points, squares = self.references.points, self.references.squares
+        self.reference_columns = np.vstack([points.T, squares.astype(np.float32)])
+
+    def search(
+        self,
+        queries: NDArray[np.float32] | Points,
+        k: int,
+        leave_one_out: bool = False,
+        exhaustive: bool = True,
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+        """Find the k nearest references of every query.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (n_queries, n_features), float32, or Points
+        k : int
+        leave_one_out : bool
+            Query i does not find reference i.
+        exhaustive : bool
+            Otherwise the k are those that seem nearest in the projection: much the same ones, in a
+            fraction of the time.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_queries, k), float64
+            Ascending; exact for each of the k.
+        indices : ndarray of shape (n_queries, k), int64
+        outside : ndarray of shape (n_queries,), float64
+            No other reference is nearer than this.
+
+        Raises
+        ------
+        InputError
+            Shapes that do not fit, k out of range, values that are not finite.
+        """
+        references = self.references
+        n_references = len(references.features)
+        available = n_references - leave_one_out
+        if not 1 <= k <= available:
+            raise InputError(
+                f"k={k} is not possible: there are {available} references to choose from."
+            )
+        if not isinstance(queries, Points):
+            queries = self.points(queries)
+        n_queries = len(queries.features)
+        if leave_one_out and n_queries != n_references:
+            raise InputError(
+                f"Leave-one-out needs one query a reference, not {n_queries} for {n_references}."
+            )
+        distances, indices = np.empty((n_queries, k)), np.empty((n_queries, k), np.int64)
+        outside = np.empty(n_queries)
+        n_rows = min(max(_PROPOSALS // n_references, 8), _ROWS)
+        with single_threaded_blas():
+            _search(
+                query_rows(queries),
+                self.reference_columns,
+                self.slacks(queries),
+                self.product_errors(queries),
+                queries.squares,
+                queries.features,
+                references.features,
+                queries.inverse_lengths,
+                references.inverse_lengths,
+                leave_one_out,
+                self.cosine,
+                self.factor,
+                rounding(queries.features.shape[1] + 3),
+                exhaustive,
+                np.empty((get_num_threads(), n_rows, n_references), np.float32),
+                distances,
+                indices,
+                outside,
+            )
+        return distances, indices, outside
+
+    def points(self, queries: NDArray[np.float32]) -> Points:
+        """Make queries of shape (n, n_features), float32, ready to be compared."""
+        queries = _checked("queries", queries)
+        shape = self.references.features.shape
+        if queries.shape[1] != shape[1]:
+            raise InputError(
+                f"Queries of shape {queries.shape} do not fit references of shape {shape}: both "
+                "need the same number of features."
+            )
+        return self._points(queries, _finite_lengths("queries", queries))
+
+    def slacks(self, queries: Points) -> NDArray[np.float64]:
+        """Bound, for each query, how much farther apart points may be than their features."""
+        slacks: NDArray[np.float64] = queries.slack + self.references.slack.max(initial=0.0)
+        return slacks
+
+    def product_errors(self, queries: Points) -> NDArray[np.float64]:
+        """Bound, for each query, by how much its proposals can be off."""
+        greatest = self.references.squares.max(initial=0.0)
+        products = greatest + 2.0 * np.sqrt(greatest * queries.squares)
+        errors: NDArray[np.float64] = rounding(queries.points.shape[1] + 3) * products + _UNDERFLOW
+        return errors
+
+    def _scales(self, row_lengths: NDArray[np.float64]) -> NDArray[np.float64]:
+        return inverse(row_lengths) if self.cosine else np.full(len(row_lengths), self._scale)
+
+    def _points(self, features: NDArray[np.float32], row_lengths: NDArray[np.float64]) -> Points:
+        points, slack = self.projection(features, row_lengths, self._scales(row_lengths))
+        return Points(features, inverse(row_lengths), points, slack, lengths(points) ** 2)
+
+
+def query_rows(queries: Points) -> NDArray[np.float32]:
+    """Lay points out such that their products with the columns of references are proposals."""
+    ones = np.ones((len(queries.points), 1), np.float32)
+    return np.hstack([np.float32(-2.0) * queries.points, ones])
+
+
+def _checked(name: str, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    if features.ndim != 2:
+        raise InputError(f"The {name} have shape {features.shape}, and need (n, n_features).")
+    return np.ascontiguousarray(features, np.float32)
+
+
+def _finite_lengths(name: str, features: NDArray[np.float32]) -> NDArray[np.float64]:
+    row_lengths = lengths(features)
+    if not np.isfinite(row_lengths).all():
+        raise InputError(f"The {name} hold features that are not finite: mend or drop them.")
+    return row_lengths
 
 
 def kneighbors(
@@ -136,52 +400,9 @@ def kneighbors(
     InputError
         Shapes that do not fit, k out of range, values that are not finite.
     """
-    cosine = check_metric(metric) == "cosine"
-    queries = np.ascontiguousarray(queries, np.float32)
-    references = np.ascontiguousarray(references, np.float32)
-    if queries.ndim != 2 or references.ndim != 2 or queries.shape[1] != references.shape[1]:
-        raise InputError(
-            f"Queries of shape {queries.shape} do not fit references of shape {references.shape}: "
-            "both need the same number of features."
-        )
-    available = len(references) - leave_one_out
-    if not 1 <= k <= available:
-        raise InputError(f"k={k} is not possible: there are {available} references to choose from.")
-    if leave_one_out and len(queries) != len(references):
-        raise InputError(
-            f"Leave-one-out needs one query a reference, not {len(queries)} for {len(references)}."
-        )
-    for name, features in (("queries", queries), ("references", references)):
-        if not np.isfinite(features).all():
-            raise InputError(f"The {name} hold features that are not finite: mend or drop them.")
-    query_norms, reference_norms = _norms(queries), _norms(references)
-    # Neighbours do not change where all features are divided by a number. A power of two makes the
-    # float32 products of the longest vectors about 1, far from overflow, without rounding.
-    longest = max(query_norms.max(initial=0.0), reference_norms.max(initial=0.0)) or 1.0
-    scale = 2.0 ** -np.ceil(np.log2(longest))
-    scaled_references = _scaled(references, scale)
-    # |fl(x·y) - x·y| <= γ |x|·|y| <= γ ‖x‖ ‖y‖ with γ = d u / (1 - d u), in whatever order the
-    # products are summed (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
-    rounding = (queries.shape[1] + 1) * 2.0**-24
-    error = rounding / (1.0 - rounding)
-    distances = np.empty((len(queries), k))
-    indices = np.empty((len(queries), k), np.int64)
-    rows = max(1, _BLOCK // len(references))
-    for start in range(0, len(queries), rows):
-        block = slice(start, start + rows)
-        _nearest(
-            _scaled(queries[block], scale) @ scaled_references.T,
-            queries[block],
-            references,
-            query_norms[block],
-            reference_norms,
-            start if leave_one_out else -1,
-            scale,
-            error,
-            cosine,
-            distances[block],
-            indices[block],
-        )
+    search = NeighbourSearch(references, metric, len(queries))
+    same = leave_one_out and queries is references
+    distances, indices, _ = search.search(search.references if same else queries, k, leave_one_out)
     return distances, indices
 
 
@@ -200,4 +421,5 @@ def count_votes(neighbour_labels: NDArray[np.int64], n_classes: int) -> NDArray[
     """
     n = len(neighbour_labels)
     cells = np.arange(n)[:, None] * n_classes + neighbour_labels
-    return np.bincount(cells.ravel(), minlength=n * n_classes).reshape(n, n_classes)
+    votes: NDArray[np.int64] = np.bincount(cells.ravel(), minlength=n * n_classes)
+    return votes.reshape(n, n_classes)

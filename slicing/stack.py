@@ -192,6 +192,18 @@ class ConvStack:
         """The convolutions, in order."""
         return tuple(layer for layer in self.layers if isinstance(layer, Conv))
 
+    @property
+    def stages(self) -> tuple[tuple[Conv, tuple[Pool, ...]], ...]:
+        """Each convolution with the poolings that follow it."""
+        stages: list[tuple[Conv, tuple[Pool, ...]]] = []
+        for layer in self.layers:
+            if isinstance(layer, Conv):
+                stages.append((layer, ()))
+            elif stages:
+                conv, pools = stages[-1]
+                stages[-1] = conv, (*pools, layer)
+        return tuple(stages)
+
     @cached_property
     def feature_shape(self) -> Shape:
         """Height, width and channels of the features."""

@@ -104,7 +104,7 @@ def test_near_ties_that_float32_cannot_tell_apart():
 def test_blocks_do_not_change_the_result(monkeypatch):
     references = features(0, 100, 10)
     whole = kneighbors(references, references, 5, leave_one_out=True)
-    monkeypatch.setattr(knn, "_BLOCK", 700)
+    monkeypatch.setattr(knn, "_PROPOSALS", 700)
     parts = kneighbors(references, references, 5, leave_one_out=True)
     np.testing.assert_array_equal(whole[0], parts[0])
     np.testing.assert_array_equal(whole[1], parts[1])
