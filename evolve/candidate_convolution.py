@@ -201,8 +201,8 @@ def _transform_input(
     """Write the Winograd transform B' d B of 4x4 input tiles, for all channels and lanes.
 
     ``x`` holds tile t < count at ``starts[t]``, pixels ``row_stride`` and ``column_stride`` apart;
-    ``v[t, channel // PAIR, 4 i + j, channel % PAIR]`` receives position (i, j) of the transform, with
-    PAIR_STRIDE floats from pair to pair.
+    ``v[t, channel // PAIR, 4 i + j, channel % PAIR]`` receives position (i, j) of the transform,
+    with PAIR_STRIDE floats from pair to pair.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -10,6 +10,7 @@ from evolve.candidate_features import NetworkFeatures, UpdatedFeatures
 from evolve.last_layer import LastLayer
 from evolve.objectives import query_losses
 from evolve.protocols import Split
+from evolve.shifted import ShiftedKNN
 from slicing.errors import InputError
 from slicing.knn import Metric, NeighbourSearch
 from slicing.projection import Projection
@@ -45,6 +46,9 @@ class Fitness:
         The network as it stands: what was given, with all that was accepted since.
     loss : float
         Its loss.
+    full_scans : int
+        How often, over all candidates, a query had to be compared with all references because its
+        shortlist did not suffice.
 
     Raises
     ------
@@ -94,26 +98,18 @@ class Fitness:
         scale = float(distances.mean()) or 1.0
         self._temperature = temperature * scale if objective == "neighbours" else 0.0
         self.loss = float(self._query_losses(distances, indices).mean())
+        self.full_scans = 0
         self._block: Block | None = None
         self._features: NetworkFeatures | UpdatedFeatures | None = None
+        self._shifted: ShiftedKNN | None = None
         self._last_layer: LastLayer | None = None
-
-    @property
-    def full_scans(self) -> int:
-        """How often the incremental way had to visit all references of a query."""
-        return 0 if self._last_layer is None else self._last_layer.full_scans
 
     def bind(self, block: Block) -> None:
         """Take ``block`` as the one that candidates replace, until one of them is accepted."""
         self._block = block
-        self._features = self._projection = None  # let go of the old ones first
-        if not self._is_incremental(block):
-            is_last = block.layers[0] == len(self.stack.convs) - 1
-            way = NetworkFeatures if is_last or len(block.kernels) > 1 else UpdatedFeatures
-            self._features = way(self.stack, self._images, block)
-            return
-        if self._last_layer is None:
-            self._last_layer = LastLayer(
+        self._features = self._projection = self._shifted = None  # let go of the old ones first
+        if self._is_last_kernel(block):
+            self._last_layer = self._last_layer or LastLayer(
                 self.stack,
                 self._images,
                 self._labels,
@@ -121,7 +117,13 @@ class Fitness:
                 self._n_neighbours,
                 self._metric,
             )
-        self._last_layer.bind(block.kernels[0][1])
+            self._last_layer.bind(block.kernels[0][1])
+        elif len(block.kernels) == 1:
+            self._features = UpdatedFeatures(self.stack, self._images, block)
+            (features,) = self._features(block.read(self.stack)[None])
+            self._shifted = ShiftedKNN(features, self._n_queries, self._n_neighbours, self._metric)
+        else:
+            self._features = NetworkFeatures(self.stack, self._images, block)
 
     def losses(self, candidates: NDArray[np.float64]) -> NDArray[np.float64]:
         """Evaluate candidates for the bound block.
@@ -150,9 +152,11 @@ class Fitness:
         ndarray of shape (n, n_queries), float64
             Under ``accuracy`` 0 where the query is classified rightly and 1 where not.
         """
-        block = self._bound_block()
-        if self._last_layer is not None and self._is_incremental(block):
-            return self._last_layer.query_losses(candidates, self._temperature)
+        if self._is_last_kernel(self._bound_block()):
+            assert self._last_layer is not None
+            losses, full_scans = self._last_layer.query_losses(candidates, self._temperature)
+            self.full_scans += full_scans
+            return losses
         assert self._features is not None
         return np.array([self._losses_of(features) for features in self._features(candidates)])
 
@@ -160,10 +164,10 @@ class Fitness:
         """Put a candidate, of shape (dim,), into the network; bind again before going on."""
         block = self._bound_block()
         self.loss = float(self.losses(candidate[None])[0])
-        if self._last_layer is not None and self._is_incremental(block):
+        if self._last_layer is not None and self._is_last_kernel(block):
             self._last_layer.accept(candidate)
         else:
-            self._last_layer = None  # its distances are those of another network
+            self._last_layer = None  # its inputs are those of another network
         self.stack = block.write(self.stack, candidate)
         self._block = None
 
@@ -172,13 +176,17 @@ class Fitness:
             raise RuntimeError("No block is bound: call bind(block) first.")
         return self._block
 
-    def _is_incremental(self, block: Block) -> bool:
+    def _is_last_kernel(self, block: Block) -> bool:
         return len(block.kernels) == 1 and block.layers[0] == len(self.stack.convs) - 1
 
     def _losses_of(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         if not np.isfinite(features).all():
             return np.full(self._n_queries or self._n_references, np.inf)
-        return self._query_losses(*self._neighbours(features))
+        if self._shifted is None:
+            return self._query_losses(*self._neighbours(features))
+        distances, indices, full_scans = self._shifted.neighbours(features)
+        self.full_scans += full_scans
+        return self._query_losses(distances, indices)
 
     def _neighbours(
         self, features: NDArray[np.float32]
@@ -188,12 +196,9 @@ class Fitness:
         search = NeighbourSearch(references, self._metric, n_queries, self._projection)
         # Learnt from a block's first candidate: the others are similar enough.
         self._projection = search.projection
-        distances, indices, _ = search.search(
-            search.references if self._n_queries is None else queries,
-            self._n_neighbours,
-            leave_one_out=self._n_queries is None,
-        )
-        return distances, indices
+        if self._n_queries is None:
+            return search.search(search.references, self._n_neighbours, np.arange(n_queries))
+        return search.search(queries, self._n_neighbours)
 
     def _query_losses(
         self, distances: NDArray[np.float64], indices: NDArray[np.int64]

@@ -11,22 +11,18 @@ The numba kernels of this subject stand in one file, because numba's cache does 
 function in another file changes.
 """
 
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba import njit, prange, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit, prange
 from numpy.typing import NDArray
 
 from evolve.objectives import query_loss
+from evolve.shortlist import displace, greatest, prefetch
 from slicing.knn import Metric, NeighbourSearch, inverse, limit, measure, query_rows
 from slicing.projection import lengths
 
-# References kept in order of their residual, per query, beyond the neighbours themselves: so many,
-# and one in so many of all. With these, nearly every scan ends before its list does.
-_SHORTLIST, _SHORTLIST_SHARE = 64, 128
+# References kept in order of their residual, per query, beyond the neighbours themselves: with so
+# many, nearly every scan ends before its list does, whatever the number of references.
+_SHORTLIST = 32
 # Queries that one thread takes at a time: their lists and the features of one candidate for some
 # thousand references share a second-level cache.
 _TASK = 128
@@ -35,25 +31,6 @@ _SLACK = 1e-9
 
 # Reassociation lets the compiler sum on SIMD lanes; NaN and infinity keep their meaning.
 _SUMS = {"reassoc", "contract", "nsz"}
-
-
-@intrinsic
-def _prefetch(typingctx: Any, array: Any, index: Any) -> Any:
-    """Ask for the cache line of an element of a contiguous array, which is about to be read."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
-        prefetch = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag]),
-            "llvm.prefetch.p0",
-        )
-        address = builder.bitcast(builder.gep(data, [args[1]]), byte)
-        builder.call(prefetch, [address, flag(0), flag(3), flag(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), generate
 
 
 @njit(cache=True, fastmath=_SUMS)
@@ -103,36 +80,6 @@ def _greatest_residual(kth, tilt, cosine):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _greatest(values):  # type: ignore[no-untyped-def]
-    """Find the greatest value; four at a time, so that comparisons need not wait for each other."""
-    a = b = c = d = -np.inf
-    n = len(values)
-    for s in range(0, n - 3, 4):
-        a = values[s] if values[s] > a else a
-        b = values[s + 1] if values[s + 1] > b else b
-        c = values[s + 2] if values[s + 2] > c else c
-        d = values[s + 3] if values[s + 3] > d else d
-    for s in range(n - n % 4, n):
-        a = values[s] if values[s] > a else a
-    return max(max(a, b), max(c, d))
-
-
-@njit(cache=True)
-def _displace(distance, index, distances, indices, kth):  # type: ignore[no-untyped-def]
-    """Put an entry in the place of the farthest, of distance ``kth``; return the new one's.
-
-    Of equally far entries, that of the highest index is the farthest.
-    """
-    farthest = -1
-    for s in range(len(distances)):
-        if distances[s] == kth and (farthest < 0 or indices[s] > indices[farthest]):
-            farthest = s
-    if distance < kth or index < indices[farthest]:
-        distances[farthest], indices[farthest] = distance, index
-    return _greatest(distances)
-
-
-@njit(cache=True)
 def _visit_all(  # type: ignore[no-untyped-def]
     query, image, features, residual_lengths, inverse_lengths, tilt, others, query_row,
     reference_columns, factor, slack, product_error, square, residual_inverses, leave_one_out,
@@ -148,7 +95,7 @@ def _visit_all(  # type: ignore[no-untyped-def]
         for j in range(n_references):
             proposals[j] += query_row[axis] * reference_columns[axis, j]
     # What was found so far bounds what is to be found.
-    bound = _greatest(distances) * (1.0 + _SLACK)
+    bound = greatest(distances) * (1.0 + _SLACK)
     kth = np.inf
     distances[:] = np.inf
     indices[:] = n_references
@@ -162,7 +109,7 @@ def _visit_all(  # type: ignore[no-untyped-def]
             residual, features, image, j, residual_lengths, inverse_lengths, cosine
         )
         if distance <= min(kth, bound):
-            kth = _displace(distance, j, distances, indices, kth)
+            kth = displace(distance, j, distances, indices, kth)
             if kth < bound:
                 bound = kth
                 beyond = limit(
@@ -173,7 +120,7 @@ def _visit_all(  # type: ignore[no-untyped-def]
 
 @njit(parallel=True, cache=True)
 def _scan(  # type: ignore[no-untyped-def]
-    candidates, finite, inverse_lengths, tilts, residuals, indices, outside, complete, others,
+    candidates, finite, inverse_lengths, tilts, residuals, indices, complete, others,
     residual_lengths, residual_inverses, query_points, reference_columns, factor, slacks,
     product_errors, squares, labels, offset, leave_one_out, cosine, n_classes, temperature,
     n_neighbours, losses, full_scans,
@@ -191,10 +138,8 @@ def _scan(  # type: ignore[no-untyped-def]
         that lies in the other channels; for the cosine.
     residuals, indices : (n_queries, m)
         Distances within the other channels, ascending, and the references they belong to.
-    outside : (n_queries,), float64
-        The least residual of all other references.
     complete : bool
-        Whether there are no others.
+        Whether these are all references; otherwise all others have greater residuals.
     others : (n_images, n_features), float32
         Features of the other channels; their lengths, and one over these, are ``residual_lengths``
         and ``residual_inverses``.
@@ -228,19 +173,19 @@ def _scan(  # type: ignore[no-untyped-def]
             if query + 1 < n_queries:
                 for s in range(n_neighbours):
                     at = indices[query + 1, s] * n_positions
-                    _prefetch(features, at)
-                    _prefetch(features, at + n_positions - 1)
+                    prefetch(features, at)
+                    prefetch(features, at + n_positions - 1)
             for s in range(n_neighbours):
                 j = indices[query, s]
                 nearest[s] = j
                 distances[s] = _distance(
                     residuals[query, s], features, image, j, residual_lengths, lengths_now, cosine
                 )
-            kth = _greatest(distances)
-            greatest = _greatest_residual(kth, tilt, cosine)
+            kth = greatest(distances)
+            reach = _greatest_residual(kth, tilt, cosine)
             ended = complete
             for s in range(n_neighbours, m):
-                if residuals[query, s] > greatest:
+                if residuals[query, s] > reach:
                     ended = True
                     break
                 j = indices[query, s]
@@ -248,9 +193,9 @@ def _scan(  # type: ignore[no-untyped-def]
                     residuals[query, s], features, image, j, residual_lengths, lengths_now, cosine
                 )
                 if distance <= kth:
-                    kth = _displace(distance, j, distances, nearest, kth)
-                    greatest = _greatest_residual(kth, tilt, cosine)
-            if not ended and outside[query] <= greatest:
+                    kth = displace(distance, j, distances, nearest, kth)
+                    reach = _greatest_residual(kth, tilt, cosine)
+            if not ended:
                 full_scans[p, query] = True
                 kth = _visit_all(
                     query, image, features, residual_lengths, lengths_now, tilt, others,
@@ -281,11 +226,6 @@ class IncrementalKNN:
         against all others.
     n_neighbours : int
     metric : {"euclidean", "cosine"}
-
-    Attributes
-    ----------
-    full_scans : int
-        How many times the shortlist of a query did not suffice and all references were compared.
     """
 
     def __init__(
@@ -306,7 +246,6 @@ class IncrementalKNN:
         self._offset = n_images - self._n_queries
         self._n_neighbours = n_neighbours
         self._metric: Metric = metric
-        self.full_scans = 0
 
     def bind(self, channel: int) -> None:
         """Take channel ``channel`` as the one that moves from now on."""
@@ -324,15 +263,15 @@ class IncrementalKNN:
         if not self._leave_one_out:
             self._queries = self._search.points(self._others[self._n_references :])
         available = self._n_references - self._leave_one_out
-        m = _SHORTLIST + self._n_references // _SHORTLIST_SHARE + self._n_neighbours
-        m = min(m, available)
+        m = min(_SHORTLIST + self._n_neighbours, available)
         self._complete = m == available
-        residuals, indices, outside = self._search.search(
-            self._queries, m, self._leave_one_out, exhaustive=False
-        )
-        self._residuals, self._indices, self._outside = residuals, indices.astype(np.int32), outside
+        excluded = np.arange(self._n_queries) if self._leave_one_out else None
+        self._residuals, indices = self._search.search(self._queries, m, excluded)
+        self._indices = indices.astype(np.int32)
 
-    def losses(self, candidates: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+    def losses(
+        self, candidates: NDArray[np.float32], temperature: float
+    ) -> tuple[NDArray[np.float64], int]:
         """Loss of every query, with candidates in the place of the channel that moves.
 
         Parameters
@@ -343,8 +282,10 @@ class IncrementalKNN:
 
         Returns
         -------
-        ndarray of shape (n_candidates, n_queries), float64
+        losses : ndarray of shape (n_candidates, n_queries), float64
             Infinite where the features are not finite.
+        full_scans : int
+            How often the shortlist of a query did not suffice, and all references were compared.
         """
         losses = np.empty((len(candidates), self._n_queries))
         full_scans = np.empty(losses.shape, np.bool_)
@@ -364,7 +305,6 @@ class IncrementalKNN:
             tilts,
             self._residuals,
             self._indices,
-            self._outside,
             self._complete,
             self._others,
             self._residual_lengths,
@@ -385,8 +325,7 @@ class IncrementalKNN:
             losses,
             full_scans,
         )
-        self.full_scans += int(full_scans.sum())
-        return losses
+        return losses, int(full_scans.sum())
 
     def accept(self, features: NDArray[np.float32]) -> None:
         """Put features of shape (n_images, n_positions) into the place of the moving channel.

@@ -39,22 +39,14 @@ class LastLayer:
         channels = np.ascontiguousarray(channels.swapaxes(0, 1))
         self._knn = IncrementalKNN(channels, labels, n_queries, n_neighbours, metric)
 
-    @property
-    def full_scans(self) -> int:
-        """How many times a query had to visit all references."""
-        return self._knn.full_scans
-
     def bind(self, kernel: int) -> None:
         """Take kernel ``kernel`` as the one that candidates replace."""
         self._knn.bind(kernel)
 
     def query_losses(
         self, candidates: NDArray[np.float64], temperature: float
-    ) -> NDArray[np.float64]:
-        """Loss of every query, of shape (n, n_queries), for candidates of shape (n, dim).
-
-        Infinite where features are not finite.
-        """
+    ) -> tuple[NDArray[np.float64], int]:
+        """Evaluate candidates of shape (n, dim): see :meth:`IncrementalKNN.losses`."""
         return self._knn.losses(self._candidate_features(candidates), temperature)
 
     def accept(self, candidate: NDArray[np.float64]) -> None:

@@ -86,20 +86,13 @@ def limit(distance, factor, slack, product_error, square):  # type: ignore[no-un
     return length * length * (1.0 + _SLACK) + product_error - square
 
 
-@njit(cache=True)
-def _least_distance(proposal, factor, slack, product_error, square):  # type: ignore[no-untyped-def]
-    """Invert `limit`: the least distance that a reference with this proposal may have."""
-    length = np.sqrt(max(proposal - product_error + square, 0.0) / (1.0 + _SLACK)) - slack
-    return max(length / (1.0 + _SLACK), 0.0) ** 2 / factor
-
-
 @njit(parallel=True, cache=True)
 def _search(  # type: ignore[no-untyped-def]
     query_points, reference_points, slacks, product_errors, squares, queries, references,
-    query_inverses, reference_inverses, leave_one_out, cosine, factor, measure_error, exhaustive,
-    proposals, distances, indices, outside,
+    query_inverses, reference_inverses, excluded, cosine, factor, measure_error, proposals,
+    distances, indices,
 ):  # fmt: skip
-    """Find near references of every query: the k nearest, or those that seem nearest.
+    """Find the k nearest references of every query.
 
     Parameters
     ----------
@@ -112,18 +105,16 @@ def _search(  # type: ignore[no-untyped-def]
         off by at most; the squared length of the query's point.
     query_inverses, reference_inverses : (n,), float64
         One over the lengths of the features, 0 where that is 0; used by the cosine alone.
+    excluded : (n_queries,), int64
+        The reference that a query must not find; negative: none.
     factor : float
         From the unit of the distances to that of the squared distances of the points.
     measure_error : float
         Relative error of a distance measured in float32.
-    exhaustive : bool
-        Whether to look for nearer ones beyond the k that seem nearest.
     proposals : (n_threads, n_rows, n_references), float32
         Work space.
     distances, indices : (n_queries, k)
         Filled, in ascending order.
-    outside : (n_queries,), float64
-        Filled: a lower bound on the distance of every other reference.
     """
     n_queries, k = distances.shape
     n_references = len(references)
@@ -141,8 +132,8 @@ def _search(  # type: ignore[no-untyped-def]
                 features, best, nearest = queries[query], distances[query], indices[query]
                 inverse_length = query_inverses[query]
                 slack, error, square = slacks[query], product_errors[query], squares[query]
-                if leave_one_out:
-                    row[query] = np.inf
+                if excluded[query] >= 0:
+                    row[excluded[query]] = np.inf
                 heap.clear(near, place)
                 for j in range(n_references):
                     heap.push(near, place, row[j], j)
@@ -152,21 +143,18 @@ def _search(  # type: ignore[no-untyped-def]
                     row[j] = np.inf
                     inverses = inverse_length * reference_inverses[j]
                     heap.push(best, nearest, measure(features, references[j], inverses, cosine), j)
-                outside[query] = _least_distance(near[0], factor, slack, error, square)
-                if exhaustive:
-                    # Whatever may be nearer than the farthest of these.
-                    beyond = limit(best[0], factor, slack, error, square)
-                    for j in range(n_references):
-                        if row[j] > beyond or row[j] == np.inf:
-                            continue
-                        inverses = inverse_length * reference_inverses[j]
-                        if not _is_farther(
-                            features, references[j], inverses, cosine, measure_error, best[0]
-                        ):
-                            distance = measure(features, references[j], inverses, cosine)
-                            heap.push(best, nearest, distance, j)
-                            beyond = limit(best[0], factor, slack, error, square)
-                    outside[query] = best[0]
+                # Then whatever may be nearer than the farthest of these.
+                beyond = limit(best[0], factor, slack, error, square)
+                for j in range(n_references):
+                    if row[j] > beyond or row[j] == np.inf:
+                        continue
+                    inverses = inverse_length * reference_inverses[j]
+                    if not _is_farther(
+                        features, references[j], inverses, cosine, measure_error, best[0]
+                    ):
+                        distance = measure(features, references[j], inverses, cosine)
+                        heap.push(best, nearest, distance, j)
+                        beyond = limit(best[0], factor, slack, error, square)
                 heap.sort(best, nearest)
 
 
@@ -251,28 +239,22 @@ class NeighbourSearch:
         self,
         queries: NDArray[np.float32] | Points,
         k: int,
-        leave_one_out: bool = False,
-        exhaustive: bool = True,
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+        excluded: NDArray[np.int64] | None = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Find the k nearest references of every query.
 
         Parameters
         ----------
         queries : ndarray of shape (n_queries, n_features), float32, or Points
         k : int
-        leave_one_out : bool
-            Query i does not find reference i.
-        exhaustive : bool
-            Otherwise the k are those that seem nearest in the projection: much the same ones, in a
-            fraction of the time.
+        excluded : ndarray of shape (n_queries,), int64, optional
+            The reference that each query does not find: itself, under leave-one-out.
 
         Returns
         -------
         distances : ndarray of shape (n_queries, k), float64
-            Ascending; exact for each of the k.
+            Ascending.
         indices : ndarray of shape (n_queries, k), int64
-        outside : ndarray of shape (n_queries,), float64
-            No other reference is nearer than this.
 
         Raises
         ------
@@ -281,7 +263,7 @@ class NeighbourSearch:
         """
         references = self.references
         n_references = len(references.features)
-        available = n_references - leave_one_out
+        available = n_references - (excluded is not None)
         if not 1 <= k <= available:
             raise InputError(
                 f"k={k} is not possible: there are {available} references to choose from."
@@ -289,12 +271,9 @@ class NeighbourSearch:
         if not isinstance(queries, Points):
             queries = self.points(queries)
         n_queries = len(queries.features)
-        if leave_one_out and n_queries != n_references:
-            raise InputError(
-                f"Leave-one-out needs one query a reference, not {n_queries} for {n_references}."
-            )
+        if excluded is None:
+            excluded = np.full(n_queries, -1)
         distances, indices = np.empty((n_queries, k)), np.empty((n_queries, k), np.int64)
-        outside = np.empty(n_queries)
         n_rows = min(max(_PROPOSALS // n_references, 8), _ROWS)
         with single_threaded_blas():
             _search(
@@ -307,17 +286,15 @@ class NeighbourSearch:
                 references.features,
                 queries.inverse_lengths,
                 references.inverse_lengths,
-                leave_one_out,
+                excluded,
                 self.cosine,
                 self.factor,
                 rounding(queries.features.shape[1] + 3),
-                exhaustive,
                 np.empty((get_num_threads(), n_rows, n_references), np.float32),
                 distances,
                 indices,
-                outside,
             )
-        return distances, indices, outside
+        return distances, indices
 
     def points(self, queries: NDArray[np.float32]) -> Points:
         """Make queries of shape (n, n_features), float32, ready to be compared."""
@@ -363,7 +340,7 @@ def _checked(name: str, features: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _finite_lengths(name: str, features: NDArray[np.float32]) -> NDArray[np.float64]:
-    row_lengths = lengths(features)
+    row_lengths: NDArray[np.float64] = lengths(features)
     if not np.isfinite(row_lengths).all():
         raise InputError(f"The {name} hold features that are not finite: mend or drop them.")
     return row_lengths
@@ -387,7 +364,7 @@ def kneighbors(
     metric : {"euclidean", "cosine"}
         Squared Euclidean distance, or 1 - cosine (1 where a vector is zero).
     leave_one_out : bool
-        Query i does not find reference i (queries and references are the same images).
+        Query i does not find reference i; ``queries`` are ``references``.
 
     Returns
     -------
@@ -401,9 +378,13 @@ def kneighbors(
         Shapes that do not fit, k out of range, values that are not finite.
     """
     search = NeighbourSearch(references, metric, len(queries))
-    same = leave_one_out and queries is references
-    distances, indices, _ = search.search(search.references if same else queries, k, leave_one_out)
-    return distances, indices
+    if not leave_one_out:
+        return search.search(queries, k)
+    if len(queries) != len(references):
+        raise InputError(
+            f"Leave-one-out needs one query a reference, not {len(queries)} for {len(references)}."
+        )
+    return search.search(search.references, k, np.arange(len(references)))
 
 
 def count_votes(neighbour_labels: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
@@ -422,4 +403,5 @@ def count_votes(neighbour_labels: NDArray[np.int64], n_classes: int) -> NDArray[
     n = len(neighbour_labels)
     cells = np.arange(n)[:, None] * n_classes + neighbour_labels
     votes: NDArray[np.int64] = np.bincount(cells.ravel(), minlength=n * n_classes)
-    return votes.reshape(n, n_classes)
+    by_query: NDArray[np.int64] = votes.reshape(n, n_classes)
+    return by_query

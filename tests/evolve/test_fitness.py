@@ -5,7 +5,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 
-from evolve import incremental
+from evolve import incremental, shifted
 from evolve.block import Block, make_blocks
 from evolve.fitness import Fitness
 from evolve.objectives import query_loss
@@ -87,13 +87,65 @@ def candidates_of(rng, block, stack, n, whole=False):
     return start + rng.normal(size=(n, len(start)))
 
 
-blocks = st.sampled_from(["kernel", "first", "group", "layer", "network"])
-
-
 def pick(stack, kind):
     if kind == "first":
-        return make_blocks(stack, "kernel")[1]
-    return make_blocks(stack, kind, group_size=3)[-1]
+        return make_blocks(stack, "kernel")[0]
+    if kind == "middle":
+        return make_blocks(stack, "kernel", layers=[len(stack.convs) // 2 + 1])[0]
+    return make_blocks(stack, kind, group_size=2)[-1]
+
+
+blocks = st.sampled_from(["kernel", "first", "middle", "group", "layer", "network"])
+sizes = st.tuples(st.integers(1, 3), st.integers(1, 3))
+steps = st.tuples(st.integers(1, 2), st.integers(1, 2))
+paddings = st.sampled_from(["valid", "same"])
+
+
+@st.composite
+def stacks(draw, rng, whole):
+    """Any stack that the cut supports: strides, paddings, poolings of both kinds or none."""
+    layers, channels = [], draw(st.integers(1, 2))
+    shape = (draw(st.integers(6, 9)), draw(st.integers(6, 9)), channels)
+    for _ in range(draw(st.integers(1, 3))):
+        n = draw(st.sampled_from([1, 2, 3, 4, 6]))
+        size = (*draw(sizes), channels, n)
+        weights = rng.integers(-1, 2, size) if whole else rng.normal(size=size)
+        bias = np.zeros(n) if whole else 0.1 + rng.normal(size=n) * 0.1
+        layers.append(
+            Conv(
+                weights.astype(np.float32),
+                bias.astype(np.float32),
+                draw(steps),
+                draw(paddings),
+                draw(st.booleans()),
+            )
+        )
+        # The average of whole numbers is whole no more.
+        kinds = st.sampled_from(["max"] if whole else ["max", "average"])
+        for _ in range(draw(st.integers(0, 2))):
+            layers.append(Pool(draw(kinds), draw(sizes), draw(steps), draw(paddings)))
+        channels = n
+    try:
+        return ConvStack(tuple(layers), shape)
+    except InputError:  # too small for so many layers
+        assume(False)
+
+
+def assert_equal_to_the_plain_path(
+    stack, split, block, candidates, metric, objective, k, whole, require
+):
+    fitness = Fitness(stack, split, objective, k, metric, neighbours=k, temperature=0.3)
+    fitness.bind(block)
+    for candidate, loss in zip(candidates, fitness.losses(candidates), strict=True):
+        changed = block.write(stack, candidate)
+        expected, unclear = plain_path(changed, split, objective, k, metric, fitness._temperature)
+        if whole:
+            assert loss == pytest.approx(expected.mean(), rel=1e-9)
+        else:
+            require(unclear.mean() < 0.05)
+            # No query costs more than -log of the floor.
+            slack = unclear.mean() * (1 if objective == "accuracy" else 7)
+            assert loss == pytest.approx(expected.mean(), rel=1e-4, abs=slack)
 
 
 @settings(max_examples=60, deadline=None)
@@ -109,35 +161,60 @@ def test_losses_equal_the_plain_path(seed, metric, objective, kind, n_queries, k
     rng = np.random.default_rng(seed)
     # Whole numbers: squared distances are exact and ties are many; the cosine rounds, so real ones.
     whole = metric == "euclidean"
-    stack, split = (
-        make_stack(rng, whole=whole),
-        make_split(rng, int(rng.integers(22, 60)), n_queries, whole=whole),
-    )
-    fitness = Fitness(stack, split, objective, k, metric, neighbours=k, temperature=0.3)
+    stack = make_stack(rng, whole=whole)
+    split = make_split(rng, int(rng.integers(22, 60)), n_queries, whole=whole)
     block = pick(stack, kind)
-    fitness.bind(block)
     candidates = candidates_of(rng, block, stack, 3, whole)
-    losses = fitness.losses(candidates)
-    for candidate, loss in zip(candidates, losses, strict=True):
-        changed = block.write(stack, candidate)
-        expected, unclear = plain_path(changed, split, objective, k, metric, fitness._temperature)
-        if whole:
-            assert loss == pytest.approx(expected.mean(), rel=1e-9)
-        else:
-            assume(unclear.mean() < 0.05)
-            # No query costs more than -log of the floor.
-            slack = unclear.mean() * (1 if objective == "accuracy" else 7)
-            assert loss == pytest.approx(expected.mean(), rel=1e-4, abs=slack)
+    assert_equal_to_the_plain_path(
+        stack, split, block, candidates, metric, objective, k, whole, assume
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), st.integers(0, 10**6), st.sampled_from(METRICS), blocks, st.booleans())
+def test_losses_equal_the_plain_path_in_any_stack(data, seed, metric, kind, whole):
+    rng = np.random.default_rng(seed)
+    whole = whole and metric == "euclidean"
+    stack = data.draw(stacks(rng, whole))
+    split = make_split(rng, 40, data.draw(st.sampled_from([0, 11])), stack.input_shape, whole)
+    block = pick(stack, kind)
+    candidates = candidates_of(rng, block, stack, 2, whole)
+    k = data.draw(st.integers(1, 39))
+    objective = data.draw(st.sampled_from(OBJECTIVES))
+    assert_equal_to_the_plain_path(
+        stack, split, block, candidates, metric, objective, k, whole, assume
+    )
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("n_queries", [0, 40])
+@pytest.mark.parametrize("kind", ["kernel", "first", "layer"])
+@pytest.mark.parametrize("n_queries", [0, 150])
+def test_losses_equal_the_plain_path_where_projections_prune(metric, kind, n_queries, monkeypatch):
+    monkeypatch.setattr(knn, "_AXES", 3)
+    monkeypatch.setattr(incremental, "_SHORTLIST", 2)
+    monkeypatch.setattr(shifted, "_SHORTLIST", 2)
+    rng = np.random.default_rng(7)
+    stack, split = make_stack(rng), make_split(rng, 300, n_queries)
+    block = pick(stack, kind)
+    start = block.read(stack)
+    candidates = start + 0.3 * rng.normal(size=(10, len(start)))
+
+    def hard(clear):
+        assert clear
+
+    for objective in OBJECTIVES:
+        assert_equal_to_the_plain_path(
+            stack, split, block, candidates, metric, objective, 9, False, hard
+        )
+
+
+@pytest.mark.parametrize(("metric", "n_queries"), [("euclidean", 0), ("cosine", 40)])
 def test_many_accepted_updates_leave_no_drift(metric, n_queries):
     rng = np.random.default_rng(0)
     stack, split = make_stack(rng), make_split(rng, 60, n_queries)
     fitness = Fitness(stack, split, "neighbours", 5, metric, neighbours=8)
     blocks = make_blocks(stack, "kernel", layers=[-1])
-    for _ in range(1000):
+    for _ in range(1500):
         block = blocks[rng.integers(len(blocks))]
         fitness.bind(block)
         start = block.read(fitness.stack)
@@ -165,26 +242,30 @@ def test_many_accepted_updates_leave_no_drift(metric, n_queries):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_short_lists_fall_back_to_all_references(metric, monkeypatch):
+@pytest.mark.parametrize("kind", ["kernel", "first"])
+@pytest.mark.parametrize("n_queries", [0, 40])
+def test_short_lists_fall_back_to_all_references(metric, kind, n_queries, monkeypatch):
     rng = np.random.default_rng(1)
-    stack, split = make_stack(rng), make_split(rng, 60, 0)
-    block = pick(stack, "kernel")
-    candidates = block.read(stack) + 30 * rng.normal(size=(4, 19))
+    stack, split = make_stack(rng), make_split(rng, 60, n_queries)
+    block = pick(stack, kind)
+    start = block.read(stack)
+    candidates = start + 30 * rng.normal(size=(4, len(start)))
 
-    def evaluate():
+    def evaluate(shortlist, axes):
+        monkeypatch.setattr(incremental, "_SHORTLIST", shortlist)
+        monkeypatch.setattr(shifted, "_SHORTLIST", shortlist)
+        monkeypatch.setattr(knn, "_AXES", axes)
         fitness = Fitness(stack, split, "accuracy", 3, metric)
         fitness.bind(block)
-        return fitness.losses(candidates), fitness.full_scans
+        return fitness.query_losses(candidates), fitness.full_scans
 
-    expected, none = evaluate()
-    monkeypatch.setattr(incremental, "_SHORTLIST", 0)
-    few, some = evaluate()
+    expected, none = evaluate(1000, 1000)
+    assert none == 0
     # Nor does it matter whether the others are compared on a projection first.
-    monkeypatch.setattr(knn, "_AXES", 3)
-    projected, _ = evaluate()
-    assert some > none == 0
-    for losses in (few, projected):
-        np.testing.assert_allclose(losses, expected, atol=1e-12)
+    for axes in (1000, 3):
+        losses, full_scans = evaluate(0, axes)
+        assert full_scans > 0
+        np.testing.assert_array_equal(losses, expected)
 
 
 @pytest.mark.parametrize("metric", METRICS)
