@@ -1,1 +1,1 @@
-"""Benchmarks. There is none yet."""
+"""Benchmarks: how fast the fitness is, beside others that compute the same."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from evolve.block import Block
 from evolve.candidate_convolution import CandidateConvolution
 from slicing.stack import Conv, ConvStack, Pool, forward, slide
+from slicing.threads import single_threaded_blas
 
 # Images that are sent through the layers at a time while a block is bound.
 _CHUNK = 4096
@@ -156,11 +157,27 @@ class NetworkFeatures:
             yield np.ascontiguousarray(maps.swapaxes(0, 1)).reshape(maps.shape[1], -1)
 
 
+@njit(cache=True)
+def _lay_out(image, size, strides, pads, columns, patches):  # type: ignore[no-untyped-def]
+    """Lay the receptive field of every position out as a row of ``patches``."""
+    height, width = image.shape
+    for position in range(len(patches)):
+        top = position // columns * strides[0] - pads[0]
+        left = position % columns * strides[1] - pads[1]
+        for i in range(size[0]):
+            for j in range(size[1]):
+                y, x = top + i, left + j
+                inside = 0 <= y < height and 0 <= x < width
+                patches[position, i * size[1] + j] = image[y, x] if inside else np.float32(0.0)
+
+
 @njit(parallel=True, cache=True)
 def _add_channel(  # type: ignore[no-untyped-def]
-    maps, base, weights, strides, pads, size, steps, margins, relu, average, out
+    maps, base, weights, kernel_size, strides, pads, size, steps, margins, relu, average, out
 ):  # fmt: skip
     """Convolve one input channel, add it to what the others give, activate and pool.
+
+    BLAS must be kept to one thread meanwhile: the images are what runs in parallel.
 
     Parameters
     ----------
@@ -168,9 +185,9 @@ def _add_channel(  # type: ignore[no-untyped-def]
         The channel under every candidate.
     base : (n_images, rows, columns, n_kernels), float32
         What all other channels and the bias add up to.
-    weights : (kernel_height, kernel_width, n_kernels), float32
+    weights : (kernel_height * kernel_width, n_kernels), float32
         What the kernels make of the channel.
-    strides, pads : (int, int)
+    kernel_size, strides, pads : (int, int)
         Of the convolution.
     size, steps, margins : (int, int)
         Window, step and padding of the pooling.
@@ -178,11 +195,14 @@ def _add_channel(  # type: ignore[no-untyped-def]
     out : (n_candidates, n_images, height, width, n_kernels), float32
         Filled.
     """
-    n_candidates, n_images, height, width = maps.shape
+    n_candidates, n_images = maps.shape[:2]
     _, rows, columns, n_kernels = base.shape
     for image in prange(n_images):
-        total = np.empty(n_kernels, np.float32)
+        patches = np.empty((rows * columns, len(weights)), np.float32)
+        products = np.empty((rows * columns, n_kernels), np.float32)
         for p in range(n_candidates):
+            _lay_out(maps[p, image], kernel_size, strides, pads, columns, patches)
+            np.dot(patches, weights, products)
             for row in range(out.shape[2]):
                 top = max(row * steps[0] - margins[0], 0)
                 bottom = min(row * steps[0] - margins[0] + size[0], rows)
@@ -190,31 +210,18 @@ def _add_channel(  # type: ignore[no-untyped-def]
                     left = max(column * steps[1] - margins[1], 0)
                     right = min(column * steps[1] - margins[1] + size[1], columns)
                     target = out[p, image, row, column]
+                    target[:] = 0.0 if average else -np.inf
                     for y in range(top, bottom):
                         for x in range(left, right):
-                            total[:] = base[image, y, x]
-                            for i in range(weights.shape[0]):
-                                v = y * strides[0] - pads[0] + i
-                                if v < 0 or v >= height:
-                                    continue
-                                for j in range(weights.shape[1]):
-                                    u = x * strides[1] - pads[1] + j
-                                    if u < 0 or u >= width:
-                                        continue
-                                    value, kernel = maps[p, image, v, u], weights[i, j]
-                                    if value != 0.0:  # half of what a rectifier gives
-                                        for c in range(n_kernels):
-                                            total[c] += value * kernel[c]
-                            opening = y == top and x == left
+                            others, product = base[image, y, x], products[y * columns + x]
                             for c in range(n_kernels):
-                                value = total[c]
+                                value = others[c] + product[c]
                                 # Not max(): a NaN must stay one.
                                 value = np.float32(0.0) if relu and value < 0.0 else value
-                                known = target[c]
                                 if average:
-                                    target[c] = value if opening else known + value
+                                    target[c] += value
                                 else:
-                                    target[c] = known if not opening and known >= value else value
+                                    target[c] = target[c] if target[c] > value else value
                     if average:
                         for c in range(n_kernels):
                             target[c] /= np.float32((bottom - top) * (right - left))
@@ -263,7 +270,9 @@ class UpdatedFeatures:
                 slides, windows, self._pool.strides, self._pool.size, strict=True
             )
         )
-        self._weights = np.ascontiguousarray(following.weights[:, :, kernel])
+        self._kernel_size = size
+        weights = following.weights[:, :, kernel].reshape(-1, following.n_kernels)
+        self._weights = np.ascontiguousarray(weights)
         others = following.weights.copy()
         others[:, :, kernel] = 0.0
         linear = replace(following, weights=others, relu=False)
@@ -285,11 +294,21 @@ class UpdatedFeatures:
             )
             if len(self._out) < len(batch):
                 self._out = np.empty((len(batch), *self._out_shape), np.float32)
-            _add_channel(
-                np.ascontiguousarray(maps), self._base, self._weights, self._strides, self._pads,
-                self._pool.size, self._pool.strides, self._margins, self._relu,
-                self._pool.kind == "average", self._out,
-            )  # fmt: skip
+            with single_threaded_blas():
+                _add_channel(
+                    np.ascontiguousarray(maps),
+                    self._base,
+                    self._weights,
+                    self._kernel_size,
+                    self._strides,
+                    self._pads,
+                    self._pool.size,
+                    self._pool.strides,
+                    self._margins,
+                    self._relu,
+                    self._pool.kind == "average",
+                    self._out[: len(batch)],
+                )
             for features in self._out[: len(batch)]:
                 out = forward(self._rest, features) if self._rest else features
                 yield out.reshape(len(out), -1)

@@ -1,0 +1,178 @@
+"""The results of the benchmark: as JSON, and as tables."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.machine import describe, versions
+from slicing.errors import InputError
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What a case took at one number of images; seconds are those of one candidate.
+
+    The peers' dictionaries go from their names to seconds, seconds over ours, the share of
+    predictions that agree with ours, and how they compute the features.
+    """
+
+    case: str
+    references: int
+    queries: int
+    ours_s: float
+    ours_with_bind_s: float
+    first_bind_s: float
+    bind_s: float
+    accept_s: float
+    peers: dict[str, float]
+    ratio: dict[str, float]
+    agreement: dict[str, float]
+    peer_ways: dict[str, str]
+    sgemm_share: float
+    sgemm_gflops: float
+    peak_rss_bytes: int
+    repeats: int
+    peer_repeats: int
+
+
+@dataclass(frozen=True)
+class GrowthResult:
+    """What a kernel of the last layer takes at one number of references.
+
+    ``full_scans`` is how many of a generation's queries, of all candidates together, had to visit
+    all references.
+    """
+
+    references: int
+    queries: int
+    ours_s: float
+    bind_s: float
+    full_scans: int
+
+
+@dataclass
+class Report:
+    """All results so far.
+
+    Attributes
+    ----------
+    command : str
+        The command line that gives them.
+    path : Path or None
+        The JSON file that `save` writes.
+    """
+
+    command: str
+    path: Path | None
+    cases: list[CaseResult] = field(default_factory=list)
+    growth: list[GrowthResult] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._machine, self._versions = describe(), versions()
+        if self.path is None:
+            return
+        if self.path.is_dir():
+            raise InputError(f"--json {self.path} is a folder: give the name of a file.")
+        try:
+            with tempfile.TemporaryFile(dir=self.path.parent):
+                pass
+        except OSError as error:
+            raise self._cannot_write(error) from error
+
+    def save(self) -> None:
+        """Write the JSON file, whole or not at all.
+
+        Raises
+        ------
+        InputError
+            Where it cannot be written.
+        """
+        if self.path is None:
+            return
+        content = {
+            "command": self.command,
+            "machine": self._machine,
+            "versions": self._versions,
+            "cases": [asdict(result) for result in self.cases],
+            "growth": [asdict(result) for result in self.growth],
+        }
+        unfinished = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            unfinished.write_text(json.dumps(content, indent=2) + "\n")
+            unfinished.replace(self.path)
+        except OSError as error:
+            unfinished.unlink(missing_ok=True)
+            raise self._cannot_write(error) from error
+
+    def text(self) -> str:
+        """Return the results as Markdown, and a line on the machine."""
+        return "\n\n".join(filter(None, (self._cases(), self._growth(), self._line())))
+
+    def _cases(self) -> str:
+        if not self.cases:
+            return ""
+        peers = list(self.cases[0].peers)
+        head = [
+            "case", "references / queries", "ms a candidate", "with bind and accept",
+            *(f"times faster than {name} (agreement)" for name in peers),
+            "% of sgemm", "peak memory, MB",
+        ]  # fmt: skip
+        rows = [
+            [
+                result.case,
+                f"{result.references:,} / {result.queries:,}",
+                _milliseconds(result.ours_s),
+                _milliseconds(result.ours_with_bind_s),
+                *(f"{result.ratio[p]:.1f} ({100 * result.agreement[p]:.2f} %)" for p in peers),
+                f"{100 * result.sgemm_share:.0f}",
+                f"{result.peak_rss_bytes / 1e6:,.0f}",
+            ]
+            for result in self.cases
+        ]
+        return _table(head, rows)
+
+    def _growth(self) -> str:
+        if not self.growth:
+            return ""
+        head = ["references", "queries", "ms a candidate", "bind, ms", "full scans a generation"]
+        rows = [
+            [
+                f"{result.references:,}",
+                f"{result.queries:,}",
+                _milliseconds(result.ours_s),
+                _milliseconds(result.bind_s),
+                str(result.full_scans),
+            ]
+            for result in self.growth
+        ]
+        return "A kernel of the last layer as references grow:\n\n" + _table(head, rows)
+
+    def _line(self) -> str:
+        extensions = self._machine["vector_extensions"]
+        assert isinstance(extensions, list)
+        parts = [str(self._machine["cpu"]), f"{self._machine['cores']} cores", *extensions]
+        parts += [f"{name} {version}" for name, version in self._versions.items()]
+        if self.cases:
+            rate = np.median([result.sgemm_gflops for result in self.cases])
+            parts.append(f"sgemm at {rate:.0f} GFLOP/s")
+        return ", ".join(parts)
+
+    def _cannot_write(self, error: OSError) -> InputError:
+        return InputError(
+            f"--json {self.path} cannot be written ({error.strerror}): name a file in a folder "
+            "that exists and can be written."
+        )
+
+
+def _milliseconds(value: float) -> str:
+    return f"{1000 * value:,.2f}"
+
+
+def _table(head: list[str], rows: Iterable[list[str]]) -> str:
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
