@@ -156,6 +156,9 @@ class ShiftedKNN:
         ones = np.ones(len(features))
         before, after = (self._inverses, inverses) if self._cosine else (ones, ones)
         shifts = _shifts(self._features, features, before, after)
+        if self._cosine:
+            # A zero vector is orthogonal to all by definition, and no vector of length 1.
+            shifts[(self._inverses == 0.0) | (inverses == 0.0)] = np.inf
         distances = np.empty((self._n_queries, self._n_neighbours))
         indices = np.empty(distances.shape, np.int64)
         ended = np.empty(self._n_queries, np.bool_)

@@ -322,6 +322,16 @@ class Serial:
 
 
 @dataclass
+class Parallel(Serial):
+    """All blocks of a group on top of the same network, then plugged in together."""
+
+    _target_: str = "evolve.schedule.Parallel"
+    """The class."""
+    synchronise: int | None = None
+    """Blocks a group; null: all blocks of a layer."""
+
+
+@dataclass
 class Fitness:
     """What is minimised."""
 
@@ -420,7 +430,7 @@ GROUPS: dict[str, dict[str, type]] = {
         "pso_local": PSOLocal,
         "random": RandomSearch,
     },
-    "strategy": {"serial": Serial},
+    "strategy": {"serial": Serial, "parallel": Parallel},
     "fitness": {"neighbours": Neighbours, "accuracy": Accuracy},
     "executor": {"serial": SerialExecutor},
     "tracking": {"mlflow": MLflow},

@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from evolve.block import make_blocks
 from evolve.fitness import Fitness
 from evolve.protocols import Split, split
-from evolve.schedule import BlockEnd, Generation, Serial
+from evolve.schedule import BlockEnd, Generation, Schedule
 from experiments import plots
 from experiments.config import plain
 from experiments.progress import Progress, training_callback
@@ -169,6 +169,7 @@ def _experiment(
     evolved_name = f"evolved by {choices['optimizer']}"
     sliced, _ = _sliced("sliced, not evolved", before, dataset, tests, options)
     evolved, predicted = _sliced(evolved_name, fitness.stack, dataset, tests, options)
+    ends = [event for event in history if isinstance(event, BlockEnd)]
     summary = Summary(
         title=name,
         protocol=protocol,
@@ -178,7 +179,8 @@ def _experiment(
         evolved=evolved,
         loss_before=loss_before,
         loss_after=fitness.loss,
-        blocks_done=sum(isinstance(event, BlockEnd) for event in history),
+        blocks_done=len(ends),
+        blocks_accepted=sum(end.accepted for end in ends),
         n_blocks=history[-1].n_blocks,
         evaluations=schedule.evaluations,
         train_seconds=baseline.train_seconds,
@@ -223,18 +225,18 @@ def _baseline(options: Options, dataset: Dataset, images: Split, progress: Progr
         )
 
 
-def _schedule(options: Options, fitness: Fitness) -> Serial:
+def _schedule(options: Options, fitness: Fitness) -> Schedule:
     strategy = dict(options["strategy"])
     blocks = make_blocks(
         fitness.stack, strategy.pop("block"), strategy.pop("layers"), strategy.pop("group_size")
     )
     optimizer = _call(options["optimizer"])
-    schedule: Serial = _call(strategy)(fitness, blocks, optimizer, seed=options["seed"])
+    schedule: Schedule = _call(strategy)(fitness, blocks, optimizer, seed=options["seed"])
     return schedule
 
 
 def _evolve(
-    schedule: Serial, limits: Options, progress: Progress, tracker: Tracker
+    schedule: Schedule, limits: Options, progress: Progress, tracker: Tracker
 ) -> tuple[list[Generation | BlockEnd], float, bool]:
     """Run the schedule; give its history, its seconds and whether Ctrl-C ended it."""
     history: list[Generation | BlockEnd] = []
@@ -244,7 +246,13 @@ def _evolve(
         for event in schedule:
             history.append(event)
             if isinstance(event, BlockEnd):
-                tracker.log({"block/validation_loss": event.loss_after}, event.block_number)
+                tracker.log(
+                    {
+                        "block/validation_loss": event.loss_after,
+                        "block/accepted": float(event.accepted),
+                    },
+                    event.block_number,
+                )
                 continue
             generations += 1
             tracker.log(
@@ -253,6 +261,7 @@ def _evolve(
                     "evolve/mean_loss": event.mean_loss,
                     "evolve/sigma": event.sigma,
                     "evolve/evaluations": event.evaluations,
+                    "evolve/full_scans": schedule.fitness.full_scans,
                 },
                 generations,
             )
@@ -273,7 +282,7 @@ def _evolve(
 
 
 @contextmanager
-def _stopped_by_interrupt(schedule: Serial) -> Iterator[threading.Event]:
+def _stopped_by_interrupt(schedule: Schedule) -> Iterator[threading.Event]:
     """Let the first Ctrl-C end the schedule after its generation, and the second at once."""
     interrupted = threading.Event()
     # Python gives signals to the main thread alone.

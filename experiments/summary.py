@@ -48,8 +48,9 @@ class Summary:
         The CNN, its convolutional part with the k-NN before evolution, and after.
     loss_before, loss_after : float
         The protocol's loss.
-    blocks_done, n_blocks : int
-        Blocks that were optimised, and those that there are over all passes.
+    blocks_done, blocks_accepted, n_blocks : int
+        Blocks that were optimised, those of them that were plugged in, and those that there are
+        over all passes.
     evaluations : int
     train_seconds, evolve_seconds : float
     from_cache : bool
@@ -67,6 +68,7 @@ class Summary:
     loss_before: float
     loss_after: float
     blocks_done: int
+    blocks_accepted: int
     n_blocks: int
     evaluations: int
     train_seconds: float
@@ -114,8 +116,9 @@ class Summary:
             "",
             f"- loss ({self.objective}, {self.protocol}): {self.loss_before:.4f} before evolution, "
             f"{self.loss_after:.4f} after ({gain:.1%} lower)",
-            f"- evolution: {self.blocks_done} of {self.n_blocks} blocks, {self.evaluations:,} "
-            f"evaluations in {self.evolve_seconds:.1f} s ({rate:,.0f} a second)",
+            f"- evolution: {self.blocks_done} of {self.n_blocks} blocks, {self.blocks_accepted} "
+            f"plugged in, {self.evaluations:,} evaluations in {self.evolve_seconds:.1f} s "
+            f"({rate:,.0f} a second)",
             f"- baseline: {trained}",
         ]
         if self.leaks:

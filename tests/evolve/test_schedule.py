@@ -5,7 +5,7 @@ from evolve.block import make_blocks
 from evolve.fitness import Fitness
 from evolve.optimizers import CMAES, RandomSearch
 from evolve.protocols import Split
-from evolve.schedule import BlockEnd, Generation, Serial
+from evolve.schedule import BlockEnd, Generation, Parallel, Serial
 from slicing.data import Images
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool
@@ -26,6 +26,11 @@ def fitness():
 def serial(fitness, make_optimizer=CMAES, kind="kernel", **kwargs):
     kwargs = {"generations": 3, **kwargs}
     return Serial(fitness, make_blocks(fitness.stack, kind), make_optimizer, **kwargs)
+
+
+def parallel(fitness, make_optimizer=CMAES, **kwargs):
+    kwargs = {"generations": 3, **kwargs}
+    return Parallel(fitness, make_blocks(fitness.stack, "kernel"), make_optimizer, **kwargs)
 
 
 def test_events_account_for_every_evaluation(fitness):
@@ -125,6 +130,68 @@ def test_the_optimizer_may_end_a_block(fitness):
     assert [end.reasons for end in ends] == [("bored",)] * 4
 
 
+def test_parallel_blocks_start_from_the_same_network(fitness, monkeypatch):
+    seen = []
+    bind = fitness.bind
+    monkeypatch.setattr(
+        fitness, "bind", lambda block: (seen.append((block, fitness.stack)), bind(block))
+    )
+    start = fitness.loss
+    events = list(parallel(fitness, synchronise=2))
+    ends = [event for event in events if isinstance(event, BlockEnd)]
+    assert [end.block_number for end in ends] == [0, 1, 2, 3]
+    searches = [stack for block, stack in seen if block in make_blocks(stack, "kernel")]
+    assert searches[0] is searches[1]
+    assert searches[2] is searches[3] is not searches[1]
+    assert start == ends[0].loss_before == ends[1].loss_before
+    assert ends[2].loss_before == ends[1].loss_after < start
+    assert ends[3].loss_after == fitness.loss
+
+
+@pytest.mark.parametrize("synchronise", [None, 3])
+def test_parallel_changes_only_what_it_plugged_in(fitness, synchronise):
+    before = fitness.stack
+    ends = [e for e in parallel(fitness, synchronise=synchronise) if isinstance(e, BlockEnd)]
+    for end in ends:
+        changed = (end.block.read(before) != end.block.read(fitness.stack)).any()
+        assert changed == end.accepted
+    assert any(end.accepted for end in ends)
+
+
+def test_groups_of_one_are_serial(fitness):
+    other = Fitness(fitness.stack, split_of(fitness), neighbours=10)
+    one_by_one, groups = serial(fitness, passes=2), parallel(other, passes=2, synchronise=1)
+    for schedule in (one_by_one, groups):
+        list(schedule)
+    np.testing.assert_array_equal(fitness.stack.convs[0].weights, other.stack.convs[0].weights)
+
+
+@pytest.mark.parametrize(("bearable", "plugged_in"), [(4, 4), (3, 2), (1, 1)])
+def test_parallel_plugs_in_what_is_better_together(fitness, monkeypatch, bearable, plugged_in):
+    # Every block improves alone, but more than ``bearable`` of them together do not.
+    query_losses = fitness.query_losses
+
+    def spoiled(candidates):
+        losses = query_losses(candidates).clip(max=fitness.loss / 2)
+        return losses + 100.0 * (len(fitness._block.kernels) > bearable)
+
+    monkeypatch.setattr(fitness, "query_losses", spoiled)
+    before = fitness.stack
+    ends = [event for event in parallel(fitness) if isinstance(event, BlockEnd)]
+    assert sum(end.accepted for end in ends) == plugged_in
+    for end in ends:
+        changed = (end.block.read(before) != end.block.read(fitness.stack)).any()
+        assert changed == end.accepted
+
+
+def test_parallel_keeps_its_budget(fitness):
+    schedule = parallel(fitness, max_evaluations=60)
+    events = list(schedule)
+    assert 30 < schedule.evaluations <= 60
+    assert events[-1].reasons == ("max_evaluations",)
+    assert isinstance(events[-1], BlockEnd)
+
+
 @pytest.mark.parametrize(
     ("kwargs", "words"),
     [
@@ -139,5 +206,11 @@ def test_the_optimizer_may_end_a_block(fitness):
     ],
 )
 def test_bad_options(fitness, kwargs, words):
-    with pytest.raises(InputError, match=words):
-        serial(fitness, **kwargs)
+    for make in (serial, parallel):
+        with pytest.raises(InputError, match=words):
+            make(fitness, **kwargs)
+
+
+def test_a_group_has_blocks(fitness):
+    with pytest.raises(InputError, match="synchronise=0"):
+        parallel(fitness, synchronise=0)

@@ -15,6 +15,7 @@ SUMMARY = Summary(
     loss_before=0.2,
     loss_after=0.15,
     blocks_done=11,
+    blocks_accepted=9,
     n_blocks=64,
     evaluations=1800,
     train_seconds=12.0,
@@ -55,7 +56,7 @@ def test_text():
     assert "96.50 (95.17-97.47)" in rows[2]
     assert "25,679,264" in rows[2]
     assert "0.2000 before evolution, 0.1500 after (25.0% lower)" in text
-    assert "11 of 64 blocks, 1,800 evaluations in 60.0 s (30 a second)" in text
+    assert "11 of 64 blocks, 9 plugged in, 1,800 evaluations in 60.0 s (30 a second)" in text
     assert "trained in 12.0 s" in text
     assert "LEAKS" not in text
     assert "interrupted" not in text
