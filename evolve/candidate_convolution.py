@@ -137,8 +137,9 @@ class _Emitter:
         self.builder.call(function, [address, flag(int(write)), flag(3 if write else 2), flag(1)])
 
     def larger(self, a: Any, b: Any) -> Any:
-        """Return the larger value, lane by lane; ``b`` where either is NaN."""
-        return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
+        """Return the larger value, lane by lane; NaN where either is."""
+        larger = self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
+        return self.builder.select(self.builder.fcmp_unordered("uno", a, a), a, larger)
 
 
 @intrinsic(prefer_literal=True)
@@ -526,7 +527,8 @@ def _direct_convolve(
                                         target[lane] += value
                                     else:
                                         known = target[lane]
-                                        target[lane] = known if known > value else value
+                                        is_new = value > known or value != value
+                                        target[lane] = value if is_new else known
                         if average:
                             for lane in range(LANES):
                                 target[lane] /= np.float32(height * width)

@@ -221,7 +221,9 @@ def _add_channel(  # type: ignore[no-untyped-def]
                                 if average:
                                     target[c] += value
                                 else:
-                                    target[c] = target[c] if target[c] > value else value
+                                    known = target[c]
+                                    is_new = value > known or value != value
+                                    target[c] = value if is_new else known
                     if average:
                         for c in range(n_kernels):
                             target[c] /= np.float32((bottom - top) * (right - left))

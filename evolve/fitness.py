@@ -108,7 +108,7 @@ class Fitness:
         """Take ``block`` as the one that candidates replace, until one of them is accepted."""
         self._block = block
         self._features = self._projection = self._shifted = None  # let go of the old ones first
-        if self._is_last_kernel(block):
+        if block.layers[0] == len(self.stack.convs) - 1 and len(block.kernels) == 1:
             self._last_layer = self._last_layer or LastLayer(
                 self.stack,
                 self._images,
@@ -118,7 +118,9 @@ class Fitness:
                 self._metric,
             )
             self._last_layer.bind(block.kernels[0][1])
-        elif len(block.kernels) == 1:
+            return
+        self._last_layer = None  # both would not fit into memory with many images
+        if len(block.kernels) == 1:
             self._features = UpdatedFeatures(self.stack, self._images, block)
             (features,) = self._features(block.read(self.stack)[None])
             self._shifted = ShiftedKNN(features, self._n_queries, self._n_neighbours, self._metric)
@@ -152,22 +154,23 @@ class Fitness:
         ndarray of shape (n, n_queries), float64
             Under ``accuracy`` 0 where the query is classified rightly and 1 where not.
         """
-        if self._is_last_kernel(self._bound_block()):
-            assert self._last_layer is not None
+        self._bound_block()
+        if self._last_layer is not None:
             losses, full_scans = self._last_layer.query_losses(candidates, self._temperature)
             self.full_scans += full_scans
             return losses
         assert self._features is not None
-        return np.array([self._losses_of(features) for features in self._features(candidates)])
+        losses = np.empty((len(candidates), self._n_queries or self._n_references))
+        for row, features in zip(losses, self._features(candidates), strict=True):
+            row[:] = self._losses_of(features)
+        return losses
 
     def accept(self, candidate: NDArray[np.float64]) -> None:
         """Put a candidate, of shape (dim,), into the network; bind again before going on."""
         block = self._bound_block()
         self.loss = float(self.losses(candidate[None])[0])
-        if self._last_layer is not None and self._is_last_kernel(block):
+        if self._last_layer is not None:
             self._last_layer.accept(candidate)
-        else:
-            self._last_layer = None  # its inputs are those of another network
         self.stack = block.write(self.stack, candidate)
         self._block = None
 
@@ -175,9 +178,6 @@ class Fitness:
         if self._block is None:
             raise RuntimeError("No block is bound: call bind(block) first.")
         return self._block
-
-    def _is_last_kernel(self, block: Block) -> bool:
-        return len(block.kernels) == 1 and block.layers[0] == len(self.stack.convs) - 1
 
     def _losses_of(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         if not np.isfinite(features).all():

@@ -7,8 +7,8 @@ its distance within the other channels; it bounds the distance whatever the kern
 sorted by it need only be visited until the bound passes the k-th best distance found: exact, and a
 handful of visits instead of thousands.
 
-The numba kernels of this subject stand in one file, because numba's cache does not notice when a
-function in another file changes.
+Numba's cache does not notice an edit of a function in another file: after one, delete
+``__pycache__`` in ``slicing`` and ``evolve``.
 """
 
 import numpy as np
@@ -35,19 +35,34 @@ _SUMS = {"reassoc", "contract", "nsz"}
 
 @njit(cache=True, fastmath=_SUMS)
 def _squared_distance(features, i, j):  # type: ignore[no-untyped-def]
-    total = np.float32(0.0)
+    total = 0.0
     for position in range(features.shape[1]):
-        difference = features[i, position] - features[j, position]
+        difference = np.float64(features[i, position]) - np.float64(features[j, position])
         total += difference * difference
-    return np.float64(total)
+    return total
 
 
 @njit(cache=True, fastmath=_SUMS)
 def _inner_product(features, i, j):  # type: ignore[no-untyped-def]
-    total = np.float32(0.0)
+    total = 0.0
     for position in range(features.shape[1]):
-        total += features[i, position] * features[j, position]
-    return np.float64(total)
+        total += np.float64(features[i, position]) * np.float64(features[j, position])
+    return total
+
+
+@njit(parallel=True, cache=True, fastmath=_SUMS)
+def _are_finite(candidates):  # type: ignore[no-untyped-def]
+    """Tell of each candidate whether all its features are finite: bool, of shape (n,)."""
+    n_candidates, n_images, n_positions = candidates.shape
+    finite = np.ones((n_candidates, n_images), np.bool_)
+    for image in prange(n_images):
+        for p in range(n_candidates):
+            total = np.float32(0.0)
+            for position in range(n_positions):
+                # Zero, unless it is infinite or NaN; a sum of the values could overflow.
+                total += candidates[p, image, position] * np.float32(0.0)
+            finite[p, image] = total == 0.0
+    return finite
 
 
 @njit(cache=True)
@@ -139,7 +154,7 @@ def _scan(  # type: ignore[no-untyped-def]
     residuals, indices : (n_queries, m)
         Distances within the other channels, ascending, and the references they belong to.
     complete : bool
-        Whether these are all references; otherwise all others have greater residuals.
+        Whether these are all references; all others follow after the last of these.
     others : (n_images, n_features), float32
         Features of the other channels; their lengths, and one over these, are ``residual_lengths``
         and ``residual_inverses``.
@@ -289,8 +304,7 @@ class IncrementalKNN:
         """
         losses = np.empty((len(candidates), self._n_queries))
         full_scans = np.empty(losses.shape, np.bool_)
-        # One sum tells whether all is finite, in a fraction of the time of looking at each.
-        finite = np.isfinite(candidates.sum(axis=(1, 2)))
+        finite = _are_finite(candidates).all(axis=1)
         search, queries = self._search, self._queries
         inverse_lengths = tilts = np.zeros(candidates.shape[:2])
         if search.cosine:

@@ -68,4 +68,4 @@ class LastLayer:
             self._out = None  # let go of the old one first
         self._out = self._stage.convolve(weights, bias, self._out)
         maps = self._stage.finish(self._out)
-        return maps.reshape(*maps.shape[:2], -1)
+        return maps.reshape(*maps.shape[:2], maps.shape[2] * maps.shape[3])

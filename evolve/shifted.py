@@ -52,7 +52,7 @@ def _follow(  # type: ignore[no-untyped-def]
     roots, indices : (n_queries, m)
         Square roots of the distances before, ascending, and the references they belong to.
     complete : bool
-        Whether these are all references; otherwise all others had greater roots.
+        Whether these are all references; all others follow after the last of these.
     shifts : (n_images,), float64
     greatest_shift : float
         The greatest of the references'.
@@ -157,8 +157,8 @@ class ShiftedKNN:
         before, after = (self._inverses, inverses) if self._cosine else (ones, ones)
         shifts = _shifts(self._features, features, before, after)
         if self._cosine:
-            # A zero vector is orthogonal to all by definition, and no vector of length 1.
-            shifts[(self._inverses == 0.0) | (inverses == 0.0)] = np.inf
+            # A zero vector is by definition orthogonal to all: it was √2 away, and may now be at 0.
+            shifts[(self._inverses == 0.0) & (inverses > 0.0)] = np.sqrt(2.0) * (1.0 + _SLACK)
         distances = np.empty((self._n_queries, self._n_neighbours))
         indices = np.empty(distances.shape, np.int64)
         ended = np.empty(self._n_queries, np.bool_)

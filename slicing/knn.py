@@ -30,6 +30,7 @@ _AXES = 48
 _ROWS, _PROPOSALS = 128, 1 << 22
 # More than the terms of a product of scaled features can lose below float32's smallest number.
 _UNDERFLOW = 1e-30
+_LEAST_NORMAL = 2.0**-126
 # Bounds are compared with this relative slack, far above the rounding of float64 sums.
 _SLACK = 1e-9
 
@@ -64,16 +65,19 @@ def _is_farther(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Whether float32 suffices to see that two rows are farther apart than ``distance``."""
     total = np.float32(0.0)
+    # What products below float32's least normal number can lose, all together.
+    lost = len(query) * _LEAST_NORMAL
+    # Where float32 overflows, float64 decides.
     if cosine:
         for i in range(len(query)):
             total += query[i] * reference[i]
-        # Where float32 overflows, float64 decides.
-        proposal = 1.0 - np.float64(total) * inverse_lengths
+        proposal = 1.0 - (np.float64(total) + lost) * inverse_lengths
         return proposal > distance + 1.01 * error and np.abs(total) < np.float32(np.inf)
     for i in range(len(query)):
         difference = query[i] - reference[i]
         total += difference * difference
-    return np.float64(total) > distance * (1.0 + 1.01 * error) and total < np.float32(np.inf)
+    proposal = np.float64(total) - lost
+    return proposal > distance * (1.0 + 1.01 * error) and total < np.float32(np.inf)
 
 
 @njit(cache=True)
@@ -220,6 +224,8 @@ class NeighbourSearch:
         self.cosine = check_metric(metric) == "cosine"
         references = _checked("references", references)
         n, n_features = references.shape
+        if n == 0:
+            raise InputError("There are no references to choose from: give at least one.")
         row_lengths = _finite_lengths("references", references)
         # Neighbours do not change where all features are multiplied by a number. A power of two
         # does so without rounding, and keeps float32 far from overflow.

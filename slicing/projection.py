@@ -89,7 +89,7 @@ def _project(  # type: ignore[no-untyped-def]
             points[row, :d] = product[i]
             points[row, d] = rest
             # |√a - √b| is at most √|a - b| and at most |a - b| / √a.
-            off = 2.01 * error * length
+            off = 1.01 * error * (2.0 * length + error)
             rest_error = np.sqrt(off)
             if rest > rest_error:
                 rest_error = off / rest

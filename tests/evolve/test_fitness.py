@@ -8,6 +8,7 @@ from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 from evolve import incremental, shifted
 from evolve.block import Block, make_blocks
 from evolve.fitness import Fitness
+from evolve.incremental import IncrementalKNN
 from evolve.objectives import query_loss
 from evolve.protocols import Split
 from slicing import knn
@@ -269,7 +270,7 @@ def test_short_lists_fall_back_to_all_references(metric, kind, n_queries, monkey
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("kind", ["kernel", "layer"])
+@pytest.mark.parametrize("kind", ["kernel", "first", "layer", "network"])
 def test_losses_do_not_depend_on_the_number_of_threads(metric, kind):
     rng = np.random.default_rng(2)
     # An odd number, and more than one task: where products could be divided unequally.
@@ -290,6 +291,44 @@ def test_losses_do_not_depend_on_the_number_of_threads(metric, kind):
     finally:
         numba.set_num_threads(before)
     np.testing.assert_array_equal(both, one)
+
+
+@pytest.mark.parametrize("kind", ["kernel", "first", "group", "network"])
+def test_losses_do_not_depend_on_the_batch(kind):
+    rng = np.random.default_rng(2)
+    stack, split = make_stack(rng), make_split(rng, 200, 30)
+    block = pick(stack, kind)
+    candidates = candidates_of(rng, block, stack, 7)
+    fitness = Fitness(stack, split, "neighbours")
+    fitness.bind(block)
+    together = fitness.losses(candidates)
+    one_by_one = [fitness.losses(candidate[None])[0] for candidate in candidates]
+    np.testing.assert_array_equal(together, one_by_one)
+    assert fitness.losses(candidates[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("scale", [1e-23, 1.0, 1e21])
+def test_neighbours_that_float32_sums_cannot_tell_apart(metric, scale):
+    # Features that differ in their last digits, tiny and huge ones: float64 must decide.
+    rng = np.random.default_rng(3)
+    channels = (1 + 1e-4 * rng.random((300, 3, 4))) * scale
+    moved = ((1 + 1e-4 * rng.random((300, 4))) * scale).astype(np.float32)
+    channels = channels.astype(np.float32)
+    labels = np.random.default_rng(4).integers(0, 2, 300)
+    incremental_knn = IncrementalKNN(channels.copy(), labels, 100, 1, metric)
+    incremental_knn.bind(1)
+    losses, _ = incremental_knn.losses(moved[None], 0.0)
+    channels[:, 1] = moved
+    exact = channels.reshape(300, -1).astype(np.float64) / scale
+    if metric == "euclidean":
+        distances = ((exact[200:, None] - exact[:200]) ** 2).sum(axis=2)
+    else:
+        centred = exact / np.linalg.norm(exact, axis=1)[:, None]
+        distances = ((centred[200:, None] - centred[:200]) ** 2).sum(axis=2)
+    wrong = losses[0] != (labels[distances.argmin(axis=1)] != labels[200:])
+    # The cosine of nearly parallel vectors has few digits in float64, too.
+    assert wrong.mean() <= (0.0 if metric == "euclidean" else 0.02)
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -101,6 +101,32 @@ def test_near_ties_that_float32_cannot_tell_apart():
     np.testing.assert_array_equal(indices, exact.argsort(axis=1)[:, :9])
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("scale", [1e-24, 1e-22, 1e-21, 1.0, 1e18, 1e36])
+@pytest.mark.parametrize("shift", [0.0, 3.0])
+def test_projections_change_nothing(metric, scale, shift, monkeypatch):
+    queries = (features(0, 60, 20) + np.float32(shift)) * np.float32(scale)
+    references = (features(1, 300, 20) + np.float32(shift)) * np.float32(scale)
+    references[7:10] = 0
+    references[20:40] = references[40:60]
+    exact = kneighbors(queries, references, 9, metric)
+    for axes in (1, 3, 5):
+        monkeypatch.setattr(knn, "_AXES", axes)
+        search = knn.NeighbourSearch(references, metric, len(queries))
+        assert search.references.points.shape[1] == axes + 1
+        for ours, expected in zip(search.search(queries, 9), exact, strict=True):
+            np.testing.assert_array_equal(ours, expected)
+    if scale < 1e-12 and metric == "cosine":
+        return  # scikit-learn takes such short vectors for zero
+    expected = reference_order(queries, references, 9, metric)
+    np.testing.assert_array_equal(exact[1], expected[1])
+
+
+def test_no_references():
+    with pytest.raises(InputError, match="at least one"):
+        kneighbors(features(0, 3, 4), features(0, 3, 4)[:0], 1)
+
+
 def test_blocks_do_not_change_the_result(monkeypatch):
     references = features(0, 100, 10)
     whole = kneighbors(references, references, 5, leave_one_out=True)
