@@ -83,7 +83,7 @@ def describe() -> dict[str, str | int | list[str]]:
         "cpu": model[1] if model else platform.processor() or platform.machine(),
         "cores": cores,
         "vector_extensions": [name for flag, name in known.items() if flag in words],
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
     }
 
 
