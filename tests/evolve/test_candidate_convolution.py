@@ -183,3 +183,16 @@ def test_wrong_shapes_are_named():
         convolve(weights, bias, np.empty((3, 5, 9), np.float32))
     with pytest.raises(ValueError, match="do not fit"):
         convolve.load(x, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 4])  # the direct form, and Winograd's
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("kind", ["max", "average"])
+def test_a_nan_survives_the_pooling(channels, place, kind):
+    # One of the four pixels of the only window is NaN, wherever it lies.
+    images = np.ones((3, 4, 4, channels), np.float32)
+    images[1, 3 * (place // 2), 3 * (place % 2), 0] = np.nan
+    convolve = loaded(images, (3, 3), pool=Pool(kind))
+    assert convolve.winograd == (channels == 4 and kind == "max")
+    out = convolve(np.ones((2, 3, 3, channels), np.float32), np.zeros(2, np.float32))
+    np.testing.assert_array_equal(np.isnan(out[:, :, 0]), [[False, True, False]] * 2)

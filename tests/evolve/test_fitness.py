@@ -332,7 +332,7 @@ def test_neighbours_that_float32_sums_cannot_tell_apart(metric, scale):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("kind", ["kernel", "layer"])
+@pytest.mark.parametrize("kind", ["kernel", "first", "layer", "network"])
 def test_candidates_that_overflow_have_an_infinite_loss(kind, metric):
     rng = np.random.default_rng(3)
     stack, split = make_stack(rng), make_split(rng, 30, 0)
