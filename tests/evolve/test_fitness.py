@@ -225,9 +225,13 @@ def test_many_accepted_updates_leave_no_drift(metric, n_queries):
     fresh.bind(blocks[0])
     candidate = blocks[0].read(fitness.stack)[None]
     assert fitness.loss == pytest.approx(fresh.losses(candidate)[0], rel=1e-6)
-    # The residuals, on which all later evaluations rest, are those of scikit-learn.
+    # The residuals, on which all later evaluations rest, are those of a fresh start ...
     incremental_knn = fitness._last_layer._knn
     fitness.bind(blocks[0])
+    np.testing.assert_allclose(
+        incremental_knn._residuals, fresh._last_layer._knn._residuals, rtol=1e-9, atol=1e-12
+    )
+    # ... and, as far as float32 features go, of the plain forward pass and scikit-learn.
     features = fitness.stack.forward(fitness._images).reshape(len(fitness._images), -1, 4)
     others = features[:, :, 1:].reshape(len(features), -1).astype(np.float64)
     function = euclidean_distances if metric == "euclidean" else cosine_distances
