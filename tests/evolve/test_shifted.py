@@ -49,12 +49,12 @@ def test_an_image_that_comes_to_life_far_from_its_list(monkeypatch):
     monkeypatch.setattr(shifted, "_SHORTLIST", 10)
     rng = np.random.default_rng(1)
     before = rng.random((200, 12)).astype(np.float32)
-    before[:20] = before[150] + 0.1 * rng.random((20, 12))
-    before[100] = 0.0
+    before[:20] = before[140] + 0.1 * rng.random((20, 12))
+    before[160] = 0.0  # a query: no reference moves
     after = before.copy()
-    after[100] = before[150]
-    distances, indices, _ = ShiftedKNN(before, None, 5, "cosine").neighbours(after)
-    assert 150 in indices[100]
+    after[160] = before[140]
+    distances, indices, _ = ShiftedKNN(before, 50, 5, "cosine").neighbours(after)
+    assert 140 in indices[10]
     np.testing.assert_allclose(
-        np.sort(distances, axis=1), nearest(after, None, 5, "cosine"), atol=1e-12
+        np.sort(distances, axis=1), nearest(after, 50, 5, "cosine"), atol=1e-12
     )
