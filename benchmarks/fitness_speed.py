@@ -239,7 +239,7 @@ def _measure(
                 took[name].append(seconds)
                 agree[name].append((labels == split.queries.labels) == right[index])
     rest()
-    _, accept_s = timed(fitness.accept, candidates[0])
+    _, accept_s = timed(fitness.adopt, stacks[0], 0.0)
 
     ours_s = float(np.median(ours))
     peer_s = {name: float(np.median(times)) for name, times in took.items()}

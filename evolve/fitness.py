@@ -1,6 +1,6 @@
 """The fitness: the k-NN loss of a conv stack in which a block of kernels is replaced."""
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,9 +43,11 @@ class Fitness:
     Attributes
     ----------
     stack : ConvStack
-        The network as it stands: what was given, with all that was accepted since.
+        The network as it stands: what was given, or what was adopted last.
     loss : float
         Its loss.
+    block : Block or None
+        What is bound.
     full_scans : int
         How often, over all candidates, a query had to be compared with all references because its
         shortlist did not suffice.
@@ -93,20 +95,21 @@ class Fitness:
             self._images = np.concatenate([part.images for part in parts])
             self._labels = np.concatenate([part.labels for part in parts])
         self._projection: Projection | None = None
-        distances, indices = self._neighbours(stack.forward(self._images))
-        # Images that are all alike have no scale; any will do.
-        scale = float(distances.mean()) or 1.0
-        self._temperature = temperature * scale if objective == "neighbours" else 0.0
-        self.loss = float(self._query_losses(distances, indices).mean())
+        self._temperature = 0.0
+        found = self._neighbours(stack.forward(self._images))
+        if objective == "neighbours":
+            # Images that are all alike have no scale; any will do.
+            self._temperature = temperature * (float(found[0].mean()) or 1.0)
+        self.loss = float(self._query_losses(*found).mean())
         self.full_scans = 0
-        self._block: Block | None = None
+        self.block: Block | None = None
         self._features: NetworkFeatures | UpdatedFeatures | None = None
         self._shifted: ShiftedKNN | None = None
         self._last_layer: LastLayer | None = None
 
     def bind(self, block: Block) -> None:
-        """Take ``block`` as the one that candidates replace, until one of them is accepted."""
-        self._block = block
+        """Take ``block`` as the one that candidates replace, until another network is adopted."""
+        self.block = block
         self._features = self._projection = self._shifted = None  # let go of the old ones first
         if block.layers[0] == len(self.stack.convs) - 1 and len(block.kernels) == 1:
             self._last_layer = self._last_layer or LastLayer(
@@ -154,7 +157,8 @@ class Fitness:
         ndarray of shape (n, n_queries), float64
             Under ``accuracy`` 0 where the query is classified rightly and 1 where not.
         """
-        self._bound_block()
+        if self.block is None:
+            raise RuntimeError("No block is bound: call bind(block) first.")
         if self._last_layer is not None:
             losses, full_scans = self._last_layer.query_losses(candidates, self._temperature)
             self.full_scans += full_scans
@@ -165,19 +169,33 @@ class Fitness:
             row[:] = self._losses_of(features)
         return losses
 
-    def accept(self, candidate: NDArray[np.float64]) -> None:
-        """Put a candidate, of shape (dim,), into the network; bind again before going on."""
-        block = self._bound_block()
-        self.loss = float(self.losses(candidate[None])[0])
-        if self._last_layer is not None:
-            self._last_layer.accept(candidate)
-        self.stack = block.write(self.stack, candidate)
-        self._block = None
+    def adopt(self, stack: ConvStack, loss: float) -> None:
+        """Go on from another network; bind again before evaluating.
 
-    def _bound_block(self) -> Block:
-        if self._block is None:
-            raise RuntimeError("No block is bound: call bind(block) first.")
-        return self._block
+        Parameters
+        ----------
+        stack : ConvStack
+            Of the same layers, with other kernels.
+        loss : float
+            Its loss.
+        """
+        if self._last_layer is not None and not self._last_layer.adopt(stack):
+            self._last_layer = None
+        self.stack, self.loss = stack, loss
+        self.block = None
+
+    def loss_of(self, stack: ConvStack) -> float:
+        """Measure the loss of a network of the same layers, without anything bound or adopted."""
+        self._projection = None
+        features = stack.forward(self._images)
+        if not np.isfinite(features).all():
+            return float("inf")
+        return float(self._query_losses(*self._neighbours(features)).mean())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what a bound block needs: whoever unpickles binds again."""
+        bound = ("block", "_features", "_projection", "_shifted", "_last_layer")
+        return vars(self) | dict.fromkeys(bound)
 
     def _losses_of(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         if not np.isfinite(features).all():

@@ -234,7 +234,7 @@ class IncrementalKNN:
     Parameters
     ----------
     channels : ndarray of shape (n_images, n_channels, n_positions), float32
-        The features of the references, then of the queries. Changed in place by :meth:`accept`.
+        The features of the references, then of the queries. Changed in place by :meth:`replace`.
     labels : ndarray of shape (n_images,), int64
     n_queries : int or None
         How many of the images, at the end, are queries. None: leave-one-out, every image is a query
@@ -341,9 +341,6 @@ class IncrementalKNN:
         )
         return losses, int(full_scans.sum())
 
-    def accept(self, features: NDArray[np.float32]) -> None:
-        """Put features of shape (n_images, n_positions) into the place of the moving channel.
-
-        The next step is another :meth:`bind`.
-        """
-        self._channels[:, self._moving] = features
+    def replace(self, channels: NDArray[np.intp], features: NDArray[np.float32]) -> None:
+        """Put features (n, n_images, n_positions) into the place of ``n`` channels; bind after."""
+        self._channels[:, channels] = features.swapaxes(0, 1)

@@ -32,6 +32,7 @@ class LastLayer:
     ) -> None:
         self._stage = Stage(stack, len(stack.convs) - 1, len(images))
         self._stage.load_from(images)
+        self._convs = stack.convs
         conv = stack.convs[-1]
         self._kernel_shape = conv.weights.shape[:3]
         self._out: NDArray[np.float32] | None = None
@@ -49,9 +50,26 @@ class LastLayer:
         """Evaluate candidates of shape (n, dim): see :meth:`IncrementalKNN.losses`."""
         return self._knn.losses(self._candidate_features(candidates), temperature)
 
-    def accept(self, candidate: NDArray[np.float64]) -> None:
-        """Put a candidate of shape (dim,) into the place of the bound kernel; bind again after."""
-        self._knn.accept(self._candidate_features(candidate[None])[0])
+    def adopt(self, stack: ConvStack) -> bool:
+        """Go on from another stack, if nothing but its last convolution differs; bind again after.
+
+        Returns
+        -------
+        bool
+            Whether that is so; if not, nothing happens.
+        """
+        *before, conv = stack.convs
+        *known, old = self._convs
+        if not all(one.equals(two) for one, two in zip(before, known, strict=True)):
+            return False
+        kernels = np.flatnonzero(
+            (conv.weights != old.weights).any(axis=(0, 1, 2)) | (conv.bias != old.bias)
+        )
+        if len(kernels):
+            weights = np.moveaxis(conv.weights, -1, 0)[kernels]
+            self._knn.replace(kernels, self._features(weights, conv.bias[kernels]))
+        self._convs = stack.convs
+        return True
 
     def _candidate_features(self, candidates: NDArray[np.float64]) -> NDArray[np.float32]:
         weights = candidates[:, :-1].reshape(-1, *self._kernel_shape).astype(np.float32)

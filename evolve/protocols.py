@@ -21,14 +21,21 @@ class Split:
         The references; the baseline is trained on them alone.
     queries : Images or None
         The queries; None where every reference is a query against the others (leave-one-out).
+    selection : Images or None
+        Further queries, which decide what a block hands over; None where nothing asks them.
     """
 
     references: Images
     queries: Images | None
+    selection: Images | None = None
 
 
 def split(
-    protocol: Protocol, dataset: Dataset, validation_fraction: float = 0.2, seed: int = 0
+    protocol: Protocol,
+    dataset: Dataset,
+    validation_fraction: float = 0.2,
+    seed: int = 0,
+    selection_fraction: float | None = None,
 ) -> Split:
     """Give the images of a dataset their roles.
 
@@ -43,7 +50,11 @@ def split(
     validation_fraction : float
         Part of the training images held out under ``validation``.
     seed : int
-        Of the held-out part.
+        Of the held-out parts.
+    selection_fraction : float, optional
+        Part of the training images held out as selection queries, under every protocol: they are
+        neither references nor queries of the fitness, and the baseline does not see them. By
+        default there are none.
 
     Raises
     ------
@@ -52,19 +63,33 @@ def split(
     """
     if protocol not in get_args(Protocol):
         raise InputError(f"protocol={protocol!r} is unknown: choose one of {get_args(Protocol)}.")
-    train = dataset.train
+    train, n_classes = dataset.train, len(dataset.classes)
+    selection = None
+    if selection_fraction is not None:
+        train, selection = _hold_out(
+            train, "selection_fraction", selection_fraction, n_classes, seed
+        )
     if protocol == "leave_one_out":
-        return Split(train, None)
+        return Split(train, None, selection)
     if protocol == "test":
-        return Split(train, dataset.read_test())
-    n_queries = round(validation_fraction * len(train)) if 0 < validation_fraction < 1 else 0
-    n_classes = len(dataset.classes)
-    if not n_classes <= n_queries <= len(train) - n_classes:
+        return Split(train, dataset.read_test(), selection)
+    references, queries = _hold_out(
+        train, "validation_fraction", validation_fraction, n_classes, seed
+    )
+    return Split(references, queries, selection)
+
+
+def _hold_out(
+    images: Images, name: str, fraction: float, n_classes: int, seed: int
+) -> tuple[Images, Images]:
+    """Divide images into those that are left and a stratified part."""
+    n_held_out = round(fraction * len(images)) if 0 < fraction < 1 else 0
+    if not n_classes <= n_held_out <= len(images) - n_classes:
         raise InputError(
-            f"validation_fraction={validation_fraction} of {len(train)} training images leaves too "
+            f"{name}={fraction} of {len(images)} training images leaves too "
             f"few for {n_classes} classes: choose a fraction nearer to 0.2, or more images."
         )
-    references, queries = train_test_split(
-        range(len(train)), test_size=n_queries, stratify=train.labels, random_state=seed
+    left, held_out = train_test_split(
+        range(len(images)), test_size=n_held_out, stratify=images.labels, random_state=seed
     )
-    return Split(train[sorted(references)], train[sorted(queries)])
+    return images[sorted(left)], images[sorted(held_out)]

@@ -1,61 +1,30 @@
 """Schedules: in which order blocks are optimised, and when each sees what the others found."""
 
+import hashlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass, field
-from itertools import groupby
-from typing import Literal, get_args
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from functools import partial
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evolve.block import Block
+from evolve.checkpoint import Checkpoint
+from evolve.executors import Executor, SerialExecutor, Task
 from evolve.fitness import Fitness
 from evolve.optimizers import Optimizer
+from evolve.search import Generation, HandOver, Limits, MakeOptimizer, Search
 from slicing.errors import InputError
+from slicing.stack import ConvStack
 
-Order = Literal["layer", "random"]
-HandOver = Literal["mean", "best"]
+Order = Literal["layer", "random", "importance"]
 
-# The same streams for the same (pass, block), whatever else happens: see Serial.seed.
+# The same streams for the same (pass, block), whatever else happens: see Schedule.seed.
 _ORDER_STREAM, _BLOCK_STREAM = 0, 1
-
-MakeOptimizer = Callable[[NDArray[np.float64], float, np.random.Generator], Optimizer]
-
-
-@dataclass(frozen=True)
-class Generation:
-    """What one generation of one block came to.
-
-    Attributes
-    ----------
-    block : Block
-    block_number : int
-        Position of the block in the whole run, from 0.
-    n_blocks : int
-        Blocks in the whole run, over all passes.
-    generation, n_generations : int
-        Number of the generation within the block, from 1, and how many there may be.
-    best_loss : float
-        The least loss that the block's optimiser has found so far.
-    mean_loss : float
-        Mean loss of this generation's candidates, of those that are finite.
-    sigma : float
-        Spread of the next candidates.
-    evaluations : int
-        Candidates evaluated in the whole run so far.
-    """
-
-    block: Block
-    block_number: int
-    n_blocks: int
-    generation: int
-    n_generations: int
-    best_loss: float
-    mean_loss: float
-    sigma: float
-    evaluations: int
 
 
 @dataclass(frozen=True)
@@ -90,25 +59,54 @@ class BlockEnd:
     reasons: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What the search of one block came to.
+STATE = "schedule"
+"""Name of a schedule's state in its checkpoint; those of blocks come and go beside it."""
+
+
+def _name(search: Search) -> str:
+    """Name the state of a search."""
+    return f"block-{search.number}"
+
+
+@dataclass
+class _Progress:
+    """How far a schedule has come, between two groups of blocks.
 
     Attributes
     ----------
-    vector : ndarray of shape (dim,), float64, or None
-        What it hands over; None where it had no time for one generation.
-    loss : float
-        The loss of the network with it.
-    non_finite : int
-    reasons : tuple of str
-        As in :class:`BlockEnd`.
+    pass_number : int
+    order : list of int
+        Indices of the blocks in this pass; empty before it.
+    position : int
+        How many of them are done.
+    evaluations : int
+    rejected : int
+        How many blocks in a row were not plugged in.
     """
 
-    vector: NDArray[np.float64] | None
-    loss: float
-    non_finite: int
-    reasons: tuple[str, ...]
+    pass_number: int = 0
+    order: list[int] = field(default_factory=list)
+    position: int = 0
+    evaluations: int = 0
+    rejected: int = 0
+
+
+class _Ablation:
+    """Measures the loss without a block: with its weights and biases zero."""
+
+    def __init__(self, stack: ConvStack, block: Block) -> None:
+        self.task = Task(stack, block, np.zeros_like(block.read(stack))[None])
+        self.loss = np.inf
+        self.done = False
+
+    def receive(self, losses: NDArray[np.float64], full_scans: int) -> None:
+        self.loss, self.done = float(losses[0]), True
+
+    def end(self, reason: str) -> None:
+        self.done = True
+
+
+_Job = TypeVar("_Job", Search, _Ablation)
 
 
 @dataclass(eq=False)
@@ -116,7 +114,8 @@ class Schedule(ABC):
     """Which blocks are optimised when, and when each sees what the others found.
 
     Iterating runs the evolution: it gives a :class:`Generation` after each generation and a
-    :class:`BlockEnd` for each block. What was found so far is always ``fitness.stack``.
+    :class:`BlockEnd` for each block, block after block, whatever order the executor's workers
+    finish them in. What was found so far is always ``fitness.stack``.
 
     Parameters
     ----------
@@ -130,28 +129,50 @@ class Schedule(ABC):
         Generations a block.
     passes : int
         How often all blocks are gone through.
-    order : {"layer", "random"}
+    order : {"layer", "random", "importance"}
         Layer by layer as in the slides; within a layer kernel by kernel, or shuffled anew in every
-        pass.
-    step : float
-        Initial step size, in standard deviations of the block's own weights.
-    hand_over : {"mean", "best"}
-        What a block hands over if it improves the loss: the mean of the optimiser's distribution
-        or the best candidate.
+        pass, or first those without which (all weights and the bias zero) the loss is highest,
+        which takes one evaluation a block and pass.
+    step : float, optional
+        Initial step size, in standard deviations of the block's own weights. By default 1 over the
+        square root of the block's number of kernels, so that the first candidates of large blocks
+        lie no farther from the network than those of single kernels.
+    hand_over : {"mean", "best", "selection"}
+        What a block hands over if it improves the loss: the mean of the optimiser's distribution,
+        the best candidate, or whichever of the two has the smaller loss on the selection queries.
+    patience_generations, patience_blocks : int, optional
+        A block ends after so many generations without a new best, and the run after so many blocks
+        in a row that were not plugged in.
+    target_loss : float, optional
+        A block ends with a candidate, and the run with a network, whose loss is not above this.
     seed : int
         Every block of every pass draws from a stream of its own, so that its candidates depend on
         nothing but the seed, its place and its losses.
     max_evaluations : int, optional
-        No generation begins that, with the check of what its block hands over, would pass this
-        number of evaluations.
+        No generation begins that, with what follows it, could pass this number of evaluations.
     max_seconds : float, optional
         No generation but the first begins after this time. What a run finds that it ends depends on
         the machine's speed.
+    executor : Executor, optional
+        Where the candidates are evaluated; by default in this process. It changes no result.
+    selection : Fitness, optional
+        The loss on the selection queries, for ``hand_over="selection"``.
+    checkpoint : Checkpoint, optional
+        Where the state is kept, after each generation. If it holds that of an earlier run of the
+        same schedule, this one goes on from there: iterating begins with the first event of the
+        group of blocks under way, and ends with the same network, bit for bit.
+
+    Attributes
+    ----------
+    ended : str or None
+        Why the run ended: ``passes`` where it went to its end, the option that ended it, or what
+        :meth:`stop` was given.
 
     Raises
     ------
     InputError
-        For options out of their range.
+        For options out of their range or that do not go together, and for the state of another
+        schedule.
     """
 
     fitness: Fitness
@@ -161,142 +182,335 @@ class Schedule(ABC):
     generations: int = 14
     passes: int = 1
     order: Order = "random"
-    step: float = 1.0
+    step: float | None = None
     hand_over: HandOver = "mean"
+    patience_generations: int | None = None
+    patience_blocks: int | None = None
+    target_loss: float | None = None
     seed: int = 0
     max_evaluations: int | None = None
     max_seconds: float | None = None
+    executor: Executor = field(default_factory=SerialExecutor)
+    selection: Fitness | None = None
+    checkpoint: Checkpoint | None = None
 
     def __post_init__(self) -> None:
-        for name, value, least in (
-            ("generations", self.generations, 1),
-            ("passes", self.passes, 1),
-            ("max_evaluations", self.max_evaluations, 1),
-        ):
-            if value is not None and value < least:
-                raise InputError(f"{name}={value} is not possible: give {least} or more.")
-        for name, number in (("step", self.step), ("max_seconds", self.max_seconds)):
-            if number is not None and not 0 < number < float("inf"):
-                raise InputError(
-                    f"{name}={number} is not possible: give a positive, finite number."
-                )
-        for name, choice, choices in (
-            ("order", self.order, get_args(Order)),
-            ("hand_over", self.hand_over, get_args(HandOver)),
-        ):
+        for name in (
+            "generations", "passes", "patience_generations", "patience_blocks", "max_evaluations",
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name}={value} is not possible: give 1 or more.")
+        for name in ("step", "max_seconds"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise InputError(f"{name}={value} is not possible: give a positive, finite number.")
+        for name, choices in (("order", get_args(Order)), ("hand_over", get_args(HandOver))):
+            choice = getattr(self, name)
             if choice not in choices:
                 raise InputError(f"{name}={choice!r} is unknown: choose one of {choices}.")
-        self.evaluations = 0
+        self.check_executor(self.executor)
+        if (self.hand_over == "selection") != (self.selection is not None):
+            raise InputError("hand_over='selection' and selection queries come together, or not.")
+        self.ended: str | None = None
+        self._limits = Limits(
+            self.generations, self.hand_over, self.patience_generations, self.target_loss
+        )
+        self._progress = _Progress()
+        self._seconds_before = 0.0
+        self._since: float | None = None
+        self._searches: list[Search] = []
         self._stopping: str | None = None
+        self._restore()
+
+    @classmethod  # noqa: B027  (most schedules take any)
+    def check_executor(cls, executor: Executor) -> None:
+        """Raise an InputError about an executor that does not fit the schedule."""
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks in the whole run, over all passes."""
+        return self.passes * len(self.blocks)
+
+    @property
+    def blocks_done(self) -> int:
+        """Blocks, from the first, of which no event will come any more."""
+        return self._progress.pass_number * len(self.blocks) + self._progress.position
+
+    @property
+    def evaluations(self) -> int:
+        """Candidates evaluated so far."""
+        return self._progress.evaluations + sum(each.evaluations for each in self._searches)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has run, with the time before it was resumed."""
+        now = 0.0 if self._since is None else time.monotonic() - self._since
+        return self._seconds_before + now
 
     def stop(self, reason: str) -> None:
-        """End after the generation under way; its block still hands over what it found."""
+        """End after the generations under way; their blocks still hand over what they found.
+
+        What comes of that is not part of the checkpoint: resumed, the run goes on as if it had
+        never been stopped.
+        """
         self._stopping = reason
 
     def __iter__(self) -> Iterator[Generation | BlockEnd]:
-        self._start = time.monotonic()
-        for pass_number in range(self.passes):
-            order = list(range(len(self.blocks)))
-            if self.order == "random":
-                self._stream(_ORDER_STREAM, pass_number).shuffle(order)
-            # Stable: blocks of a layer stay in their order.
-            order.sort(key=lambda index: self.blocks[index].layers)
-            first = pass_number * len(self.blocks)
-            turns = [
-                _Turn(self.blocks[index], first + place, self._stream(*key))
-                for place, index in enumerate(order)
-                for key in [(_BLOCK_STREAM, pass_number, index)]
-            ]
-            yield from self._run_pass(turns)
-            if self._stopping:
-                return
+        self._since = time.monotonic()
+        self.ended = self._reason_to_end()
+        if self.ended:
+            return
+        with self.executor:
+            self.executor.start(self.fitness, self.selection, self._largest_group())
+            while not self.ended:
+                if not self._progress.order:
+                    self._progress.order = self._make_order()
+                if not self.ended:
+                    yield from self._run_group()
+                    self.ended = self.ended or self._reason_to_end()
 
     @abstractmethod
-    def _run_pass(self, turns: list["_Turn"]) -> Iterator[Generation | BlockEnd]:
-        """Go through all blocks once."""
+    def _group_size(self, blocks: list[Block]) -> int:
+        """How many of the blocks, from the first, start from the same network."""
+
+    def _largest_group(self) -> int:
+        blocks = sorted(self.blocks, key=lambda block: block.layers)
+        return max(self._group_size(blocks[start:]) for start in range(len(blocks)))
+
+    def _reason_to_end(self) -> str | None:
+        progress = self._progress
+        if self._reason_to_stop():
+            return self._reason_to_stop()
+        if self.target_loss is not None and self.fitness.loss <= self.target_loss:
+            return "target_loss"
+        if self.patience_blocks is not None and progress.rejected >= self.patience_blocks:
+            return "patience_blocks"
+        return "passes" if progress.pass_number == self.passes else None
+
+    def _reason_to_stop(self) -> str | None:
+        """Why no further generation may begin."""
+        late = self.max_seconds is not None and self.seconds > self.max_seconds
+        return self._stopping or ("max_seconds" if late and self.evaluations else None)
+
+    def _make_order(self) -> list[int]:
+        """Order the blocks for a pass."""
+        order = list(range(len(self.blocks)))
+        if self.order == "random":
+            self._stream(_ORDER_STREAM, self._progress.pass_number).shuffle(order)
+        if self.order == "importance":
+            needed = self.evaluations + len(order)
+            if needed > (self.max_evaluations or needed):
+                self.ended = "max_evaluations"
+                return order
+            ablations = [_Ablation(self.fitness.stack, block) for block in self.blocks]
+            for _ in self._run(ablations):
+                self._progress.evaluations += 1
+            order.sort(key=lambda index: -ablations[index].loss)
+        # Stable: blocks of a layer stay in their order.
+        order.sort(key=lambda index: self.blocks[index].layers)
+        return order
 
     def _stream(self, *key: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
 
-    @property
-    def _n_blocks(self) -> int:
-        return self.passes * len(self.blocks)
-
-    def _search(self, turn: "_Turn", reserve: int = 0) -> Generator[Generation, None, _Found]:
-        """Optimise a block on top of the network as it stands, and leave the network as it is.
-
-        ``reserve`` evaluations are left over for what follows.
-        """
-        fitness, block = self.fitness, turn.block
-        start = block.read(fitness.stack)
-        # A block whose weights are all equal has no spread of its own; any step will do.
-        step = self.step * (float(start.std()) or 1.0)
-        optimizer = self.make_optimizer(start, step, turn.rng)
-        fitness.bind(block)
-        reasons: tuple[str, ...] = ("generations",)
-        for generation in range(1, self.generations + 1):
-            self._check_budget(optimizer.population + 1 + reserve)
-            if self._stopping:
-                reasons = (self._stopping,)
-                break
-            candidates = optimizer.ask()
-            losses = fitness.losses(candidates)
-            optimizer.tell(candidates, losses)
-            self.evaluations += len(losses)
-            finite = losses[np.isfinite(losses)]
-            yield Generation(
-                block,
-                turn.number,
-                self._n_blocks,
-                generation,
-                self.generations,
-                optimizer.best_loss,
-                float(finite.mean()) if len(finite) else float("nan"),
-                optimizer.sigma,
-                self.evaluations,
+    def _run_group(self) -> Iterator[Generation | BlockEnd]:
+        """Optimise the next blocks, all from the same network, and plug in what they found."""
+        before, progress = self.fitness.loss, self._progress
+        self._begin_group()
+        yield from self._run_searches()
+        searched = [search for search in self._searches if search.generations]
+        evaluations = self.evaluations
+        accepted, checks = self._plug_in(searched, before)
+        progress.evaluations = evaluations + checks
+        self._searches = []
+        for search in searched:
+            is_accepted = search in accepted
+            progress.rejected = 0 if is_accepted else progress.rejected + 1
+            yield BlockEnd(
+                search.block,
+                search.number,
+                self.n_blocks,
+                before,
+                self.fitness.loss,
+                is_accepted,
+                progress.evaluations,
+                search.non_finite,
+                search.reasons,
             )
-            if optimizer.stop():
-                reasons = tuple(optimizer.stop())
+        progress.position += len(searched)
+        if progress.position == len(self.blocks):
+            progress.pass_number, progress.position, progress.order = (
+                progress.pass_number + 1,
+                0,
+                [],
+            )
+        if self._reason_to_stop():
+            return
+        self._save()
+        if self.checkpoint:
+            for search in searched:
+                self.checkpoint.discard(_name(search))
+
+    def _begin_group(self) -> None:
+        """Set up the searches that the budget has room for, as far as they had come."""
+        progress = self._progress
+        indices = progress.order[progress.position :]
+        size = self._group_size([self.blocks[index] for index in indices])
+        checks = size.bit_length() - 1  # of all, of half, of a quarter ...
+        remaining = (self.max_evaluations or float("inf")) - progress.evaluations - checks
+        self._searches = []
+        for place, index in enumerate(indices[:size]):
+            search = Search(
+                self.fitness.stack,
+                self.blocks[index],
+                self.blocks_done + place,
+                self.n_blocks,
+                partial(self._optimizer, index, progress.pass_number),
+                self._limits,
+                remaining,
+            )
+            if not search.affordable:
+                if not progress.evaluations and not place:
+                    raise InputError(
+                        f"max_evaluations={self.max_evaluations} does not suffice for one "
+                        f"generation: give at least {search.needed + checks}."
+                    )
+                self.ended = "max_evaluations"
                 break
-        if not optimizer.evaluations:
-            return _Found(None, float("inf"), 0, reasons)
-        vector = optimizer.mean if self.hand_over == "mean" else optimizer.best
-        loss = float(fitness.losses(vector[None])[0])
-        self.evaluations += 1
-        return _Found(vector, loss, optimizer.non_finite, reasons)
+            remaining -= search.reserved
+            state = self.checkpoint and self.checkpoint.load(_name(search))
+            if state:
+                search.restore(state["search"])
+                self._seconds_before = max(self._seconds_before, state["seconds"])
+            self._searches.append(search)
 
-    def _end(self, turn: "_Turn", found: _Found, before: float, accepted: bool) -> BlockEnd:
-        return BlockEnd(
-            turn.block,
-            turn.number,
-            self._n_blocks,
-            before,
-            self.fitness.loss,
-            accepted,
-            self.evaluations,
-            found.non_finite,
-            found.reasons,
+    def _optimizer(self, index: int, pass_number: int) -> Optimizer:
+        """Make the optimiser of a block in a pass."""
+        block = self.blocks[index]
+        start = block.read(self.fitness.stack)
+        step = self.step or 1.0 / np.sqrt(len(block.kernels))
+        # A block whose weights are all equal has no spread of its own; any step will do.
+        sigma = step * (float(start.std()) or 1.0)
+        return self.make_optimizer(start, sigma, self._stream(_BLOCK_STREAM, pass_number, index))
+
+    def _run_searches(self) -> Iterator[Generation]:
+        """Run the group's searches; give their generations, search after search."""
+        place = seen = 0
+        earlier = self._progress.evaluations
+        running = self._run(self._searches)
+        while True:
+            for search in self._searches[place:]:
+                for event in search.generations[seen:]:
+                    yield replace(event, evaluations=earlier + event.evaluations)
+                seen = len(search.generations)
+                if not search.done:
+                    break
+                earlier += search.evaluations
+                place, seen = place + 1, 0
+            received = next(running, None)
+            if received is None:
+                return
+            if self.checkpoint and not self._stopping:
+                state = {"search": received.state(), "seconds": self.seconds}
+                self.checkpoint.save(_name(received), state)
+
+    def _run(self, jobs: Sequence[_Job]) -> Iterator[_Job]:
+        """Do jobs side by side; give each after each of its tasks, before its next."""
+        waiting, busy = deque(jobs), {}
+        idle = list(range(self.executor.n_slots))
+
+        def go_on(slot: int, job: _Job) -> None:
+            reason = self._reason_to_stop()
+            if reason:
+                job.end(reason)
+            if job.done:
+                idle.append(slot)
+            else:
+                busy[slot] = job
+                self.executor.submit(slot, job.task)
+
+        while True:
+            while idle and waiting:
+                go_on(idle.pop(0), waiting.popleft())
+            if not busy:
+                return
+            slot, losses, full_scans = self.executor.wait()
+            job = busy.pop(slot)
+            job.receive(losses, full_scans)
+            yield job
+            go_on(slot, job)
+
+    def _plug_in(self, searches: list[Search], before: float) -> tuple[list[Search], int]:
+        """Adopt what the searches found, or as much of it, the best first, as together improves.
+
+        Returns
+        -------
+        plugged_in : list of Search
+        checks : int
+            Evaluations that it took.
+        """
+        improved = sorted(
+            (search for search in searches if search.loss < before), key=lambda each: each.loss
         )
+        checks = 0
+        while improved:
+            # A block's vector holds its kernels in ascending order.
+            parts = sorted(improved, key=lambda each: each.block.kernels)
+            joint = Block(tuple(kernel for part in parts for kernel in part.block.kernels))
+            vector = np.concatenate([part.vector for part in parts if part.vector is not None])
+            loss = improved[0].loss
+            if len(improved) > 1:
+                self.fitness.bind(joint)
+                loss = float(self.fitness.losses(vector[None])[0])
+                checks += 1
+            if loss < before:
+                self.fitness.adopt(joint.write(self.fitness.stack, vector), loss)
+                break
+            improved = improved[: len(improved) // 2]
+        return improved, checks
 
-    def _check_budget(self, needed: int) -> None:
-        if self.evaluations + needed > (self.max_evaluations or float("inf")):
-            if not self.evaluations:
+    def _identity(self) -> dict[str, Any]:
+        """Tell what a state must be of, for this schedule to go on from it."""
+        machinery = ("fitness", "make_optimizer", "executor", "selection", "checkpoint")
+        names = [each.name for each in fields(self) if each.name not in machinery]
+        options = {name: getattr(self, name) for name in names}
+        arrays = [array for conv in self.fitness.stack.convs for array in (conv.weights, conv.bias)]
+        kernels = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+        return {"strategy": type(self).__name__, **options, "kernels": kernels}
+
+    def _save(self) -> None:
+        if self.checkpoint:
+            convs = self.fitness.stack.convs
+            state = {
+                "identity": self._start,
+                "progress": self._progress,
+                "kernels": [(conv.weights, conv.bias) for conv in convs],
+                "loss": self.fitness.loss,
+                "seconds": self.seconds,
+            }
+            self.checkpoint.save(STATE, state, durable=True)
+
+    def _restore(self) -> None:
+        self._start = self._identity()
+        if self.checkpoint is None:
+            return
+        state = self.checkpoint.load(STATE)
+        if state is None:
+            self._save()
+            return
+        for name, value in self._start.items():
+            if state["identity"][name] != value:
                 raise InputError(
-                    f"max_evaluations={self.max_evaluations} does not suffice for one generation: "
-                    f"give at least {needed}."
+                    f"The state in {self.checkpoint.folder} is that of another run, in which "
+                    f"{name} differs: begin in another folder."
                 )
-            self._stopping = self._stopping or "max_evaluations"
-        if self.evaluations and time.monotonic() - self._start > (self.max_seconds or float("inf")):
-            self._stopping = self._stopping or "max_seconds"
-
-
-@dataclass(frozen=True)
-class _Turn:
-    """A block's turn in a run: its position in the whole run, from 0, and its random stream."""
-
-    block: Block
-    number: int
-    rng: np.random.Generator
+        self._progress = state["progress"]
+        self._seconds_before = state["seconds"]
+        stack = self.fitness.stack
+        for index, (weights, bias) in enumerate(state["kernels"]):
+            stack = stack.with_conv(index, replace(stack.convs[index], weights=weights, bias=bias))
+        self.fitness.adopt(stack, state["loss"])
 
 
 @dataclass(eq=False)
@@ -307,16 +521,17 @@ class Serial(Schedule):
     :class:`Schedule`.
     """
 
-    def _run_pass(self, turns: list[_Turn]) -> Iterator[Generation | BlockEnd]:
-        for turn in turns:
-            before = self.fitness.loss
-            found = yield from self._search(turn)
-            accepted = found.vector is not None and found.loss < before
-            if accepted and found.vector is not None:
-                self.fitness.accept(found.vector)
-            yield self._end(turn, found, before, accepted)
-            if self._stopping:
-                return
+    @classmethod
+    def check_executor(cls, executor: Executor) -> None:
+        """Refuse workers, which a serial schedule has nothing to do for."""
+        if not isinstance(executor, SerialExecutor):
+            raise InputError(
+                "A serial schedule evaluates one block at a time and has nothing to do for several "
+                "workers: choose strategy=parallel, or executor=serial."
+            )
+
+    def _group_size(self, blocks: list[Block]) -> int:
+        return 1
 
 
 @dataclass(eq=False)
@@ -338,55 +553,10 @@ class Parallel(Schedule):
     synchronise: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.synchronise is not None and self.synchronise < 1:
             raise InputError(f"synchronise={self.synchronise} is not possible: give 1 or more.")
+        super().__post_init__()
 
-    def _run_pass(self, turns: list[_Turn]) -> Iterator[Generation | BlockEnd]:
-        for _, layer in groupby(turns, key=lambda turn: turn.block.layers):
-            together = list(layer)
-            size = self.synchronise or len(together)
-            for start in range(0, len(together), size):
-                yield from self._run_group(together[start : start + size])
-                if self._stopping:
-                    return
-
-    def _run_group(self, turns: list[_Turn]) -> Iterator[Generation | BlockEnd]:
-        before = self.fitness.loss
-        # Checks of all, of half, of a quarter ...
-        reserve = len(turns).bit_length()
-        found: dict[int, _Found] = {}
-        for turn in turns:
-            found[turn.number] = yield from self._search(turn, reserve)
-            if self._stopping:
-                break
-        searched = [turn for turn in turns if turn.number in found]
-        improved = [turn for turn in searched if found[turn.number].loss < before]
-        improved.sort(key=lambda turn: found[turn.number].loss)
-        accepted = self._plug_in(
-            [
-                (turn.block, vector)
-                for turn in improved
-                if (vector := found[turn.number].vector) is not None
-            ],
-            before,
-        )
-        plugged = {turn.number for turn in improved[:accepted]}
-        for turn in searched:
-            yield self._end(turn, found[turn.number], before, turn.number in plugged)
-
-    def _plug_in(self, improved: list[tuple[Block, NDArray[np.float64]]], before: float) -> int:
-        """Accept as many of the blocks, the best first, as together improve the network."""
-        count = len(improved)
-        while count:
-            # A block's vector holds its kernels in ascending order.
-            parts = sorted(improved[:count], key=lambda part: part[0].kernels)
-            joint = Block(tuple(kernel for block, _ in parts for kernel in block.kernels))
-            vector = np.concatenate([vector for _, vector in parts])
-            self.fitness.bind(joint)
-            self.evaluations += 1
-            if self.fitness.losses(vector[None])[0] < before:
-                self.fitness.accept(vector)
-                return count
-            count //= 2
-        return 0
+    def _group_size(self, blocks: list[Block]) -> int:
+        layer = [block for block in blocks if block.layers == blocks[0].layers]
+        return min(len(layer), self.synchronise or len(layer))

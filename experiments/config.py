@@ -44,6 +44,7 @@ class Order(Enum):
 
     layer = "layer"
     random = "random"
+    importance = "importance"
 
 
 class HandOver(Enum):
@@ -51,6 +52,7 @@ class HandOver(Enum):
 
     mean = "mean"
     best = "best"
+    selection = "selection"
 
 
 class Objective(Enum):
@@ -214,6 +216,8 @@ class Optimizer:
     """The class."""
     population: int | None = None
     """Candidates a generation; null: 4 + 3 ln(dim)."""
+    bounds: float | None = 10.0
+    """How far from its start each weight may move, in units of the initial step size; null: any."""
 
 
 @dataclass
@@ -221,17 +225,21 @@ class CMAES(Optimizer):
     """CMA-ES with full covariance (pycma), for kernels."""
 
     _target_: str = "evolve.optimizers.CMAES"
+    restarts: int = 9
+    """How often a search that has converged or is stuck starts again."""
+    population_growth: float = 2.0
+    """By what the population is multiplied at every restart."""
 
 
 @dataclass
-class SepCMAES(Optimizer):
+class SepCMAES(CMAES):
     """CMA-ES with diagonal covariance (pycma), for layers and networks."""
 
     _target_: str = "evolve.optimizers.SepCMAES"
 
 
 @dataclass
-class VkDCMAES(Optimizer):
+class VkDCMAES(CMAES):
     """CMA-ES with diagonal plus low-rank covariance (pycma), for layers and networks."""
 
     _target_: str = "evolve.optimizers.VkDCMAES"
@@ -274,6 +282,8 @@ class PSO(Optimizer):
     """Pull towards the best position of the particle itself."""
     c2: float = 1.49618
     """Pull towards the best position of those it follows."""
+    max_velocity: float | None = None
+    """Largest step of a weight, in units of the initial step size; null: any."""
 
 
 @dataclass
@@ -309,11 +319,20 @@ class Serial:
     passes: int = 1
     """How often all blocks are gone through."""
     order: Order = Order.random
-    """Layer by layer and kernel by kernel, or shuffled anew in every pass."""
-    step: float = 1.0
-    """Initial step size, in standard deviations of the block's weights."""
+    """Within a layer: kernel by kernel, shuffled anew in every pass, or first those without which
+    the loss is highest (importance)."""
+    step: float | None = None
+    """Initial step size, in standard deviations of the block's weights; null: 1 over the square
+    root of the block's number of kernels."""
     hand_over: HandOver = HandOver.mean
-    """What an improved block hands over: the mean of the distribution or the best candidate."""
+    """What an improved block hands over: the mean of the distribution, the best candidate, or
+    whichever of them is better on fitness.selection_fraction of the training images (selection)."""
+    patience_generations: int | None = None
+    """Generations without a new best after which a block ends."""
+    patience_blocks: int | None = None
+    """Blocks in a row that are not plugged in after which the run ends."""
+    target_loss: float | None = None
+    """Loss with which a block, and the run, ends."""
     max_evaluations: int | None = None
     """Budget of evaluations for the whole run: whole generations, and one a block for what it
     hands over. A kernel of the default network takes 281, and there are 64."""
@@ -345,6 +364,8 @@ class Fitness:
     paper, which LEAKS: the test accuracy is then no longer one."""
     validation_fraction: float = 0.2
     """Part of the training images that is held out with protocol=validation."""
+    selection_fraction: float = 0.1
+    """Part of the training images that is held out with strategy.hand_over=selection."""
 
 
 @dataclass
@@ -368,8 +389,38 @@ class Accuracy(Fitness):
 
 
 @dataclass
-class SerialExecutor:
+class Executor:
+    """Where the candidates of independent blocks are evaluated."""
+
+    _target_: str = MISSING
+    """The class."""
+
+
+@dataclass
+class SerialExecutor(Executor):
     """Everything in this process, on all its threads."""
+
+    _target_: str = "evolve.executors.SerialExecutor"
+
+
+@dataclass
+class Processes(Executor):
+    """Processes of this machine, one thread each, for strategy=parallel."""
+
+    _target_: str = "evolve.executors.ProcessExecutor"
+    workers: int | None = None
+    """Processes; null: one a core."""
+
+
+@dataclass
+class Ray(Executor):
+    """A Ray cluster, one core a worker, for strategy=parallel (pip install -e '.[ray]')."""
+
+    _target_: str = "evolve.executors.RayExecutor"
+    workers: int | None = None
+    """Workers; null: one a core of the cluster."""
+    address: str | None = None
+    """Of a running cluster, such as ray://host:10001 or auto; null: one on this machine."""
 
 
 @dataclass
@@ -399,7 +450,7 @@ class Config:
     """Which kernels are optimised together, and in which order."""
     fitness: Fitness = MISSING
     """What is minimised, and on which images."""
-    executor: SerialExecutor = MISSING
+    executor: Executor = MISSING
     """Where it is computed."""
     tracking: MLflow = MISSING
     """Where it is recorded."""
@@ -409,6 +460,9 @@ class Config:
     """Threads to compute with; null: one a core."""
     name: str | None = None
     """Name of the run in MLflow; null: made of the choices, as cmaes-serial-lenet64-mnist5k-s0."""
+    resume: str | None = None
+    """Folder of a run to go on with; its own configuration is in force, and only executor may be
+    another."""
 
 
 GROUPS: dict[str, dict[str, type]] = {
@@ -432,7 +486,7 @@ GROUPS: dict[str, dict[str, type]] = {
     },
     "strategy": {"serial": Serial, "parallel": Parallel},
     "fitness": {"neighbours": Neighbours, "accuracy": Accuracy},
-    "executor": {"serial": SerialExecutor},
+    "executor": {"serial": SerialExecutor, "processes": Processes, "ray": Ray},
     "tracking": {"mlflow": MLflow},
 }
 """Every option of every group; the first is the default."""

@@ -1,6 +1,7 @@
 """Refuse a mistaken command line at the start, with one sentence and the nearest valid name."""
 
 import itertools
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import is_dataclass
 from difflib import get_close_matches
@@ -27,6 +28,10 @@ from slicing.errors import InputError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 VERSION_BASE = "1.3"
+
+# Hydra's launchers that come as plugins, and the extra that installs each.
+_LAUNCHER = "hydra/launcher"
+_EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm"}
 
 _FEW = 12
 _KINDS = {
@@ -79,6 +84,8 @@ def check(
         composed = cache(lambda choices: _compose(config_name, choices))
         jobs = list(_jobs(overrides, multirun))
         configs = [_check_job(job, composed) for job in jobs]
+    if complete:
+        _check_launcher(itertools.chain(*jobs), multirun)
     for config in configs:
         for name in sorted(OmegaConf.missing_keys(config) if complete else ()):
             raise InputError(f"{name} is missing: give it as {name}=...")
@@ -90,6 +97,38 @@ def check(
         if not 0 <= config.seed < 2**32:
             raise InputError(f"seed={config.seed} is out of range: choose 0 to {2**32 - 1}.")
     return configs
+
+
+def resumed(overrides: Sequence[str]) -> tuple[Path, list[str]] | None:
+    """Find out whether a command line goes on with a run.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        What stands on the command line, perhaps with ``resume=<run folder>``.
+
+    Returns
+    -------
+    (Path, list of str) or None
+        The run's folder, and the overrides that it was begun with, followed by the others of the
+        command line; None where nothing is resumed.
+
+    Raises
+    ------
+    InputError
+        Where the folder is not that of a run which has not ended.
+    """
+    with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
+        parsed = [_parse(line) for line in overrides]
+        folders = [each.value() for each in parsed if each.key_or_group == "resume"]
+        if not folders or folders[-1] is None:
+            return None
+        # Here, not above: other command lines need none of it.
+        from experiments.resume import load
+
+        folder = Path(str(folders[-1])).resolve()
+        lines = [*load(folder).overrides, *overrides]
+        return folder, [line for line in lines if _parse(line).key_or_group != "resume"]
 
 
 def _search_first(config_dir: str) -> None:
@@ -152,6 +191,21 @@ def _check_job(
     return config
 
 
+def _check_launcher(overrides: Iterable[Override], multirun: bool) -> None:
+    """Refuse a launcher that would not be used, or that would not find its cluster."""
+    for override in overrides:
+        line, launcher = override.input_line, override.get_value_string()
+        if override.key_or_group != _LAUNCHER or launcher not in _EXTRAS:
+            continue
+        if not multirun:
+            raise InputError(f"{line} is for sweeps: add --multirun.")
+        if launcher == "submitit_slurm" and not shutil.which("srun"):
+            raise InputError(
+                f"{line} finds no SLURM here (no srun): start the sweep where there is, or try it "
+                f"out with {_LAUNCHER}=submitit_local."
+            )
+
+
 def _is_choice(override: Override) -> bool:
     """Whether an override chooses an option of a group; refuse options that are not there."""
     group, line = override.key_or_group, override.input_line
@@ -166,8 +220,12 @@ def _is_choice(override: Override) -> bool:
     if not options:
         return False
     option = override.get_value_string()
+    extras = _EXTRAS if group == _LAUNCHER else {}
     if option not in options:
-        raise InputError(f"{group}={option} is unknown: {_suggest(option, options, f'{group}=')}")
+        if option in extras:
+            raise InputError(f"{line} is not installed: pip install -e '.[{extras[option]}]'")
+        known = sorted({*options, *extras})
+        raise InputError(f"{group}={option} is unknown: {_suggest(option, known, f'{group}=')}")
     # Groups that the defaults choose nothing from: conf/experiment, conf/debug.
     if not override.is_add() and group in set(_groups()) - set(Config.__dataclass_fields__):
         raise InputError(f"{line} comes on top of the defaults: write +{line}")

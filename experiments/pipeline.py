@@ -4,35 +4,38 @@ The order is the guarantee: the test images are read after evolution has ended a
 on disk (except under the protocol ``test``, which is about nothing else).
 """
 
-import csv
 import logging
 import os
+import shutil
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from threadpoolctl import threadpool_limits
 
-from evolve.block import make_blocks
+from evolve.block import Block, make_blocks
+from evolve.checkpoint import Checkpoint
 from evolve.fitness import Fitness
 from evolve.protocols import Split, split
-from evolve.schedule import BlockEnd, Generation, Schedule
-from experiments import plots
+from evolve.schedule import BlockEnd, Schedule
+from evolve.search import Generation
+from experiments import plots, resume
 from experiments.config import plain
+from experiments.history import BLOCKS, GENERATIONS, Event, History
 from experiments.progress import Progress, training_callback
+from experiments.resume import Begun, checkpoint_of
 from experiments.statistics import Accuracy
 from experiments.summary import LEAKS, Row, Summary
 from experiments.tracking import Tracker, environment, leaves
 from slicing.backend import configure_threads
-from slicing.baselines import Baseline
+from slicing.baselines import Baseline, random_cnn
 from slicing.cut import cut
 from slicing.data.dataset import Dataset, Images
 from slicing.engine import Engine
@@ -47,7 +50,8 @@ Options = dict[str, Any]
 _FILES = (
     "config.yaml",
     "kernels.npz",
-    "history.csv",
+    GENERATIONS,
+    BLOCKS,
     "summary.md",
     "convergence.png",
     "kernels.png",
@@ -56,8 +60,10 @@ _FILES = (
 )
 
 
-def run(config: DictConfig, choices: Mapping[str, str], folder: Path) -> Summary:
-    """Run one experiment.
+def run(
+    config: DictConfig, choices: Mapping[str, str], folder: Path, overrides: Sequence[str] = ()
+) -> Summary:
+    """Run one experiment, or go on with one.
 
     Parameters
     ----------
@@ -68,6 +74,10 @@ def run(config: DictConfig, choices: Mapping[str, str], folder: Path) -> Summary
     folder : Path
         An existing folder for what the experiment leaves behind: the resolved configuration, the
         evolved kernels, the history, the figures and the summary. MLflow gets all of it, too.
+        Until the experiment has ended, it holds the folder ``checkpoint``, too. With
+        ``config.resume`` the folder is that of the run to go on with.
+    overrides : sequence of str
+        The command line, which resuming begins with.
 
     Returns
     -------
@@ -80,12 +90,22 @@ def run(config: DictConfig, choices: Mapping[str, str], folder: Path) -> Summary
         For what the user can mend. The MLflow run, if it has begun, is marked as failed.
     """
     options: Options = plain(config)
+    begun = resume.load(folder) if options.pop("resume") else None
+    if begun is None and checkpoint_of(folder).exists():
+        raise InputError(
+            f"{folder} holds a run that has not ended: go on with it by resume={folder}, or choose "
+            "another folder."
+        )
+    dataset: Dataset = _call(options["data"])()
+    if begun is not None:
+        begun.check(options, dataset.train.digest)
     OmegaConf.save(OmegaConf.create(options), folder / "config.yaml")
     progress = Progress()
-    dataset: Dataset = _call(options["data"])()
+    threads = set_threads(options["threads"])
+    images = _split(options, dataset)
+    _check(options, images, len(dataset.classes))
     tracker = Tracker(**options["tracking"])
     try:
-        threads = set_threads(options["threads"])
         name = options["name"] or _name(options, choices, dataset)
         protocol = options["fitness"]["protocol"]
         tags = {
@@ -99,16 +119,21 @@ def run(config: DictConfig, choices: Mapping[str, str], folder: Path) -> Summary
         if protocol == "test":
             log.warning("Protocol test %s.", LEAKS)
             tags["leaks"] = LEAKS
-        tracker.begin(name, {**choices, **leaves(options)}, tags)
+        if begun is None:
+            tracker.begin(name, {**choices, **leaves(options)}, tags)
+            Begun(tuple(overrides), options, tracker.run_id, dataset.train.digest).save(folder)
+        else:
+            tracker.resume(begun.mlflow_run)
         progress.say(f"{name}: {len(dataset.train):,} training images of {dataset.name}, {folder}")
-        summary = _experiment(options, choices, name, dataset, folder, progress, tracker)
+        summary = _experiment(options, choices, name, dataset, images, folder, progress, tracker)
         tracker.finish(folder, _FILES, summary.text(), summary.interrupted)
-    except KeyboardInterrupt:
-        tracker.abandon("KILLED")
+    except BaseException as error:
+        tracker.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        if not resume.has_evolved(folder):
+            shutil.rmtree(checkpoint_of(folder), ignore_errors=True)
         raise
-    except BaseException:
-        tracker.abandon("FAILED")
-        raise
+    if not summary.interrupted:
+        shutil.rmtree(checkpoint_of(folder))
     return summary
 
 
@@ -144,23 +169,23 @@ def _experiment(
     choices: Mapping[str, str],
     name: str,
     dataset: Dataset,
+    images: Split,
     folder: Path,
     progress: Progress,
     tracker: Tracker,
 ) -> Summary:
-    fitness_options = dict(options["fitness"])
-    protocol = fitness_options.pop("protocol")
-    fraction = fitness_options.pop("validation_fraction")
-    images = split(protocol, dataset, fraction, options["seed"])
-    baseline = _baseline(options, dataset, images, progress)
+    baseline = _baseline(options, dataset, images.references, progress)
     before = cut(baseline.model)
     progress.say("Measuring the loss before evolution")
-    fitness: Fitness = _call(fitness_options)(before, images, **options["slicing"])
+    fitness, selection = _fitnesses(options, before, images)
     loss_before = fitness.loss
-    schedule = _schedule(options, fitness)
-    history, seconds, interrupted = _evolve(schedule, options["strategy"], progress, tracker)
+    schedule = _schedule(options, fitness, selection, Checkpoint(checkpoint_of(folder)))
+    history = History(folder, schedule.blocks, schedule.blocks_done)
+    try:
+        interrupted = _evolve(schedule, history, progress, tracker)
+    finally:
+        history.close()
     _save_kernels(fitness.stack, folder / "kernels.npz")
-    _save_history(history, folder / "history.csv")
 
     tests = [dataset.read_test()]
     if dataset.read_test_all is not None:
@@ -169,11 +194,11 @@ def _experiment(
     evolved_name = f"evolved by {choices['optimizer']}"
     sliced, _ = _sliced("sliced, not evolved", before, dataset, tests, options)
     evolved, predicted = _sliced(evolved_name, fitness.stack, dataset, tests, options)
-    ends = [event for event in history if isinstance(event, BlockEnd)]
+    ends = [event for event in history.events if isinstance(event, BlockEnd)]
     summary = Summary(
         title=name,
-        protocol=protocol,
-        objective=fitness_options["objective"],
+        protocol=options["fitness"]["protocol"],
+        objective=options["fitness"]["objective"],
         baseline=_full(f"CNN {_label(options, choices)}", baseline, tests),
         sliced=sliced,
         evolved=evolved,
@@ -181,17 +206,18 @@ def _experiment(
         loss_after=fitness.loss,
         blocks_done=len(ends),
         blocks_accepted=sum(end.accepted for end in ends),
-        n_blocks=history[-1].n_blocks,
+        n_blocks=schedule.n_blocks,
         evaluations=schedule.evaluations,
+        ended=schedule.ended or "",
         train_seconds=baseline.train_seconds,
-        evolve_seconds=seconds,
+        evolve_seconds=schedule.seconds,
         from_cache=baseline.from_cache,
         interrupted=interrupted,
     )
     tracker.log(summary.metrics())
     (folder / "summary.md").write_text(summary.text() + "\n", encoding="utf-8")
     log.info("%s", summary.text())
-    plots.convergence(history, folder / "convergence.png", name)
+    plots.convergence(history.events, folder / "convergence.png", name)
     plots.kernels(before, fitness.stack, folder / "kernels.png")
     title = f"{name}\n{evolved_name}, {len(tests[0]):,} test images"
     plots.confusion(tests[0].labels, predicted, dataset.classes, folder / "confusion.png", title)
@@ -214,9 +240,38 @@ def _name(options: Options, choices: Mapping[str, str], dataset: Dataset) -> str
     return "-".join((*parts, f"s{options['seed']}"))
 
 
-def _baseline(options: Options, dataset: Dataset, images: Split, progress: Progress) -> Baseline:
-    make = _call(options["baseline"])
-    references, n_classes = images.references, len(dataset.classes)
+def _split(options: Options, dataset: Dataset) -> Split:
+    fitness = options["fitness"]
+    selects = options["strategy"]["hand_over"] == "selection"
+    return split(
+        fitness["protocol"],
+        dataset,
+        fitness["validation_fraction"],
+        options["seed"],
+        fitness["selection_fraction"] if selects else None,
+    )
+
+
+def _check(options: Options, images: Split, n_classes: int) -> None:
+    """Refuse, before anything is trained, what the blocks and workers do not allow."""
+    strategy: Any = get_class(options["strategy"]["_target_"])
+    strategy.check_executor(_call(options["executor"])())
+    baseline = options["baseline"]
+    if "epochs" in baseline:
+        # Of the same shape, at once.
+        shape = {name: baseline[name] for name in ("filters", "kernel_size", "pooling", "seed")}
+        model = random_cnn(images.references, n_classes, **shape).model
+    else:
+        model = _call(baseline)(images.references, n_classes).model
+    stack = cut(model)
+    for block in _blocks(options, stack):
+        _call(options["optimizer"])(block.read(stack), 1.0, np.random.default_rng(0))
+
+
+def _baseline(
+    options: Options, dataset: Dataset, references: Images, progress: Progress
+) -> Baseline:
+    make, n_classes = _call(options["baseline"]), len(dataset.classes)
     if "epochs" not in options["baseline"]:
         return make(references, n_classes)  # type: ignore[no-any-return]
     with progress.task("training"):
@@ -225,60 +280,88 @@ def _baseline(options: Options, dataset: Dataset, images: Split, progress: Progr
         )
 
 
-def _schedule(options: Options, fitness: Fitness) -> Schedule:
-    strategy = dict(options["strategy"])
-    blocks = make_blocks(
-        fitness.stack, strategy.pop("block"), strategy.pop("layers"), strategy.pop("group_size")
+def _fitnesses(options: Options, stack: ConvStack, images: Split) -> tuple[Fitness, Fitness | None]:
+    """Make the loss that is minimised, and that on the selection queries if there are any."""
+    splits = (
+        "protocol",
+        "validation_fraction",
+        "selection_fraction",
     )
-    optimizer = _call(options["optimizer"])
-    schedule: Schedule = _call(strategy)(fitness, blocks, optimizer, seed=options["seed"])
+    make = _call({key: value for key, value in options["fitness"].items() if key not in splits})
+    fitness = make(stack, images, **options["slicing"])
+    if images.selection is None:
+        return fitness, None
+    return fitness, make(stack, Split(images.references, images.selection), **options["slicing"])
+
+
+def _blocks(options: Options, stack: ConvStack) -> list[Block]:
+    strategy = options["strategy"]
+    return make_blocks(stack, strategy["block"], strategy["layers"], strategy["group_size"])
+
+
+def _schedule(
+    options: Options, fitness: Fitness, selection: Fitness | None, checkpoint: Checkpoint
+) -> Schedule:
+    division = ("block", "layers", "group_size")
+    strategy = {key: value for key, value in options["strategy"].items() if key not in division}
+    schedule: Schedule = _call(strategy)(
+        fitness,
+        _blocks(options, fitness.stack),
+        _call(options["optimizer"]),
+        seed=options["seed"],
+        executor=_call(options["executor"])(),
+        selection=selection,
+        checkpoint=checkpoint,
+    )
     return schedule
 
 
-def _evolve(
-    schedule: Schedule, limits: Options, progress: Progress, tracker: Tracker
-) -> tuple[list[Generation | BlockEnd], float, bool]:
-    """Run the schedule; give its history, its seconds and whether Ctrl-C ended it."""
-    history: list[Generation | BlockEnd] = []
+def _evolve(schedule: Schedule, history: History, progress: Progress, tracker: Tracker) -> bool:
+    """Run the schedule; tell whether Ctrl-C ended it."""
     generations = 0
-    with progress.task("evolving"), _stopped_by_interrupt(schedule) as interrupted:
-        progress.show(0.0, "computing the distances")
+    # What an earlier process had not handed to MLflow any more when it ended.
+    for event in history.events:
+        generations += isinstance(event, Generation)
+        tracker.log(*_metrics(event, generations))
+    at_first, done = schedule.evaluations, schedule.blocks_done / schedule.n_blocks
+    with progress.task("evolving", done), _stopped_by_interrupt(schedule) as interrupted:
+        progress.show(done, "computing the distances")
         for event in schedule:
             history.append(event)
+            generations += isinstance(event, Generation)
+            # What comes of a block that is cut short is not logged: resumed, it will end otherwise.
+            if isinstance(event, Generation) or not interrupted.is_set():
+                tracker.log(*_metrics(event, generations))
             if isinstance(event, BlockEnd):
-                tracker.log(
-                    {
-                        "block/validation_loss": event.loss_after,
-                        "block/accepted": float(event.accepted),
-                    },
-                    event.block_number,
-                )
                 continue
-            generations += 1
-            tracker.log(
-                {
-                    "evolve/best_loss": event.best_loss,
-                    "evolve/mean_loss": event.mean_loss,
-                    "evolve/sigma": event.sigma,
-                    "evolve/evaluations": event.evaluations,
-                    "evolve/full_scans": schedule.fitness.full_scans,
-                },
-                generations,
-            )
             done = max(
                 (event.block_number + event.generation / event.n_generations) / event.n_blocks,
-                event.evaluations / (limits["max_evaluations"] or float("inf")),
-                progress.seconds / (limits["max_seconds"] or float("inf")),
+                event.evaluations / (schedule.max_evaluations or float("inf")),
+                schedule.seconds / (schedule.max_seconds or float("inf")),
             )
+            speed = (schedule.evaluations - at_first) / progress.seconds
             progress.show(
                 min(done, 1.0),
                 f"{event.block.name} ({event.block_number + 1}/{event.n_blocks}), "
                 f"generation {event.generation}/{event.n_generations}, "
-                f"best loss {event.best_loss:.4f}, "
-                f"{event.evaluations / progress.seconds:.3g} evaluations/s",
+                f"best loss {event.best_loss:.4f}, {speed:.3g} evaluations/s",
             )
-        seconds = progress.seconds
-    return history, seconds, interrupted.is_set()
+    return interrupted.is_set()
+
+
+def _metrics(event: Event, generations: int) -> tuple[dict[str, float], int]:
+    """Give what MLflow shows of an event, and at which step."""
+    if isinstance(event, BlockEnd):
+        accepted = float(event.accepted)
+        metrics = {"block/validation_loss": event.loss_after, "block/accepted": accepted}
+        return metrics, event.block_number
+    return {
+        "evolve/best_loss": event.best_loss,
+        "evolve/mean_loss": event.mean_loss,
+        "evolve/sigma": event.sigma,
+        "evolve/evaluations": event.evaluations,
+        "evolve/full_scans": event.full_scans,
+    }, generations
 
 
 @contextmanager
@@ -315,19 +398,6 @@ def _save_kernels(stack: ConvStack, path: Path) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _save_history(history: list[Generation | BlockEnd], path: Path) -> None:
-    """Write one line a generation, for those who want to draw it themselves."""
-    rows = [
-        asdict(event) | {"block": event.block.name}
-        for event in history
-        if isinstance(event, Generation)
-    ]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0] if rows else ())
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _full(name: str, baseline: Baseline, tests: list[Images]) -> Row:

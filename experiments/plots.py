@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from evolve.schedule import BlockEnd, Generation
+from evolve.schedule import BlockEnd
+from evolve.search import Generation
 from slicing.stack import Conv, ConvStack
 
 _DPI = 120

@@ -29,6 +29,7 @@ class Progress:
         self._bar: Any = None
         self._task = ""
         self._start = self._shown = 0.0
+        self._done = 0.0
 
     def say(self, text: str) -> None:
         """Print a line of its own, above the bar if there is one."""
@@ -36,10 +37,11 @@ class Progress:
         self._stream.flush()
 
     @contextmanager
-    def task(self, name: str) -> Iterator["Progress"]:
-        """Report what happens inside as the task ``name``."""
+    def task(self, name: str, done: float = 0.0) -> Iterator["Progress"]:
+        """Report what happens inside as the task ``name``, of which a part was done before."""
         self._task = name
         self._start = time.monotonic()
+        self._done = done
         # The first line comes at once, so that nobody waits in the dark.
         self._shown = -float("inf")
         if self._terminal:
@@ -76,7 +78,8 @@ class Progress:
         if now - self._shown < self._wait and fraction < 1.0:
             return
         self._shown = now
-        left = self.seconds * (1.0 - fraction) / fraction if fraction > 0 else float("nan")
+        added = fraction - self._done
+        left = self.seconds * (1.0 - fraction) / added if added > 0 else float("nan")
         text = f"{_clock(left)} left, {text}"
         if self._bar is not None:
             self._bar.n = fraction

@@ -2,6 +2,7 @@
 
 Exit codes: 0 for a run to the end; 130 where Ctrl-C ended it (what was found until then is
 evaluated, logged and saved); 2 for what the user can mend, with one sentence on standard error.
+A run that did not end is gone on with by ``resume=<its folder>``.
 """
 
 import logging
@@ -17,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from experiments.help import help_page
-from experiments.overrides import CONF, VERSION_BASE, check
+from experiments.overrides import CONF, VERSION_BASE, check, resumed
 from slicing.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -32,16 +33,17 @@ class _JobFailedError(Exception):
 def main() -> None:
     """Check the command line as a whole, then let Hydra run what it asks for."""
     arguments = get_args_parser().parse_intermixed_args()
-    # Hydra itself wants its flags before everything else.
     flags = [word for word in sys.argv[1:] if word not in arguments.overrides]
-    sys.argv[1:] = [*flags, *arguments.overrides]
     # Hydra would print tracebacks of its own where an exception has to reach this function.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     only_shows = arguments.help or arguments.cfg or arguments.info
     try:
+        overrides = _with_resumed(arguments.overrides, arguments.multirun)
+        # Hydra itself wants its flags before everything else.
+        sys.argv[1:] = [*flags, *overrides]
         if not (arguments.hydra_help or arguments.shell_completion):
             configs = check(
-                arguments.overrides,
+                overrides,
                 arguments.multirun,
                 arguments.config_name or "config",
                 arguments.config_dir,
@@ -75,7 +77,7 @@ def _job(config: DictConfig) -> float:
     choices = {k: v for k, v in settings.runtime.choices.items() if not k.startswith("hydra/")}
     folder = Path(settings.runtime.output_dir)
     try:
-        summary = run(config, choices, folder)
+        summary = run(config, choices, folder, settings.overrides.task)
     except InputError as error:
         mistake = str(error)
         log.info("The experiment failed.", exc_info=True)
@@ -83,20 +85,40 @@ def _job(config: DictConfig) -> float:
         mistake = _no_access(error)
         log.info("The experiment failed.", exc_info=True)
     except KeyboardInterrupt:
-        kept = f"what was found is in {folder}" if (folder / "kernels.npz").exists() else ""
-        _complain(
-            f"Interrupted: {kept}." if kept else "Interrupted before there was anything to keep."
-        )
+        way = _way_on(folder)
+        _complain(f"Interrupted.{way}" if way else "Interrupted before there was anything to keep.")
         raise
     else:
         print(f"\n{summary.text()}\n\nFigures, kernels and log: {folder}")
         if summary.interrupted:
+            print(_way_on(folder).strip())
             raise KeyboardInterrupt
         return summary.loss_after
-    code = _complain(mistake)
+    code = _complain(mistake + _way_on(folder))
     if settings.mode == RunMode.RUN:
         sys.exit(code)
     raise _JobFailedError
+
+
+def _way_on(folder: Path) -> str:
+    """Say how to go on with a run that has not ended."""
+    from experiments.resume import checkpoint_of
+
+    if not checkpoint_of(folder).exists():
+        return ""
+    return f" Nothing is lost: go on by python -m experiments.run resume={folder}"
+
+
+def _with_resumed(overrides: list[str], multirun: bool) -> list[str]:
+    """Replace ``resume=<run folder>`` by all that the run was begun with."""
+    run = resumed(overrides)
+    if run is None:
+        return overrides
+    if multirun:
+        raise InputError("resume goes on with one run: leave --multirun out.")
+    folder, overrides = run
+    quoted = "'" + str(folder).replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return [*overrides, f"resume={quoted}", f"hydra.run.dir={quoted}"]
 
 
 def _create_stores(configs: list[DictConfig]) -> None:

@@ -52,6 +52,8 @@ class Summary:
         Blocks that were optimised, those of them that were plugged in, and those that there are
         over all passes.
     evaluations : int
+    ended : str
+        Why the evolution ended, as in :class:`evolve.schedule.Schedule`.
     train_seconds, evolve_seconds : float
     from_cache : bool
         Whether the baseline was trained by an earlier run.
@@ -71,6 +73,7 @@ class Summary:
     blocks_accepted: int
     n_blocks: int
     evaluations: int
+    ended: str
     train_seconds: float
     evolve_seconds: float
     from_cache: bool
@@ -108,6 +111,7 @@ class Summary:
         if self.train_seconds:
             earlier = " by an earlier run" if self.from_cache else ""
             trained = f"trained in {self.train_seconds:.1f} s{earlier}"
+        early = self.ended != "passes"
         rate = self.evaluations / self.evolve_seconds if self.evolve_seconds else 0.0
         lines = [
             f"**{self.title}**" + (" (interrupted)" if self.interrupted else ""),
@@ -118,7 +122,7 @@ class Summary:
             f"{self.loss_after:.4f} after ({gain:.1%} lower)",
             f"- evolution: {self.blocks_done} of {self.n_blocks} blocks, {self.blocks_accepted} "
             f"plugged in, {self.evaluations:,} evaluations in {self.evolve_seconds:.1f} s "
-            f"({rate:,.0f} a second)",
+            f"({rate:,.0f} a second)" + (f", ended by {self.ended}" if early else ""),
             f"- baseline: {trained}",
         ]
         if self.leaks:

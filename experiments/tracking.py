@@ -120,6 +120,12 @@ class Tracker:
         self._run_id = ""  # until it begins
         self._metrics: list[Metric] = []
         self._next_flush = 0.0
+        self._last_steps: dict[str, int] = {}
+
+    @property
+    def run_id(self) -> str:
+        """The run's name within MLflow; empty before it begins."""
+        return self._run_id
 
     def begin(
         self, name: str, parameters: Mapping[str, object], tags: Mapping[str, object]
@@ -143,13 +149,44 @@ class Tracker:
                 self._client.log_batch(self._run_id, params=batch)
         self._next_flush = time.monotonic() + _SECONDS
 
-    def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Record metrics; they reach MLflow within seconds, or later if it does not answer now."""
+    def resume(self, run_id: str) -> None:
+        """Go on with a run that an earlier process began.
+
+        Of a metric's steps, those that the run already has are not logged again.
+
+        Raises
+        ------
+        InputError
+            Where the run is not there any more.
+        """
+        with _one_sentence("Without its MLflow run it cannot be resumed."):
+            run = self._client.get_run(run_id)
+            for key in run.data.metrics:
+                history = self._client.get_metric_history(run_id, key)
+                self._last_steps[key] = max(each.step for each in history)
+            self._client.update_run(run_id, status="RUNNING")
+            self._client.set_tag(run_id, "status", "running")
+        self._run_id = run_id
+        self._next_flush = time.monotonic() + _SECONDS
+
+    def log(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Record metrics; they reach MLflow within seconds, or later if it does not answer now.
+
+        Parameters
+        ----------
+        metrics : mapping of str to float
+        step : int, optional
+            None for what has no steps.
+        """
         from mlflow.entities import Metric
         from mlflow.exceptions import MlflowException
 
         now = int(time.time() * 1000)
-        self._metrics += [Metric(key, float(value), now, step) for key, value in metrics.items()]
+        self._metrics += [
+            Metric(key, float(value), now, step or 0)
+            for key, value in metrics.items()
+            if step is None or step > self._last_steps.get(key, -1)
+        ]
         if time.monotonic() < self._next_flush:
             return
         self._next_flush = time.monotonic() + _SECONDS

@@ -72,6 +72,10 @@ class Conv:
         """Number of weights and biases."""
         return self.weights.size + self.bias.size
 
+    def equals(self, other: "Conv") -> bool:
+        """Whether weights and bias are those of another convolution of the same shape."""
+        return np.array_equal(self.weights, other.weights) and np.array_equal(self.bias, other.bias)
+
     def output_shape(self, shape: Shape) -> Shape:
         """Height, width and channels that come out where ``shape`` goes in."""
         size = self.weights.shape[:2]
@@ -216,6 +220,10 @@ class ConvStack:
     def n_parameters(self) -> int:
         """Number of weights and biases."""
         return sum(conv.n_parameters for conv in self.convs)
+
+    def equals(self, other: "ConvStack") -> bool:
+        """Whether all weights and biases are those of another stack of the same layers."""
+        return all(one.equals(two) for one, two in zip(self.convs, other.convs, strict=True))
 
     def with_conv(self, index: int, conv: Conv) -> "ConvStack":
         """Return the same stack with another convolution in the place of ``convs[index]``."""

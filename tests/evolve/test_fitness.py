@@ -209,6 +209,11 @@ def test_losses_equal_the_plain_path_where_projections_prune(metric, kind, n_que
         )
 
 
+def accept(fitness, candidate):
+    loss = fitness.losses(candidate[None])[0]
+    fitness.adopt(fitness.block.write(fitness.stack, candidate), loss)
+
+
 @pytest.mark.parametrize(("metric", "n_queries"), [("euclidean", 0), ("cosine", 40)])
 def test_many_accepted_updates_leave_no_drift(metric, n_queries):
     rng = np.random.default_rng(0)
@@ -219,7 +224,7 @@ def test_many_accepted_updates_leave_no_drift(metric, n_queries):
         block = blocks[rng.integers(len(blocks))]
         fitness.bind(block)
         start = block.read(fitness.stack)
-        fitness.accept(start * 0.9 + 0.3 * rng.normal(size=start.shape))
+        accept(fitness, start * 0.9 + 0.3 * rng.normal(size=start.shape))
     fresh = Fitness(fitness.stack, split, "neighbours", 5, metric, neighbours=8)
     fresh._temperature = fitness._temperature
     fresh.bind(blocks[0])
@@ -349,7 +354,7 @@ def test_candidates_that_overflow_have_an_infinite_loss(kind, metric):
     np.testing.assert_array_equal(np.isfinite(losses), [True, False, True])
 
 
-def test_accept_changes_the_network_and_its_loss():
+def test_adopt_changes_the_network_and_its_loss():
     rng = np.random.default_rng(4)
     stack, split = make_stack(rng), make_split(rng, 50, 0)
     fitness = Fitness(stack, split, "neighbours", neighbours=8)
@@ -357,7 +362,7 @@ def test_accept_changes_the_network_and_its_loss():
         fitness.bind(block)
         candidate = candidates_of(rng, block, fitness.stack, 1)[0]
         expected = fitness.losses(candidate[None])[0]
-        fitness.accept(candidate)
+        accept(fitness, candidate)
         assert fitness.loss == expected
         np.testing.assert_allclose(block.read(fitness.stack), candidate, rtol=1e-6)
         with pytest.raises(RuntimeError, match="bind"):

@@ -5,7 +5,8 @@ from evolve.block import make_blocks
 from evolve.fitness import Fitness
 from evolve.optimizers import CMAES, RandomSearch
 from evolve.protocols import Split
-from evolve.schedule import BlockEnd, Generation, Parallel, Serial
+from evolve.schedule import BlockEnd, Parallel, Serial
+from evolve.search import Generation
 from slicing.data import Images
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool
@@ -89,7 +90,8 @@ def test_a_budget_of_evaluations_is_kept(fitness):
     events = list(schedule)
     # 3 generations of 10 and a hand-over; the fourth would pass 35.
     assert schedule.evaluations == 31
-    assert events[-1].reasons == ("max_evaluations",)
+    assert events[-1].reasons == ("generations",)
+    assert schedule.ended == "max_evaluations"
 
 
 def test_a_budget_includes_the_check_of_what_is_handed_over(fitness):
@@ -173,7 +175,7 @@ def test_parallel_plugs_in_what_is_better_together(fitness, monkeypatch, bearabl
 
     def spoiled(candidates):
         losses = query_losses(candidates).clip(max=fitness.loss / 2)
-        return losses + 100.0 * (len(fitness._block.kernels) > bearable)
+        return losses + 100.0 * (len(fitness.block.kernels) > bearable)
 
     monkeypatch.setattr(fitness, "query_losses", spoiled)
     before = fitness.stack

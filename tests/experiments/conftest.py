@@ -82,7 +82,7 @@ def run_here(overrides, project):
         patch.chdir(project)
         folder = project / "results"
         folder.mkdir()
-        summary = run(config, choices, folder)
+        summary = run(config, choices, folder, overrides)
     client, [mlflow_run, *_] = runs_of(project)
     with np.load(folder / "kernels.npz") as kernels:
         return Finished(summary, folder, dict(kernels), client, mlflow_run)

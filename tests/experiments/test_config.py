@@ -26,7 +26,7 @@ MANDATORY = {("data", "folder"): "data.directory=/x", ("baseline", "file"): "bas
 # What run passes on under another name than the target's, or to another function.
 ELSEWHERE = {
     "strategy": {"block", "layers", "group_size"},
-    "fitness": {"protocol", "validation_fraction"},
+    "fitness": {"protocol", "validation_fraction", "selection_fraction"},
 }
 
 

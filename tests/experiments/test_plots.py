@@ -3,7 +3,8 @@ import pytest
 from PIL import Image
 
 from evolve.block import Block
-from evolve.schedule import BlockEnd, Generation
+from evolve.schedule import BlockEnd
+from evolve.search import Generation
 from experiments import plots
 from slicing.stack import Conv, ConvStack, Pool
 
@@ -26,7 +27,9 @@ def history(n_blocks):
             evaluations = 10 * (3 * number + g) + number
             mean = np.nan if g == 2 else loss
             events.append(
-                Generation(block, number, n_blocks, g, 3, loss - 0.01 * g, mean, 0.1, evaluations)
+                Generation(
+                    block, number, n_blocks, g, 3, loss - 0.01 * g, mean, 0.1, evaluations, 0
+                )
             )
         events.append(
             BlockEnd(block, number, n_blocks, loss, loss - 0.03, True, evaluations + 1, 0, ("x",))

@@ -18,6 +18,7 @@ SUMMARY = Summary(
     blocks_accepted=9,
     n_blocks=64,
     evaluations=1800,
+    ended="passes",
     train_seconds=12.0,
     evolve_seconds=60.0,
     from_cache=False,

@@ -1,0 +1,137 @@
+"""Workers in processes of this machine."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from evolve.executors.base import (
+    MAX_DEATHS,
+    Evaluator,
+    Executor,
+    Task,
+    check_workers,
+    too_many_deaths,
+)
+from evolve.fitness import Fitness
+
+
+class ProcessExecutor(Executor):
+    """Evaluates in spawned processes, each on one thread.
+
+    A process that dies is replaced, and its task begun again.
+
+    Parameters
+    ----------
+    workers : int, optional
+        By default one a core that this process may use.
+
+    Raises
+    ------
+    InputError
+        For less than one worker.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        check_workers(workers)
+        self._wanted = workers or len(os.sched_getaffinity(0))
+        self._workers: list[_Worker] = []
+
+    def start(self, fitness: Fitness, selection: Fitness | None, most: int) -> None:
+        """See :meth:`Executor.start`."""
+        self.n_slots = min(self._wanted, most)
+        self._images = pickle.dumps(Evaluator(fitness, selection), pickle.HIGHEST_PROTOCOL)
+        self._workers = [_Worker() for _ in range(self.n_slots)]
+        # After all have begun: each takes a second or two until it listens.
+        for worker in self._workers:
+            worker.send(self._images)
+        self._tasks: dict[int, bytes] = {}
+        self._deaths = dict.fromkeys(range(self.n_slots), 0)
+
+    def submit(self, slot: int, task: Task) -> None:
+        """See :meth:`Executor.submit`."""
+        self._tasks[slot] = pickle.dumps(task, pickle.HIGHEST_PROTOCOL)
+        self._deaths[slot] = 0
+        self._workers[slot].send(self._tasks[slot])
+
+    def wait(self) -> tuple[int, NDArray[np.float64], int]:
+        """See :meth:`Executor.wait`."""
+        while True:
+            busy = {self._workers[slot].connection: slot for slot in self._tasks}
+            slot = busy[wait(list(busy))[0]]  # type: ignore[index]
+            try:
+                result = self._workers[slot].connection.recv()
+            except (EOFError, OSError):
+                self._replace(slot)
+                continue
+            if isinstance(result, BaseException):
+                raise result
+            del self._tasks[slot]
+            return slot, *result
+
+    def _replace(self, slot: int) -> None:
+        code = self._workers[slot].end()
+        self._deaths[slot] += 1
+        if self._deaths[slot] == MAX_DEATHS:
+            raise too_many_deaths(f"exit code {code}")
+        self._workers[slot] = _Worker()
+        self._workers[slot].send(self._images)
+        self._workers[slot].send(self._tasks[slot])
+
+    def close(self) -> None:
+        """See :meth:`Executor.close`."""
+        for worker in self._workers:
+            worker.end()
+        self._workers = []
+
+
+class _Worker:
+    """A process and this end of the pipe to it."""
+
+    def __init__(self) -> None:
+        # TensorFlow and numba do not survive a fork.
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(theirs,), daemon=True)
+        self._process.start()
+        # The pipe then ends with the process.
+        theirs.close()
+
+    def send(self, message: bytes) -> None:
+        # Whoever waits for the answer finds out that the process has died.
+        with suppress(OSError):
+            self.connection.send_bytes(message)
+
+    def end(self) -> int | None:
+        """End the process; return its exit code."""
+        self._process.kill()
+        self._process.join()
+        self.connection.close()
+        return self._process.exitcode
+
+
+def _work(connection: "Connection[Any, Any]") -> None:
+    """Evaluate tasks until the pipe ends."""
+    # Ctrl-C reaches all processes of a terminal: the schedule's own decides what becomes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    numba.set_num_threads(1)
+    threadpool_limits(1)
+    try:
+        evaluate = pickle.loads(connection.recv_bytes())
+        while True:
+            task = pickle.loads(connection.recv_bytes())
+            try:
+                result = evaluate(task)
+            except Exception as error:  # the schedule's own process raises it
+                result = error
+            connection.send(result)
+    except (EOFError, OSError):
+        return

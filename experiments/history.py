@@ -1,0 +1,101 @@
+"""The history of a run: one line a generation, one line a block, in the run's folder."""
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from evolve.block import Block
+from evolve.schedule import BlockEnd
+from evolve.search import Generation
+
+Event = Generation | BlockEnd
+
+GENERATIONS, BLOCKS = "history.csv", "blocks.csv"
+
+_READ: dict[Any, Callable[[str], Any]] = {
+    int: int,
+    float: float,
+    bool: lambda text: text == "True",
+    tuple[str, ...]: lambda text: tuple(text.split("; ")),
+}
+
+
+class History:
+    """The two files of a run, line by line as it goes.
+
+    Parameters
+    ----------
+    folder : Path
+    blocks : sequence of Block
+        Those of the run.
+    n_kept : int
+        Of so many blocks, from the first, the lines of an earlier process are kept.
+
+    Attributes
+    ----------
+    events : list of Generation and BlockEnd
+        All, in their order.
+    """
+
+    def __init__(self, folder: Path, blocks: Sequence[Block], n_kept: int) -> None:
+        by_name = {block.name: block for block in blocks}
+        self.events: list[Event] = []
+        self._files: dict[type[Event], _Lines] = {}
+        for kind, name in ((Generation, GENERATIONS), (BlockEnd, BLOCKS)):
+            events = _read(folder / name, kind, by_name)
+            kept = [event for event in events if event.block_number < n_kept]
+            self.events += kept
+            self._files[kind] = _Lines(folder / name, kind, kept)
+        # A block ends after its last generation: stable where blocks end together.
+        self.events.sort(key=lambda event: event.evaluations)
+
+    def append(self, event: Event) -> None:
+        """Add an event; it is on disk when this returns."""
+        self.events.append(event)
+        self._files[type(event)].write(event)
+
+    def close(self) -> None:
+        """Close the files."""
+        for lines in self._files.values():
+            lines.close()
+
+
+class _Lines:
+    """A CSV file that some events are in and that further ones are added to."""
+
+    def __init__(self, path: Path, kind: type[Event], events: Sequence[Event]) -> None:
+        part = path.with_suffix(".part.csv")
+        self._file = part.open("w", newline="", encoding="utf-8")
+        self._writer = csv.DictWriter(self._file, [field.name for field in fields(kind)])
+        self._writer.writeheader()
+        for event in events:
+            self.write(event)
+        # Whatever ends the process before this, the file is what it was.
+        part.replace(path)
+
+    def write(self, event: Event) -> None:
+        row = asdict(event) | {"block": event.block.name}
+        if isinstance(event, BlockEnd):
+            row["reasons"] = "; ".join(event.reasons)
+        self._writer.writerow(row)
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _read(path: Path, kind: type[Event], blocks: Mapping[str, Block]) -> list[Any]:
+    """Read the events of a file; a last line that is not whole is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    events = []
+    for row in csv.DictReader(line for line in lines if line.endswith("\n")):
+        values: dict[str, Any] = {"block": blocks[row["block"]]}
+        for field in fields(kind):
+            if field.name != "block":
+                values[field.name] = _READ[field.type](row[field.name])
+        events.append(kind(**values))
+    return events

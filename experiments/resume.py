@@ -1,0 +1,91 @@
+"""Going on with a run that has not ended."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evolve.checkpoint import Checkpoint
+from evolve.schedule import STATE
+from experiments.tracking import leaves
+from slicing.errors import InputError
+
+_NAME = "run"
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a run was begun with.
+
+    Attributes
+    ----------
+    overrides : tuple of str
+        Its command line.
+    options : dict
+        Its resolved configuration.
+    mlflow_run : str
+    train_digest : str
+        Of its training images.
+    """
+
+    overrides: tuple[str, ...]
+    options: dict[str, Any]
+    mlflow_run: str
+    train_digest: str
+
+    def save(self, folder: Path) -> None:
+        """Put it into the run's checkpoint."""
+        Checkpoint(checkpoint_of(folder)).save(_NAME, self, durable=True)
+
+    def check(self, options: dict[str, Any], train_digest: str) -> None:
+        """Refuse to go on with other options, but for the executor, or other images.
+
+        Raises
+        ------
+        InputError
+            Naming the first difference.
+        """
+        before, now = leaves(self.options), leaves(options)
+        for name in dict.fromkeys([*before, *now]):
+            if not name.startswith("executor.") and before.get(name) != now.get(name):
+                raise InputError(
+                    f"{name} was {before.get(name)} when the run began and is {now.get(name)} now: "
+                    "resume it as it was, or begin a new run."
+                )
+        if train_digest != self.train_digest:
+            raise InputError(
+                "The training images are not those that the run began with: give it those, or "
+                "begin a new run."
+            )
+
+
+def checkpoint_of(folder: Path) -> Path:
+    """Name the folder in which a run keeps its state until it has ended."""
+    return folder / "checkpoint"
+
+
+def has_evolved(folder: Path) -> bool:
+    """Whether there is more to go on with than the beginning."""
+    return Checkpoint(checkpoint_of(folder)).has(STATE)
+
+
+def load(folder: Path) -> Begun:
+    """Read what a run that has not ended was begun with.
+
+    Raises
+    ------
+    InputError
+        Where there is no such run.
+    """
+    begun: Begun | None = None
+    if checkpoint_of(folder).exists():
+        begun = Checkpoint(checkpoint_of(folder)).load(_NAME)
+    elif (folder / "summary.md").exists():
+        raise InputError(
+            f"The run in {folder} has ended: its results are in {folder / 'summary.md'}."
+        )
+    if begun is None:
+        raise InputError(
+            f"There is nothing to resume in {folder}: give the folder that a run named at its "
+            "start, such as outputs/<date>/<time>, or begin anew."
+        )
+    return begun

@@ -1,0 +1,157 @@
+"""Wherever candidates are evaluated, and whatever dies meanwhile: the same network."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_resume import make, make_fitness, outcome
+
+from evolve.block import make_blocks
+from evolve.executors import ProcessExecutor, RayExecutor, SerialExecutor, Task
+from evolve.optimizers import CMAES
+from evolve.schedule import Parallel, Serial
+from slicing.errors import InputError
+
+OPTIONS = {"passes": 2, "hand_over": "selection", "order": "importance", "max_evaluations": 250}
+
+
+def make_executor(kind, workers):
+    if kind is RayExecutor:
+        pytest.importorskip("ray")
+    return kind(workers=workers)
+
+
+@pytest.fixture(scope="module")
+def in_this_process():
+    schedule = make(Parallel, CMAES, **OPTIONS)
+    return list(schedule), outcome(schedule)
+
+
+def processes_of(executor):
+    if isinstance(executor, ProcessExecutor):
+        return [worker._process.pid for worker in executor._workers]
+    return [executor._ray.get(worker.__ray_call__.remote(lambda _: os.getpid()))
+            for worker in executor._workers]  # fmt: skip
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.parametrize(
+    ("kind", "workers"), [(ProcessExecutor, 1), (ProcessExecutor, 3), (RayExecutor, 2)]
+)
+def test_workers_change_nothing(kind, workers, in_this_process):
+    executor = make_executor(kind, workers)
+    schedule = make(Parallel, CMAES, executor=executor, **OPTIONS)
+    assert (list(schedule), outcome(schedule)) == in_this_process
+    assert executor.n_slots == workers
+
+
+@pytest.mark.parametrize("kind", [ProcessExecutor, RayExecutor])
+def test_a_killed_worker_changes_nothing(kind, in_this_process):
+    executor = make_executor(kind, 2)
+    schedule = make(Parallel, CMAES, executor=executor, **OPTIONS)
+    events, killed = [], []
+    for event in schedule:
+        events.append(event)
+        if len(events) in (2, 9):
+            victim = processes_of(executor)[-1]
+            os.kill(victim, signal.SIGKILL)
+            killed.append(victim)
+    assert len(set(killed)) == 2
+    assert (events, outcome(schedule)) == in_this_process
+
+
+@pytest.mark.parametrize("kind", [ProcessExecutor, RayExecutor])
+def test_no_worker_outlives_the_run(kind):
+    executor = make_executor(kind, 2)
+    schedule = make(Parallel, CMAES, executor=executor)
+    run = iter(schedule)
+    next(run)
+    workers = processes_of(executor)
+    run.close()
+    deadline = time.monotonic() + 10
+    while any(map(is_alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(is_alive, workers))
+
+
+def task(fitness, **options):
+    block = make_blocks(fitness.stack)[0]
+    return Task(fitness.stack, block, block.read(fitness.stack)[None], **options)
+
+
+@pytest.mark.parametrize("kind", [SerialExecutor, ProcessExecutor, RayExecutor])
+def test_an_error_in_a_worker_is_raised_here(kind):
+    executor = make_executor(kind, 1) if kind is not SerialExecutor else kind()
+    fitness = make_fitness()
+    with executor:
+        executor.start(fitness, None, 1)
+        executor.submit(0, task(fitness, selects=True))  # and there are no selection queries
+        with pytest.raises(AssertionError):
+            executor.wait()
+
+
+class Deadly:
+    """Candidates over which every worker dies."""
+
+    def __reduce__(self):
+        return os._exit, (7,)
+
+
+@pytest.mark.parametrize("kind", [ProcessExecutor])
+def test_a_task_over_which_every_worker_dies_ends_the_run(kind):
+    executor = make_executor(kind, 1)
+    fitness = make_fitness()
+    with executor:
+        executor.start(fitness, None, 1)
+        executor.submit(0, Task(fitness.stack, None, Deadly()))
+        with pytest.raises(InputError, match=r"died 3 times .*exit code 7.*give fewer workers"):
+            executor.wait()
+
+
+def test_a_serial_schedule_has_nothing_for_workers():
+    with pytest.raises(InputError, match="choose strategy=parallel"):
+        make(Serial, CMAES, executor=ProcessExecutor(2))
+
+
+@pytest.mark.parametrize("kind", [ProcessExecutor, RayExecutor])
+def test_less_than_one_worker_is_refused(kind):
+    with pytest.raises(InputError, match="workers=0"):
+        kind(workers=0)
+
+
+def test_no_more_workers_than_blocks():
+    executor = ProcessExecutor(workers=9)
+    fitness = make_fitness()
+    with executor:
+        executor.start(fitness, None, 2)
+        assert executor.n_slots == len(executor._workers) == 2
+        for slot in (1, 0):
+            executor.submit(slot, task(fitness))
+        results = [executor.wait() for _ in range(2)]
+    assert sorted(slot for slot, *_ in results) == [0, 1]
+    for _, losses, _ in results:
+        np.testing.assert_allclose(losses, fitness.loss, rtol=1e-6)
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence():
+    pytest.importorskip("ray")
+    executor = RayExecutor(address="127.0.0.1:1")
+    fitness = make_fitness()
+    with pytest.raises(InputError, match=r"executor.address=127.0.0.1:1 .*ray start --head"):
+        executor.start(fitness, None, 2)
+
+
+def test_ray_is_optional(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match=r"pip install -e '\.\[ray\]'"):
+        RayExecutor()

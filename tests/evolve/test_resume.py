@@ -1,0 +1,234 @@
+"""Whatever interrupts a schedule: from its checkpoint it ends as if nothing had happened."""
+
+import logging
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from evolve import optimizers
+from evolve.block import make_blocks
+from evolve.checkpoint import Checkpoint
+from evolve.fitness import Fitness
+from evolve.optimizers import CMAES, PSO
+from evolve.protocols import Split
+from evolve.schedule import BlockEnd, Parallel, Serial
+from slicing.data import Images
+from slicing.errors import InputError
+from slicing.stack import Conv, ConvStack, Pool
+
+OPTIMIZERS = [getattr(optimizers, name) for name in optimizers.__all__ if name != "Optimizer"]
+STRATEGIES = [(Serial, {}), (Parallel, {"synchronise": 2})]
+
+
+def make_fitness(n_queries=0):
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    patterns = rng.random((3, 8, 8, 1))
+    images = (patterns[labels] + rng.normal(size=(60, 8, 8, 1))).astype(np.float32)
+    layers = []
+    for n_in, n_out in ((1, 2), (2, 3)):
+        weights = rng.normal(size=(3, 3, n_in, n_out)).astype(np.float32)
+        layers += [Conv(weights, np.zeros(n_out, np.float32))]
+    stack = ConvStack((*layers, Pool()), (8, 8, 1))
+    whole = Images(images, labels)
+    split = Split(whole[n_queries:], whole[:n_queries] if n_queries else None)
+    return Fitness(stack, split, neighbours=10)
+
+
+def make(strategy, make_optimizer, folder=None, kind="kernel", layers=None, **options):
+    fitness = make_fitness()
+    if options.get("hand_over") == "selection":
+        options["selection"] = make_fitness(20)
+    blocks = make_blocks(fitness.stack, kind, layers)
+    checkpoint = None if folder is None else Checkpoint(folder)
+    options = {"generations": 3, "step": 0.5, "checkpoint": checkpoint, **options}
+    return strategy(fitness, blocks, make_optimizer, **options)
+
+
+def outcome(schedule):
+    """The kernels and the loss, to the last bit."""
+    arrays = [array for conv in schedule.fitness.stack.convs for array in (conv.weights, conv.bias)]
+    return [array.tobytes() for array in arrays], schedule.fitness.loss, schedule.evaluations
+
+
+def run_in_pieces(make_schedule, lengths):
+    """Abandon a run again and again after some events; return its last part, and all events."""
+    events = {}
+    for length in [*lengths, None]:
+        schedule = make_schedule()
+        first = schedule.blocks_done
+        events = {key: event for key, event in events.items() if key[0] < first}
+        for count, event in enumerate(schedule):
+            kind = getattr(event, "generation", 0)
+            events[event.block_number, kind or np.inf] = event
+            if count == length:
+                break
+    return schedule, [events[key] for key in sorted(events)]
+
+
+def in_order(events):
+    keys = {
+        (event.block_number, getattr(event, "generation", 0) or np.inf): event for event in events
+    }
+    return [keys[key] for key in sorted(keys)]
+
+
+@pytest.mark.parametrize(("strategy", "options"), STRATEGIES)
+@pytest.mark.parametrize("make_optimizer", OPTIMIZERS)
+def test_every_optimizer_goes_on_bit_for_bit(make_optimizer, strategy, options, tmp_path):
+    whole = make(strategy, make_optimizer, **options)
+    events = list(whole)
+    pieces, pieced_events = run_in_pieces(
+        lambda: make(strategy, make_optimizer, tmp_path, **options), [0, 3, 5, 8]
+    )
+    assert outcome(pieces) == outcome(whole)
+    assert pieced_events == in_order(events)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"passes": 2, "order": "importance"},
+        {"passes": 2, "order": "layer", "max_evaluations": 200},
+        {"hand_over": "selection", "passes": 2},
+        {"patience_generations": 1, "patience_blocks": 2, "passes": 2},
+        {"kind": "group", "layers": [2]},
+        {"kind": "network"},
+    ],
+)
+@pytest.mark.parametrize(("strategy", "more"), STRATEGIES)
+def test_every_option_goes_on_bit_for_bit(strategy, more, options, tmp_path):
+    options = options | more
+    whole = make(strategy, PSO, **options)
+    list(whole)
+    pieces, _ = run_in_pieces(lambda: make(strategy, PSO, tmp_path, **options), range(0, 12, 2))
+    assert outcome(pieces) == outcome(whole)
+    assert pieces.ended == whole.ended
+
+
+def test_a_stop_is_not_part_of_the_checkpoint(tmp_path):
+    whole = make(Serial, CMAES)
+    list(whole)
+    stopped = make(Serial, CMAES, tmp_path)
+    for event in stopped:
+        if event.evaluations > 50:
+            stopped.stop("interrupted")
+    assert stopped.ended == "interrupted"
+    assert outcome(stopped) != outcome(whole)
+    resumed = make(Serial, CMAES, tmp_path)
+    list(resumed)
+    assert resumed.ended == "passes"
+    assert outcome(resumed) == outcome(whole)
+
+
+def test_time_before_the_interruption_counts(tmp_path):
+    first = make(Serial, CMAES, tmp_path, max_seconds=1000.0)
+    next(iter(first))
+    for path in tmp_path.glob("block-*.state"):
+        checkpoint = Checkpoint(tmp_path)
+        state = checkpoint.load(path.stem)
+        checkpoint.save(path.stem, state | {"seconds": 1e6})
+    second = make(Serial, CMAES, tmp_path, max_seconds=1000.0)
+    events = list(second)
+    assert second.ended == "max_seconds"
+    assert second.seconds > 1e6
+    assert [type(event) for event in events][-1] is BlockEnd
+    assert len(events) == 2
+
+
+def test_after_the_end_there_is_nothing_to_do(tmp_path):
+    whole = make(Serial, CMAES, tmp_path)
+    list(whole)
+    again = make(Serial, CMAES, tmp_path)
+    assert list(again) == []
+    assert outcome(again) == outcome(whole)
+    assert {path.name for path in tmp_path.iterdir()} == {"schedule.state", "schedule.previous"}
+
+
+@pytest.mark.parametrize("cut", [0, 10, 100, -1])
+def test_a_truncated_state_gives_way_to_the_one_before(cut, tmp_path, caplog):
+    whole = make(Serial, CMAES)
+    list(whole)
+    run = iter(make(Serial, CMAES, tmp_path))
+    for _ in range(7):
+        next(run)
+    damaged = [*tmp_path.glob("*.state")]
+    assert len(damaged) == 2
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:cut])
+    with caplog.at_level(logging.WARNING):
+        resumed = make(Serial, CMAES, tmp_path)
+        assert "schedule.state is damaged: going on from the state before it" in caplog.text
+        list(resumed)
+    assert outcome(resumed) == outcome(whole)
+
+
+def test_two_damaged_states_are_one_sentence(tmp_path):
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.save("a", 1)
+    checkpoint.save("a", 2)
+    assert checkpoint.load("a") == 2
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"knn-slicing state 1\n")
+    with pytest.raises(InputError, match=r"a\.state is damaged, and there is no whole state"):
+        checkpoint.load("a")
+
+
+def test_a_full_disk_leaves_the_state_as_it_was(tmp_path, monkeypatch):
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.save("a", "before")
+
+    def full(self, mode):
+        file = open(self, mode)  # noqa: PTH123, SIM115
+        file.write(b"knn")
+        file.close()
+        raise OSError(28, "No space left on device", str(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.open", full)
+        with pytest.raises(OSError, match="No space left"):
+            checkpoint.save("a", "after")
+    assert checkpoint.load("a") == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.state"]
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"generations": 4}, "generations"),
+        ({"kind": "layer"}, "blocks"),
+        ({"order": "layer"}, "order"),
+    ],
+)
+def test_the_state_of_another_run_is_refused(options, name, tmp_path):
+    next(iter(make(Serial, CMAES, tmp_path)))
+    with pytest.raises(InputError, match=f"another run, in which {name} differs"):
+        make(Serial, CMAES, tmp_path, **options)
+
+
+def test_the_state_of_another_network_or_strategy_is_refused(tmp_path):
+    next(iter(make(Serial, CMAES, tmp_path)))
+    with pytest.raises(InputError, match="in which strategy differs"):
+        make(Parallel, CMAES, tmp_path)
+    fitness = make_fitness()
+    conv = fitness.stack.convs[1]
+    fitness.adopt(fitness.stack.with_conv(1, replace(conv, bias=conv.bias + 1)), 1.0)
+    blocks = make_blocks(fitness.stack)
+    with pytest.raises(InputError, match="in which kernels differs"):
+        Serial(fitness, blocks, CMAES, generations=3, step=0.5, checkpoint=Checkpoint(tmp_path))
+
+
+def test_a_fitness_travels_without_what_it_has_bound():
+    fitness = make_fitness()
+    block = make_blocks(fitness.stack)[-1]
+    candidate = block.read(fitness.stack)[None] * 1.1
+    fitness.bind(block)
+    copy = pickle.loads(pickle.dumps(fitness))
+    assert len(pickle.dumps(fitness)) < 2 * len(pickle.dumps(make_fitness()))
+    with pytest.raises(RuntimeError, match="bind"):
+        copy.losses(candidate)
+    copy.bind(block)
+    np.testing.assert_array_equal(copy.losses(candidate), fitness.losses(candidate))
