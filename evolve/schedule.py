@@ -133,10 +133,8 @@ class Schedule(ABC):
         Layer by layer as in the slides; within a layer kernel by kernel, or shuffled anew in every
         pass, or first those without which (all weights and the bias zero) the loss is highest,
         which takes one evaluation a block and pass.
-    step : float, optional
-        Initial step size, in standard deviations of the block's own weights. By default 1 over the
-        square root of the block's number of kernels, so that the first candidates of large blocks
-        lie no farther from the network than those of single kernels.
+    step : float
+        Initial step size, in standard deviations of the block's own weights.
     hand_over : {"mean", "best", "selection"}
         What a block hands over if it improves the loss: the mean of the optimiser's distribution,
         the best candidate, or whichever of the two has the smaller loss on the selection queries.
@@ -182,7 +180,7 @@ class Schedule(ABC):
     generations: int = 14
     passes: int = 1
     order: Order = "random"
-    step: float | None = None
+    step: float = 1.0
     hand_over: HandOver = "mean"
     patience_generations: int | None = None
     patience_blocks: int | None = None
@@ -389,9 +387,8 @@ class Schedule(ABC):
         """Make the optimiser of a block in a pass."""
         block = self.blocks[index]
         start = block.read(self.fitness.stack)
-        step = self.step or 1.0 / np.sqrt(len(block.kernels))
         # A block whose weights are all equal has no spread of its own; any step will do.
-        sigma = step * (float(start.std()) or 1.0)
+        sigma = self.step * (float(start.std()) or 1.0)
         return self.make_optimizer(start, sigma, self._stream(_BLOCK_STREAM, pass_number, index))
 
     def _run_searches(self) -> Iterator[Generation]:

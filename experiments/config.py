@@ -321,9 +321,8 @@ class Serial:
     order: Order = Order.random
     """Within a layer: kernel by kernel, shuffled anew in every pass, or first those without which
     the loss is highest (importance)."""
-    step: float | None = None
-    """Initial step size, in standard deviations of the block's weights; null: 1 over the square
-    root of the block's number of kernels."""
+    step: float = 1.0
+    """Initial step size, in standard deviations of the block's weights."""
     hand_over: HandOver = HandOver.mean
     """What an improved block hands over: the mean of the distribution, the best candidate, or
     whichever of them is better on fitness.selection_fraction of the training images (selection)."""

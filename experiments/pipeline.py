@@ -74,8 +74,8 @@ def run(
     folder : Path
         An existing folder for what the experiment leaves behind: the resolved configuration, the
         evolved kernels, the history, the figures and the summary. MLflow gets all of it, too.
-        Until the experiment has ended, it holds the folder ``checkpoint``, too. With
-        ``config.resume`` the folder is that of the run to go on with.
+        Until the experiment has ended, it holds the folder ``checkpoint``, too; where that is
+        there at the beginning, the run is gone on with. ``config.resume`` makes sure of it.
     overrides : sequence of str
         The command line, which resuming begins with.
 
@@ -90,12 +90,9 @@ def run(
         For what the user can mend. The MLflow run, if it has begun, is marked as failed.
     """
     options: Options = plain(config)
-    begun = resume.load(folder) if options.pop("resume") else None
-    if begun is None and checkpoint_of(folder).exists():
-        raise InputError(
-            f"{folder} holds a run that has not ended: go on with it by resume={folder}, or choose "
-            "another folder."
-        )
+    # A job that a cluster starts again finds its own beginning in its folder.
+    is_resumed = options.pop("resume") is not None or resume.has_begun(folder)
+    begun = resume.load(folder) if is_resumed else None
     dataset: Dataset = _call(options["data"])()
     if begun is not None:
         begun.check(options, dataset.train.digest)
@@ -123,7 +120,7 @@ def run(
             tracker.begin(name, {**choices, **leaves(options)}, tags)
             Begun(tuple(overrides), options, tracker.run_id, dataset.train.digest).save(folder)
         else:
-            tracker.resume(begun.mlflow_run)
+            tracker.resume(begun.mlflow_run, tags)
         progress.say(f"{name}: {len(dataset.train):,} training images of {dataset.name}, {folder}")
         summary = _experiment(options, choices, name, dataset, images, folder, progress, tracker)
         tracker.finish(folder, _FILES, summary.text(), summary.interrupted)

@@ -63,6 +63,11 @@ def checkpoint_of(folder: Path) -> Path:
     return folder / "checkpoint"
 
 
+def has_begun(folder: Path) -> bool:
+    """Whether there is a run that has not ended."""
+    return checkpoint_of(folder).exists() and Checkpoint(checkpoint_of(folder)).has(_NAME)
+
+
 def has_evolved(folder: Path) -> bool:
     """Whether there is more to go on with than the beginning."""
     return Checkpoint(checkpoint_of(folder)).has(STATE)

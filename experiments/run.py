@@ -8,6 +8,7 @@ A run that did not end is gone on with by ``resume=<its folder>``.
 import logging
 import os
 import sys
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import hydra
@@ -27,7 +28,7 @@ _MISTAKE, _INTERRUPTED = 2, 130
 
 
 class _JobFailedError(Exception):
-    """One run of a sweep failed and has said why; the others go on."""
+    """One run of a sweep failed, in a folder and for a reason; the others go on."""
 
 
 def main() -> None:
@@ -61,8 +62,15 @@ def main() -> None:
         sys.exit(_complain(str(error.__cause__ or error).strip().splitlines()[0]))
     except OSError as error:
         sys.exit(_complain(_no_access(error)))
-    except _JobFailedError:
-        sys.exit(_MISTAKE)
+    except _JobFailedError as error:
+        # The run has said so itself, but that of a cluster not on this console.
+        sys.exit(_complain(f"A run of the sweep failed, {error}"))
+    except RuntimeError as error:
+        # What joblib and submitit raise where the process of a run was killed.
+        if not isinstance(error, BrokenExecutor) and type(error).__name__ != "UncompletedJobError":
+            raise
+        reason = " ".join(str(error).strip().splitlines()[:2]).strip()
+        sys.exit(_complain(f"A run of the sweep was killed: {reason}"))
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
 
@@ -88,16 +96,21 @@ def _job(config: DictConfig) -> float:
         way = _way_on(folder)
         _complain(f"Interrupted.{way}" if way else "Interrupted before there was anything to keep.")
         raise
+    except Exception:
+        # A launcher brings the exception to the parent process, but not its traceback.
+        log.info("The experiment failed.", exc_info=True)
+        raise
     else:
         print(f"\n{summary.text()}\n\nFigures, kernels and log: {folder}")
         if summary.interrupted:
             print(_way_on(folder).strip())
             raise KeyboardInterrupt
         return summary.loss_after
-    code = _complain(mistake + _way_on(folder))
+    mistake += _way_on(folder)
+    code = _complain(mistake)
     if settings.mode == RunMode.RUN:
         sys.exit(code)
-    raise _JobFailedError
+    raise _JobFailedError(f"{folder}: {mistake}")
 
 
 def _way_on(folder: Path) -> str:

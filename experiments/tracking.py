@@ -149,8 +149,8 @@ class Tracker:
                 self._client.log_batch(self._run_id, params=batch)
         self._next_flush = time.monotonic() + _SECONDS
 
-    def resume(self, run_id: str) -> None:
-        """Go on with a run that an earlier process began.
+    def resume(self, run_id: str, tags: Mapping[str, object]) -> None:
+        """Go on with a run that an earlier process began; its tags become those given.
 
         Of a metric's steps, those that the run already has are not logged again.
 
@@ -159,13 +159,14 @@ class Tracker:
         InputError
             Where the run is not there any more.
         """
-        with _one_sentence("Without its MLflow run it cannot be resumed."):
+        with _one_sentence("Resume it where it was begun: it belongs to a run there."):
             run = self._client.get_run(run_id)
             for key in run.data.metrics:
                 history = self._client.get_metric_history(run_id, key)
                 self._last_steps[key] = max(each.step for each in history)
             self._client.update_run(run_id, status="RUNNING")
-            self._client.set_tag(run_id, "status", "running")
+            for key, value in tags.items():
+                self._client.set_tag(run_id, key, str(value))
         self._run_id = run_id
         self._next_flush = time.monotonic() + _SECONDS
 

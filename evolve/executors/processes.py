@@ -1,7 +1,6 @@
 """Workers in processes of this machine."""
 
 import multiprocessing
-import os
 import pickle
 import signal
 from contextlib import suppress
@@ -27,12 +26,13 @@ from evolve.fitness import Fitness
 class ProcessExecutor(Executor):
     """Evaluates in spawned processes, each on one thread.
 
-    A process that dies is replaced, and its task begun again.
+    A process that dies is replaced, and its task begun again. As always with spawned processes, a
+    script that uses them keeps what it does under ``if __name__ == "__main__":``.
 
     Parameters
     ----------
     workers : int, optional
-        By default one a core that this process may use.
+        By default one a core.
 
     Raises
     ------
@@ -42,7 +42,7 @@ class ProcessExecutor(Executor):
 
     def __init__(self, workers: int | None = None) -> None:
         check_workers(workers)
-        self._wanted = workers or len(os.sched_getaffinity(0))
+        self._wanted = workers or int(numba.config.NUMBA_NUM_THREADS)
         self._workers: list[_Worker] = []
 
     def start(self, fitness: Fitness, selection: Fitness | None, most: int) -> None:

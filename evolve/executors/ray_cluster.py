@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import socket
 from typing import Any
 
@@ -43,8 +44,10 @@ class RayExecutor(Executor):
 
     def __init__(self, workers: int | None = None, address: str | None = None) -> None:
         check_workers(workers)
-        # Ray reports its usage to its makers otherwise.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if address is None:
+            # Its cluster listens to the network: with a token of its own, that it leaves nowhere.
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         try:
             import ray
         except ImportError as error:
@@ -58,7 +61,7 @@ class RayExecutor(Executor):
     def start(self, fitness: Fitness, selection: Fitness | None, most: int) -> None:
         """See :meth:`Executor.start`."""
         ray = self._ray
-        local: dict[str, Any] = {"num_cpus": self._wanted or len(os.sched_getaffinity(0))}
+        local: dict[str, Any] = {"num_cpus": self._wanted or int(numba.config.NUMBA_NUM_THREADS)}
         try:
             _knock(self._address or "")
             ray.init(
@@ -73,7 +76,10 @@ class RayExecutor(Executor):
                 f"Ray does not start with executor.address={self._address} ({reason}): begin a "
                 "cluster with `ray start --head`, or leave the address out for a local one."
             ) from error
-        cores = int(ray.cluster_resources().get("CPU", 1))
+        # An actor without a core would wait for one without a word.
+        cores = int(ray.available_resources().get("CPU", 0))
+        if not cores:
+            raise InputError("The Ray cluster has no core to spare: wait, or add a node.")
         self.n_slots = min(self._wanted or cores, cores, most)
         self._images = ray.put(Evaluator(fitness, selection))
         # A core each, and nothing else: Ray schedules by what is declared.
@@ -95,24 +101,24 @@ class RayExecutor(Executor):
             slot = self._pending.pop(answer)
             try:
                 losses, full_scans = self._ray.get(answer)
-            except self._ray.exceptions.RayActorError:
-                self._replace(slot)
+            except self._ray.exceptions.RayActorError as error:
+                self._replace(slot, error)
                 continue
             except self._ray.exceptions.RayTaskError as error:
                 raise error.cause from None
             return slot, losses, full_scans
 
-    def _replace(self, slot: int) -> None:
+    def _replace(self, slot: int, error: Exception) -> None:
         self._deaths[slot] += 1
         if self._deaths[slot] == MAX_DEATHS:
-            raise too_many_deaths("its Ray actor is gone")
+            raise too_many_deaths(str(error).strip().splitlines()[-1])
         self._workers[slot] = self._actor.remote(self._images)
         self._pending[self._workers[slot].evaluate.remote(self._tasks[slot])] = slot
 
     def close(self) -> None:
         """See :meth:`Executor.close`."""
-        if self._workers:
-            self._workers = []
+        self._workers = []
+        if self._ray.is_initialized():
             self._ray.shutdown()
 
 

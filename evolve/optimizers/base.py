@@ -46,6 +46,16 @@ class Optimizer(ABC):
         Candidates per generation, at least 4. Default ``4 + int(3 * ln(dim))``, for every
         optimiser (Hansen, The CMA evolution strategy: a tutorial, 2016, eq. 48), so that equal
         generations are equal numbers of evaluations.
+    bounds : float or None
+        Half the width of the box of candidates, in units of `sigma0`: every coordinate of a
+        candidate that lies farther from `x0` is moved to the border, and the optimiser learns from
+        the moved candidate. None: no box. The default is there for searches that diverge: `sigma0`
+        is to be such that the optimum lies within about ``3 * sigma0`` of `x0` (Hansen,
+        documentation of pycma's ``CMAEvolutionStrategy``), and on spheres, ellipsoids, Rosenbrock's
+        function and sums of absolute values in 10 to 1000 dimensions CMA-ES and the genetic
+        algorithm stayed within 9, VkD-CMA within 12. Particles went as far as 65 in some
+        coordinates; moving them back made no difference to what a swarm found. Where nothing is
+        moved the bounds change no bit.
 
     Raises
     ------
@@ -63,6 +73,7 @@ class Optimizer(ABC):
         rng: np.random.Generator,
         *,
         population: int | None = None,
+        bounds: float | None = 10.0,
     ) -> None:
         start = np.array(x0, dtype=np.float64)
         if start.ndim != 1 or start.size == 0:
@@ -79,17 +90,25 @@ class Optimizer(ABC):
         name = type(self).__name__
         if self.max_dim is not None and start.size > self.max_dim:
             raise InputError(
-                f"{name} takes at most {self.max_dim} dimensions and x0 has {start.size}: "
-                "use sep_cmaes (SepCMAES) or vkd_cmaes (VkDCMAES), or smaller blocks."
+                f"{name} takes at most {self.max_dim} dimensions and x0 has {start.size}: use "
+                "optimizer=sep_cmaes (SepCMAES) or optimizer=vkd_cmaes (VkDCMAES), which take any "
+                "number, or smaller blocks (strategy.block=kernel)."
             )
         if population is None:
             population = 4 + int(3 * np.log(start.size))
         if population < 4:
             raise InputError(f"population is {population}, {name} needs at least 4.")
+        if bounds is not None and not (np.isfinite(bounds) and bounds > 0):
+            raise InputError(
+                f"bounds is {bounds}, it must be a positive finite number of initial steps, "
+                "or None (null) for none."
+            )
         self._x0 = start
         self._sigma0 = float(sigma0)
         self._rng = rng
-        self._population = int(population)
+        self._bounds = bounds
+        self._first_population = int(population)
+        self._population = self._first_population
         self._asked: FloatArray | None = None
         self._best = start.copy()
         self._best_loss = np.inf
@@ -104,7 +123,7 @@ class Optimizer(ABC):
         Returns
         -------
         ndarray of shape (population, dim), float64
-            Read-only.
+            Read-only, and within the bounds.
 
         Raises
         ------
@@ -114,7 +133,7 @@ class Optimizer(ABC):
         if self._asked is not None:
             raise RuntimeError("ask() was called twice: tell() the losses of the candidates first.")
         with single_threaded_blas():
-            candidates = np.array(self._ask(), dtype=np.float64)
+            candidates = self._clip(np.array(self._ask(), dtype=np.float64))
         candidates.flags.writeable = False
         self._asked = candidates
         return candidates
@@ -150,10 +169,10 @@ class Optimizer(ABC):
             )
         # A copy: what the caller holds is never changed.
         losses = np.array(losses, dtype=np.float64)
-        if losses.shape != (self._population,):
+        if losses.shape != (len(self._asked),):
             raise InputError(
                 f"tell() got losses of shape {losses.shape}, "
-                f"it needs the shape {(self._population,)}: one per candidate."
+                f"it needs the shape {(len(self._asked),)}: one per candidate."
             )
         if not np.array_equal(candidates, self._asked, equal_nan=True):
             raise InputError(
@@ -175,20 +194,25 @@ class Optimizer(ABC):
 
     @final
     def stop(self) -> dict[str, object]:
-        """Return the reasons to stop, by name with their values; empty: go on."""
+        """Return the reasons to stop, by name with their values; empty: go on.
+
+        Unless a subclass knows better they are ``collapsed``, where `sigma` is below 1e-11 of
+        `sigma0`, and ``diverged``, where it has reached 1e3 of it.
+        """
         return self._stop()
 
     @property
     @final
     def population(self) -> int:
-        """Candidates per generation."""
+        """Candidates of the next generation."""
         return self._population
 
     @property
     @final
     def mean(self) -> FloatArray:
         """Mean of the search distribution, of shape (dim,); where there is none, `best`."""
-        return self._mean().copy()
+        # An average of candidates within the bounds may leave them in its last bit.
+        return np.array(self._clip(self._mean()))
 
     @property
     @final
@@ -232,10 +256,11 @@ class Optimizer(ABC):
         return deepcopy(
             {
                 "algorithm": type(self).__name__,
-                "shape": (self._population, self._x0.size),
+                "shape": (self._first_population, self._x0.size),
                 "rng": self._rng.bit_generator.state,
                 "x0": self._x0,
                 "sigma0": self._sigma0,
+                "population": self._population,
                 "asked": self._asked,
                 "best": self._best,
                 "best_loss": self._best_loss,
@@ -259,9 +284,9 @@ class Optimizer(ABC):
         Raises
         ------
         InputError
-            If the state is that of another algorithm, population, dimension or generator.
+            If the state is that of another algorithm, initial population, dimension or generator.
         """
-        here = (type(self).__name__, (self._population, self._x0.size))
+        here = (type(self).__name__, (self._first_population, self._x0.size))
         there = (state["algorithm"], tuple(state["shape"]))
         if here != there:
             raise InputError(
@@ -278,6 +303,7 @@ class Optimizer(ABC):
         self._rng.bit_generator.state = state["rng"]
         self._x0 = state["x0"]
         self._sigma0 = state["sigma0"]
+        self._population = state["population"]
         self._asked = state["asked"]
         if self._asked is not None:
             self._asked.flags.writeable = False  # pickling forgets it
@@ -288,13 +314,23 @@ class Optimizer(ABC):
         self._non_finite = state["non_finite"]
         self._restore(state["own"])
 
+    def _clip(self, points: FloatArray) -> FloatArray:
+        """Move points of shape (..., dim) into the bounds, coordinate by coordinate."""
+        if self._bounds is None:
+            return points
+        reach = self._bounds * self._sigma0
+        return np.clip(points, self._x0 - reach, self._x0 + reach)
+
     @abstractmethod
     def _ask(self) -> ArrayLike:
-        """Return candidates of shape (population, dim)."""
+        """Return candidates of shape (population, dim); ``ask`` clips them."""
 
     @abstractmethod
     def _tell(self, candidates: FloatArray, losses: FloatArray) -> None:
-        """Learn from (population, dim) read-only candidates and (population,) finite losses."""
+        """Learn from (population, dim) read-only candidates and (population,) finite losses.
+
+        The candidates are those that `ask` returned: clipped.
+        """
 
     @abstractmethod
     def _sigma(self) -> float:

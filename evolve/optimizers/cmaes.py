@@ -1,6 +1,7 @@
 """CMA-ES from pycma: full, diagonal and low-rank covariance."""
 
 import pickle
+import warnings
 from typing import Any, ClassVar
 
 import cma
@@ -9,6 +10,7 @@ from cma.restricted_gaussian_sampler import GaussVkDSampler
 from numpy.typing import ArrayLike
 
 from evolve.optimizers.base import FloatArray, Optimizer
+from slicing.errors import InputError
 
 
 class _StandardNormal:
@@ -28,21 +30,53 @@ class _StandardNormal:
         return {}
 
 
+def _rehash(solutions: Any) -> None:
+    """Sort pycma's dictionary of solutions anew: its keys are hashes of bytes.
+
+    These are different ones in every process.
+    """
+    entries = [(solutions._unhashed_keys[key], entry) for key, entry in solutions.data.items()]
+    solutions.clear()
+    for solution, entry in entries:
+        solutions[solution] = entry
+
+
+def _unchecked(strategy: cma.CMAEvolutionStrategy) -> None:
+    """Take the place of a check of pycma's."""
+
+
 class CMAES(Optimizer):
-    """CMA-ES with a full covariance matrix.
+    """CMA-ES with a full covariance matrix, restarted with growing populations.
 
     Source: N. Hansen, The CMA evolution strategy: a tutorial, arXiv:1604.00772; the
     implementation is pycma's, with its defaults. Sampling costs O(dim²) a candidate, the
     eigendecomposition O(dim³) every few generations.
 
+    Where it stops and restarts are left, the next generation is the first of a fresh strategy at
+    `x0` and `sigma0` with a larger population: IPOP-CMA-ES (A. Auger and N. Hansen, A restart CMA
+    evolution strategy with increasing population size, CEC 2005), as pycma's ``fmin`` does it.
+    `best` and the counts run through, and `mean` is that of the strategy that found `best`.
+
+    A strategy stops where it has converged (``tolx``: steps below 1e-11 `sigma0`;
+    ``tolxstagnation``: the mean has moved by less than 1e-9 `sigma0` in a tenth of the
+    generations and 20; ``noeffectcoord``, ``noeffectaxis``: steps are lost to rounding), gets no
+    better (``tolstagnation``: over ``100 + 100 dim^1.5 / population`` generations at least;
+    ``tolflatfitness``; ``maxiter``: ``100 + 150 (dim + 3)² / √population`` generations), diverges
+    (``tolfacupx``: a coordinate's step above 1e3 `sigma0`; ``tolupsigma``), or is
+    ill-conditioned (``tolconditioncov``: above 1e14). A larger population may cure each of these.
     0/1 accuracies give generations in which all losses are equal: up to 50 of them in a row do not
     end the run, and pycma's stops on small differences between losses (``tolfun``,
     ``tolfunhist``) are off.
 
     Parameters
     ----------
-    x0, sigma0, rng, population
-        See `Optimizer`.
+    x0, sigma0, rng, population, bounds
+        See `Optimizer`; `population` is that of the first strategy.
+    restarts : int
+        How often at most the search starts again; 0: never. Default 9, that of pycma's IPOP
+        usage and more than most budgets pay for.
+    population_growth : float
+        By what the population is multiplied at every restart, at least 1.
     """
 
     max_dim: ClassVar[int | None] = 3000
@@ -54,9 +88,28 @@ class CMAES(Optimizer):
         rng: np.random.Generator,
         *,
         population: int | None = None,
+        bounds: float | None = 10.0,
+        restarts: int = 9,
+        population_growth: float = 2.0,
     ) -> None:
-        super().__init__(x0, sigma0, rng, population=population)
-        normal = _StandardNormal(rng)
+        super().__init__(x0, sigma0, rng, population=population, bounds=bounds)
+        if restarts < 0:
+            raise InputError(f"restarts is {restarts}, it must be 0 (never restart) or more.")
+        if not (population_growth >= 1 and np.isfinite(population_growth)):
+            raise InputError(
+                f"population_growth is {population_growth}, it must be a finite number from 1 up."
+            )
+        self._restarts = restarts
+        self._population_growth = population_growth
+        self._restarted = 0
+        # What the strategies before this one came to.
+        self._earlier_mean: FloatArray | None = None
+        self._earlier_best_loss = np.inf
+        self._es = self._strategy()
+
+    def _strategy(self) -> cma.CMAEvolutionStrategy:
+        """Return a fresh strategy with the population of the next generation."""
+        normal = _StandardNormal(self._rng)
         options = {
             "popsize": self._population,
             "randn": normal,
@@ -64,12 +117,22 @@ class CMAES(Optimizer):
             "tolfun": 0,
             "tolfunhist": 0,
             "tolflatfitness": 50,
+            # pycma's values, but relative to the first step: the unit of x0 must not matter.
+            "tolx": 1e-11 * self._sigma0,
+            "tolxstagnation": [1e-9 * self._sigma0, 20, 0.1],
+            # Above a condition of 1e12 pycma would change to coordinates of its own, in which its
+            # mean and step sizes then are.
+            "conditioncov_alleviate": [1e8, 0],
             "verbose": -9,
             "verb_log": 0,
             "signals_filename": "",  # otherwise a file in the working directory sets options
         }
         options.update(self._covariance_options(normal))
-        self._es = cma.CMAEvolutionStrategy(self._x0, self._sigma0, options)
+        strategy = cma.CMAEvolutionStrategy(self._x0, self._sigma0, options)
+        # From 300 dimensions up pycma adapts the step by a pair of mirrored candidates, and checks
+        # that it gets them back: by the global generator, and a clipped one fails.
+        strategy.adapt_sigma.check_consistency = _unchecked
+        return strategy
 
     def _covariance_options(self, normal: _StandardNormal) -> dict[str, Any]:
         return {}
@@ -78,10 +141,45 @@ class CMAES(Optimizer):
         return self._es.ask()  # type: ignore[no-any-return]
 
     def _tell(self, candidates: FloatArray, losses: FloatArray) -> None:
-        self._es.tell(list(candidates.copy()), losses.tolist())
+        told = [self._known(candidate) for candidate in candidates.copy()]
+        with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+            # pycma misses what a clipped candidate was before, where that was a special one: a
+            # mirrored one, or one along the last step of the mean, by which VkD-CMA adapts its step
+            # and which it knows by its direction. One clipped onto the mean has none, 0 / 0.
+            warnings.filterwarnings("ignore", "orphanated injected|no (first|second) mirrored")
+            self._es.tell(told, losses.tolist(), check_points=False)
+        # What the clipped ones were before would stay, up to 1000 vectors.
+        self._es.sent_solutions.clear()
+        # Asked in every generation, because pycma counts the flat ones here.
+        stopped = bool(self._stop())
+        if stopped and self._restarted < self._restarts:
+            self._earlier_mean, self._earlier_best_loss = self._mean(), self._best_loss
+            self._restarted += 1
+            growth = self._population_growth**self._restarted
+            self._population = round(self._first_population * growth)
+            self._es = self._strategy()
+
+    def _known(self, candidate: FloatArray) -> FloatArray:
+        """Return a candidate of shape (dim,) that pycma sent, or inject one that was clipped.
+
+        An injected one is pulled to a plausible distance from the mean, and a bad one does not
+        shrink the distribution along its direction: pycma has both for solutions of others.
+        Otherwise the steps of a search along the bounds grow without end.
+        """
+        if candidate in self._es.sent_solutions:
+            return candidate
+        repaired: FloatArray = self._es.repair_genotype(candidate, copy_if_changed=True)
+        # The indices 0 and 1 are those of the pair that adapts the step.
+        self._es._injected_solutions_archive[repaired] = {
+            "iteration": self._es.countiter,
+            "index": 2,
+        }
+        return repaired
 
     def _mean(self) -> FloatArray:
-        return self._es.mean  # type: ignore[no-any-return]
+        if self._earlier_mean is None or self._best_loss < self._earlier_best_loss:
+            return self._es.mean  # type: ignore[no-any-return]
+        return self._earlier_mean
 
     def _sigma(self) -> float:
         # Not pycma's own step size: VkD-CMA keeps that constant and scales its sampler.
@@ -91,10 +189,20 @@ class CMAES(Optimizer):
         return dict(self._es.stop())
 
     def _state(self) -> dict[str, Any]:
-        return {"pycma": pickle.dumps(self._es)}
+        return {
+            "pycma": pickle.dumps(self._es),
+            "restarted": self._restarted,
+            "earlier_mean": self._earlier_mean,
+            "earlier_best_loss": self._earlier_best_loss,
+        }
 
     def _restore(self, state: dict[str, Any]) -> None:
+        self._restarted = state["restarted"]
+        self._earlier_mean = state["earlier_mean"]
+        self._earlier_best_loss = state["earlier_best_loss"]
         self._es = pickle.loads(state["pycma"])
+        _rehash(self._es.sent_solutions)
+        _rehash(self._es._injected_solutions_archive)
         # The options and the sampler share one object, in the pickle too.
         self._es.opts["randn"].rng = self._rng
 
@@ -104,12 +212,12 @@ class SepCMAES(CMAES):
 
     Source: R. Ros and N. Hansen, A simple modification in CMA-ES achieving linear time and space
     complexity, PPSN 2008. It costs O(dim) a candidate, learns faster than the full matrix, and
-    learns nothing about how coordinates depend on each other.
+    learns nothing about how coordinates depend on each other. It stops and restarts as `CMAES`.
 
     Parameters
     ----------
-    x0, sigma0, rng, population
-        See `Optimizer`.
+    x0, sigma0, rng, population, bounds, restarts, population_growth
+        See `Optimizer` and `CMAES`.
     """
 
     max_dim: ClassVar[int | None] = None
@@ -123,12 +231,14 @@ class VkDCMAES(CMAES):
 
     Source: Y. Akimoto and N. Hansen, Projection-based restricted covariance matrix adaptation for
     high dimension, GECCO 2016, with their online adaptation of k (PPSN 2016). It costs O(dim k)
-    a candidate.
+    a candidate. It stops and restarts as `CMAES`, also where all the better half of a generation
+    lies on the mean (``nomeanshift``), as it does in a corner of the bounds: pycma then has no
+    direction along which to adapt the step.
 
     Parameters
     ----------
-    x0, sigma0, rng, population
-        See `Optimizer`.
+    x0, sigma0, rng, population, bounds, restarts, population_growth
+        See `Optimizer` and `CMAES`.
     """
 
     max_dim: ClassVar[int | None] = None
@@ -137,3 +247,9 @@ class VkDCMAES(CMAES):
         options: dict[str, Any] = GaussVkDSampler.extend_cma_options()
         options["CMA_sampler_options"] = {"randn": normal}
         return options
+
+    def _stop(self) -> dict[str, object]:
+        reasons = super()._stop()
+        if self._es.countiter > 0 and not self._es.sm.dx.any():
+            reasons["nomeanshift"] = 0.0
+        return reasons

@@ -18,12 +18,12 @@ class DeapCMAES(Optimizer):
     from pycma's (`CMAES`) in that it has no negative weights, and in that it decomposes the
     covariance matrix in every generation: O(dim³), hence the limit on ``dim``.
 
-    It stops where the step size has collapsed or diverged, or where the covariance matrix's
-    condition number exceeds 1e14.
+    It stops where the step size has collapsed or diverged (see `stop`), or where the covariance
+    matrix's condition number exceeds 1e14 (``conditioncov``).
 
     Parameters
     ----------
-    x0, sigma0, rng, population
+    x0, sigma0, rng, population, bounds
         See `Optimizer`.
     """
 
@@ -36,8 +36,9 @@ class DeapCMAES(Optimizer):
         rng: np.random.Generator,
         *,
         population: int | None = None,
+        bounds: float | None = 10.0,
     ) -> None:
-        super().__init__(x0, sigma0, rng, population=population)
+        super().__init__(x0, sigma0, rng, population=population, bounds=bounds)
         self._strategy = cma.Strategy(self._x0, self._sigma0, lambda_=self._population)
 
     def _ask(self) -> ArrayLike:

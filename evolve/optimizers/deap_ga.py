@@ -23,7 +23,7 @@ class DeapGA(Optimizer):
 
     Parameters
     ----------
-    x0, sigma0, rng, population
+    x0, sigma0, rng, population, bounds
         See `Optimizer`.
     crossover : float
         Probability that a pair of parents crosses rather than being copied.
@@ -47,6 +47,7 @@ class DeapGA(Optimizer):
         rng: np.random.Generator,
         *,
         population: int | None = None,
+        bounds: float | None = 10.0,
         crossover: float = 0.9,
         blend: float = 0.3,
         mutation: float = 0.1,
@@ -54,7 +55,7 @@ class DeapGA(Optimizer):
         elites: int = 2,
         tournament: int = 3,
     ) -> None:
-        super().__init__(x0, sigma0, rng, population=population)
+        super().__init__(x0, sigma0, rng, population=population, bounds=bounds)
         for name, probability in (("crossover", crossover), ("mutation", mutation)):
             if not 0 <= probability <= 1:
                 raise InputError(f"{name} is {probability}, it must be a probability: 0 to 1.")
@@ -73,7 +74,7 @@ class DeapGA(Optimizer):
         self._mutation_step = mutation_step
         self._n_elites = elites
         self._tournament = tournament
-        self._next = gaussian_start(self._x0, self._sigma0, self._population, rng)
+        self._next = self._clip(gaussian_start(self._x0, self._sigma0, self._population, rng))
         self._elites: list[Individual] = []
 
     def _ask(self) -> ArrayLike:
@@ -84,13 +85,14 @@ class DeapGA(Optimizer):
         self._elites = tools.selBest(pool, self._n_elites)
         with python_draws_from(self._rng):
             parents = tools.selTournament(pool, self._population, self._tournament)
-            children = [np.array(parent) for parent in parents]
+            # Lists: the operators go gene by gene, which is three times slower on arrays.
+            children = [parent.tolist() for parent in parents]
             for one, other in zip(children[::2], children[1::2], strict=False):
                 if self._rng.random() < self._crossover:
                     tools.cxBlend(one, other, self._blend)
             for child in children:
                 tools.mutGaussian(child, 0, self._mutation_step * self._sigma0, self._mutation)
-        self._next = np.array(children)
+        self._next = self._clip(np.array(children))
 
     def _sigma(self) -> float:
         return spread(self._next)

@@ -46,11 +46,15 @@ class PSO(Optimizer):
     defaults are the constriction coefficients of M. Clerc and J. Kennedy, The particle swarm,
     IEEE Trans. Evol. Comput. 6, 2002, with which it converges.
 
-    The swarm starts as `x0` and Gaussian copies of it, at rest.
+    The swarm starts as `x0` and Gaussian copies of it, at rest. Where it would leave the bounds,
+    its position is moved to the border and its velocity stays (pyswarms' "nearest" handler).
+
+    It stops where the swarm has collapsed or diverged (see `stop`; within the bounds it cannot
+    diverge).
 
     Parameters
     ----------
-    x0, sigma0, rng, population
+    x0, sigma0, rng, population, bounds
         See `Optimizer`.
     inertia : float
         How much of its velocity a particle keeps.
@@ -58,6 +62,10 @@ class PSO(Optimizer):
         Pull towards the best position the particle itself has found.
     c2 : float
         Pull towards the best position that the particles it follows have found.
+    max_velocity : float or None
+        The largest step in each coordinate, in units of `sigma0`; faster ones are cut (the Vmax
+        of R. Eberhart and J. Kennedy, A new optimizer using particle swarm theory, MHS 1995).
+        None: any. The defaults need none; ``inertia=1, c1=2, c2=2`` learns little without.
     """
 
     def __init__(
@@ -67,14 +75,23 @@ class PSO(Optimizer):
         rng: np.random.Generator,
         *,
         population: int | None = None,
+        bounds: float | None = 10.0,
         inertia: float = 0.7298,
         c1: float = 1.49618,
         c2: float = 1.49618,
+        max_velocity: float | None = None,
     ) -> None:
-        super().__init__(x0, sigma0, rng, population=population)
+        super().__init__(x0, sigma0, rng, population=population, bounds=bounds)
         for name, value in (("inertia", inertia), ("c1", c1), ("c2", c2)):
             if not (value >= 0 and np.isfinite(value)):
                 raise InputError(f"{name} is {value}, it must be a finite number from 0 up.")
+        if max_velocity is not None and not (max_velocity > 0 and np.isfinite(max_velocity)):
+            raise InputError(
+                f"max_velocity is {max_velocity}, it must be a positive finite number of initial "
+                "steps, or None (null) for no limit."
+            )
+        self._max_velocity = max_velocity
+        start = self._clip(gaussian_start(self._x0, self._sigma0, self._population, rng))
         with _logging_untouched():
             self._topology = self._make_topology()
         with numpy_draws_from(rng):
@@ -82,7 +99,7 @@ class PSO(Optimizer):
                 self._population,
                 self._x0.size,
                 options={"w": inertia, "c1": c1, "c2": c2},
-                init_pos=gaussian_start(self._x0, self._sigma0, self._population, rng),
+                init_pos=start,
                 clamp=(0.0, 0.0),
             )
         self._swarm.pbest_cost = np.full(self._population, np.inf)
@@ -102,9 +119,13 @@ class PSO(Optimizer):
         swarm.current_cost = losses
         swarm.pbest_pos, swarm.pbest_cost = compute_pbest(swarm)
         swarm.best_pos, swarm.best_cost = self._follow()
+        clamp = None
+        if self._max_velocity is not None:
+            fastest = self._max_velocity * self._sigma0
+            clamp = (-fastest, fastest)
         with numpy_draws_from(self._rng):
-            swarm.velocity = self._topology.compute_velocity(swarm)
-        swarm.position = self._topology.compute_position(swarm)
+            swarm.velocity = self._topology.compute_velocity(swarm, clamp)
+        swarm.position = self._clip(self._topology.compute_position(swarm))
 
     def _sigma(self) -> float:
         return spread(self._swarm.position)
@@ -126,7 +147,7 @@ class PSOLocal(PSO):
 
     Parameters
     ----------
-    x0, sigma0, rng, population, inertia, c1, c2
+    x0, sigma0, rng, population, bounds, inertia, c1, c2, max_velocity
         See `Optimizer` and `PSO`.
     neighbours : int
         Size of a neighbourhood, from 2 to `population`.
@@ -139,12 +160,24 @@ class PSOLocal(PSO):
         rng: np.random.Generator,
         *,
         population: int | None = None,
+        bounds: float | None = 10.0,
         inertia: float = 0.7298,
         c1: float = 1.49618,
         c2: float = 1.49618,
+        max_velocity: float | None = None,
         neighbours: int = 3,
     ) -> None:
-        super().__init__(x0, sigma0, rng, population=population, inertia=inertia, c1=c1, c2=c2)
+        super().__init__(
+            x0,
+            sigma0,
+            rng,
+            population=population,
+            bounds=bounds,
+            inertia=inertia,
+            c1=c1,
+            c2=c2,
+            max_velocity=max_velocity,
+        )
         if not 2 <= neighbours <= self._population:
             raise InputError(
                 f"neighbours is {neighbours}, it must lie between 2 and the population, "

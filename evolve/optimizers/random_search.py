@@ -8,9 +8,11 @@ from evolve.optimizers.base import FloatArray, Optimizer
 class RandomSearch(Optimizer):
     """Draw every candidate from N(x0, sigma0² I), whatever the losses are, and keep the best.
 
+    It never stops.
+
     Parameters
     ----------
-    x0, sigma0, rng, population
+    x0, sigma0, rng, population, bounds
         See `Optimizer`.
     """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_resume import make, make_fitness, outcome
+from test_checkpoint import make, make_fitness, outcome
 
 from evolve.block import make_blocks
 from evolve.executors import ProcessExecutor, RayExecutor, SerialExecutor, Task
@@ -45,43 +45,42 @@ def is_alive(pid):
         return False
 
 
+def assert_gone(pids):
+    deadline = time.monotonic() + 10
+    while any(map(is_alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(is_alive, pids))
+
+
 @pytest.mark.parametrize(
-    ("kind", "workers"), [(ProcessExecutor, 1), (ProcessExecutor, 3), (RayExecutor, 2)]
-)
-def test_workers_change_nothing(kind, workers, in_this_process):
+    ("kind", "workers", "kills"), [(ProcessExecutor, 3, ()), (ProcessExecutor, 2, (2, 9)),
+                                   (RayExecutor, 2, (2, 9))],
+)  # fmt: skip
+def test_neither_workers_nor_their_deaths_change_anything(kind, workers, kills, in_this_process):
     executor = make_executor(kind, workers)
     schedule = make(Parallel, CMAES, executor=executor, **OPTIONS)
-    assert (list(schedule), outcome(schedule)) == in_this_process
-    assert executor.n_slots == workers
-
-
-@pytest.mark.parametrize("kind", [ProcessExecutor, RayExecutor])
-def test_a_killed_worker_changes_nothing(kind, in_this_process):
-    executor = make_executor(kind, 2)
-    schedule = make(Parallel, CMAES, executor=executor, **OPTIONS)
-    events, killed = [], []
+    events, seen = [], set()
     for event in schedule:
         events.append(event)
-        if len(events) in (2, 9):
-            victim = processes_of(executor)[-1]
-            os.kill(victim, signal.SIGKILL)
-            killed.append(victim)
-    assert len(set(killed)) == 2
+        if len(events) in (1, *kills, 12):
+            pids = processes_of(executor)
+            assert len(pids) == workers
+            if len(events) in kills:
+                os.kill(pids[-1], signal.SIGKILL)
+            seen |= {*pids}
+    assert len(seen) == workers + len(kills)
     assert (events, outcome(schedule)) == in_this_process
+    assert_gone(seen)
 
 
-@pytest.mark.parametrize("kind", [ProcessExecutor, RayExecutor])
-def test_no_worker_outlives_the_run(kind):
-    executor = make_executor(kind, 2)
-    schedule = make(Parallel, CMAES, executor=executor)
-    run = iter(schedule)
+def test_no_worker_outlives_a_run_that_is_broken_off():
+    executor = ProcessExecutor(2)
+    run = iter(make(Parallel, CMAES, executor=executor))
     next(run)
     workers = processes_of(executor)
+    assert all(map(is_alive, workers))
     run.close()
-    deadline = time.monotonic() + 10
-    while any(map(is_alive, workers)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not any(map(is_alive, workers))
+    assert_gone(workers)
 
 
 def task(fitness, **options):
@@ -89,9 +88,8 @@ def task(fitness, **options):
     return Task(fitness.stack, block, block.read(fitness.stack)[None], **options)
 
 
-@pytest.mark.parametrize("kind", [SerialExecutor, ProcessExecutor, RayExecutor])
-def test_an_error_in_a_worker_is_raised_here(kind):
-    executor = make_executor(kind, 1) if kind is not SerialExecutor else kind()
+@pytest.mark.parametrize("executor", [SerialExecutor(), ProcessExecutor(1)])
+def test_an_error_in_a_worker_is_raised_here(executor):
     fitness = make_fitness()
     with executor:
         executor.start(fitness, None, 1)
@@ -107,9 +105,8 @@ class Deadly:
         return os._exit, (7,)
 
 
-@pytest.mark.parametrize("kind", [ProcessExecutor])
-def test_a_task_over_which_every_worker_dies_ends_the_run(kind):
-    executor = make_executor(kind, 1)
+def test_a_task_over_which_every_worker_dies_ends_the_run():
+    executor = ProcessExecutor(1)
     fitness = make_fitness()
     with executor:
         executor.start(fitness, None, 1)

@@ -4,6 +4,7 @@ import hashlib
 import os
 import pickle
 import random
+import re
 import subprocess
 import sys
 import textwrap
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from threadpoolctl import threadpool_limits
 
+import evolve.optimizers
 from evolve.optimizers import (
     CMAES,
     PSO,
@@ -28,10 +30,13 @@ from evolve.optimizers import (
     SepCMAES,
     VkDCMAES,
 )
+from experiments.config import GROUPS
 from slicing.errors import InputError
 
 OPTIMIZERS = [CMAES, SepCMAES, VkDCMAES, DeapCMAES, DeapGA, PSO, PSOLocal, RandomSearch]
+RESTARTING = [CMAES, SepCMAES, VkDCMAES]
 every_optimizer = pytest.mark.parametrize("optimizer_class", OPTIMIZERS)
+every_restarting = pytest.mark.parametrize("optimizer_class", RESTARTING)
 
 DIM = 10
 X0 = np.linspace(0.5, 1.5, DIM)
@@ -44,6 +49,10 @@ def sphere(candidates):
 
 def rotated_ellipsoid(candidates):
     return ((candidates @ ROTATION.T) ** 2) @ 10 ** (3 * np.linspace(0, 1, DIM))
+
+
+def flat(candidates):
+    return np.full(len(candidates), 0.05)
 
 
 def make(optimizer_class, seed=0, **options):
@@ -187,6 +196,10 @@ def test_wrong_shapes_are_named_and_change_nothing(optimizer_class):
         ({"sigma0": np.inf}, "sigma0 is inf"),
         ({"rng": np.random.RandomState(0)}, "rng is a RandomState"),
         ({"population": 3}, "population is 3"),
+        ({"bounds": 0.0}, "bounds is 0.0"),
+        ({"bounds": -1.0}, "bounds is -1.0"),
+        ({"bounds": np.nan}, "bounds is nan"),
+        ({"bounds": np.inf}, r"bounds is inf.* None \(null\) for none"),
     ],
 )
 def test_bad_arguments(optimizer_class, arguments, message):
@@ -198,6 +211,10 @@ def test_bad_arguments(optimizer_class, arguments, message):
 @pytest.mark.parametrize(
     ("optimizer_class", "options"),
     [
+        (CMAES, {"restarts": -1}),
+        (SepCMAES, {"population_growth": 0.5}),
+        (VkDCMAES, {"population_growth": np.nan}),
+        (CMAES, {"population_growth": np.inf}),
         (DeapGA, {"crossover": 1.5}),
         (DeapGA, {"mutation": -0.1}),
         (DeapGA, {"mutation_step": np.inf}),
@@ -206,6 +223,8 @@ def test_bad_arguments(optimizer_class, arguments, message):
         (DeapGA, {"tournament": 0}),
         (PSO, {"inertia": -1.0}),
         (PSO, {"c1": np.nan}),
+        (PSO, {"max_velocity": 0.0}),
+        (PSOLocal, {"max_velocity": np.inf}),
         (PSOLocal, {"c2": np.inf}),
         (PSOLocal, {"neighbours": 1}),
         (PSOLocal, {"neighbours": 11}),
@@ -219,17 +238,38 @@ def test_bad_options_are_named(optimizer_class, options):
 @pytest.mark.parametrize(("optimizer_class", "limit"), [(CMAES, 3000), (DeapCMAES, 500)])
 def test_too_many_dimensions_names_the_alternative(optimizer_class, limit):
     assert optimizer_class.max_dim == limit
-    with pytest.raises(InputError, match=rf"at most {limit} .* has {limit + 1}.*sep_cmaes"):
+    with pytest.raises(InputError, match=rf"at most {limit} .* has {limit + 1}") as raised:
         optimizer_class(np.zeros(limit + 1), 1.0, np.random.default_rng(0))
+    alternatives = re.findall(r"optimizer=(\w+) \((\w+)\)", str(raised.value))
+    assert len(alternatives) == 2
+    for option, class_name in alternatives:
+        assert GROUPS["optimizer"][option]._target_ == f"evolve.optimizers.{class_name}"
+        getattr(evolve.optimizers, class_name)(np.zeros(limit + 1), 1.0, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("optimizer_class", [SepCMAES, VkDCMAES, DeapGA, PSO, PSOLocal])
 def test_thousands_of_dimensions(optimizer_class):
-    optimizer = optimizer_class(np.ones(5000), 0.1, np.random.default_rng(0))
+    optimizer = optimizer_class(np.ones(20_000), 0.1, np.random.default_rng(0))
     assert optimizer.max_dim is None
-    first, *_, last = advance(optimizer, 6)
+    assert optimizer.population == 33
+    first, *_, last = advance(optimizer, 4)
     assert sphere(last).mean() != sphere(first).mean()
     assert np.isfinite(last).all()
+
+
+@every_optimizer
+@pytest.mark.parametrize(
+    ("dim", "population"), [(10, 10), (100, 17), (289, 20), (1000, 24), (3000, 28)]
+)
+def test_the_default_population_learns_in_every_dimension(optimizer_class, dim, population):
+    """In 14 generations, which is what a block gets."""
+    if optimizer_class.max_dim and dim > min(optimizer_class.max_dim, 1000):
+        return
+    optimizer = optimizer_class(np.ones(dim), 0.3, np.random.default_rng(0))
+    advance(optimizer, 14)
+    assert optimizer.population == population
+    if optimizer_class is not RandomSearch:
+        assert sphere(optimizer.mean[None]) < dim  # which is the loss of x0
 
 
 # --- losses -----------------------------------------------------------------------------------
@@ -302,13 +342,17 @@ def test_the_seed_decides(optimizer_class):
 
 
 @every_optimizer
-def test_global_generators_are_neither_read_nor_changed(optimizer_class):
-    expected = advance(make(optimizer_class), 5)
+@pytest.mark.parametrize("dim", [DIM, 300])  # pycma adapts the step by another rule from 300 up
+def test_global_generators_are_neither_read_nor_changed(optimizer_class, dim):
+    def run():
+        return advance(optimizer_class(np.ones(dim), 0.5, np.random.default_rng(0)), 6)
+
+    expected = run()
     np.random.seed(12)  # noqa: NPY002
     np.random.standard_normal()  # noqa: NPY002 (leaves a second Gaussian in the cache)
     random.seed(12)
     random.gauss(0, 1)
-    np.testing.assert_array_equal(advance(make(optimizer_class), 5), expected)
+    np.testing.assert_array_equal(run(), expected)
     after = [np.random.standard_normal(3), [random.gauss(0, 1) for _ in range(3)]]  # noqa: NPY002
     np.random.seed(12)  # noqa: NPY002
     np.random.standard_normal()  # noqa: NPY002
@@ -377,6 +421,7 @@ def figures(optimizer):
         optimizer.sigma,
         optimizer.evaluations,
         optimizer.non_finite,
+        optimizer.population,
         optimizer.stop(),
     )
 
@@ -427,20 +472,31 @@ def test_a_state_is_a_snapshot(optimizer_class):
 
 
 def test_restored_in_another_process(tmp_path):
+    """Between ask and tell: pycma keeps what it sent by Python's hashes, new in every process.
+
+    Of 200 candidates some are so far out that it would shorten those it does not know, and to a
+    population below 6 it adds mirrored candidates, which it weighs by themselves.
+    """
     expected = []
     states = []
     for optimizer_class in OPTIMIZERS:
-        optimizer = make(optimizer_class)
-        advance(optimizer, 6)
-        states.append((optimizer_class, optimizer.state()))
-        expected.append(hashlib.sha256(advance(optimizer, 6).tobytes()).hexdigest())
+        for population in (4, 200):
+            optimizer = make(optimizer_class, population=population)
+            advance(optimizer, 6, rotated_ellipsoid)
+            pending = optimizer.ask()
+            states.append((optimizer_class, population, optimizer.state()))
+            optimizer.tell(pending, sphere(pending))
+            expected.append(hashlib.sha256(advance(optimizer, 6).tobytes()).hexdigest())
     (tmp_path / "states.pickle").write_bytes(pickle.dumps(states))
     script = """
         import hashlib, pathlib, pickle, sys
         import numpy as np
-        for optimizer_class, state in pickle.loads(pathlib.Path(sys.argv[1]).read_bytes()):
-            optimizer = optimizer_class(np.zeros(10), 1.0, np.random.default_rng(3))
+        states = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())
+        for optimizer_class, population, state in states:
+            rng = np.random.default_rng(3)
+            optimizer = optimizer_class(np.zeros(10), 1.0, rng, population=population)
             optimizer.restore(state)
+            optimizer.tell(state["asked"], (state["asked"] ** 2).sum(axis=1))
             told = []
             for _ in range(6):
                 told.append(optimizer.ask())
@@ -480,6 +536,274 @@ def test_a_state_of_another_kind_is_refused(optimizer_class):
         optimizer.restore(optimizer_class(X0, 0.5, philox).state())
 
 
+# --- bounds -----------------------------------------------------------------------------------
+
+
+@every_optimizer
+@pytest.mark.parametrize("bounds", [0.2, 2.0])
+@pytest.mark.parametrize(
+    ("dim", "population"), [(1, None), (2, None), (DIM, 4), (DIM, None), (300, None)]
+)
+def test_nothing_leaves_the_bounds(optimizer_class, bounds, dim, population):
+    """Downhill without end: the search runs into a corner of the box."""
+    x0 = np.linspace(0.5, 1.5, dim)
+    low, high = x0 - bounds * 0.3, x0 + bounds * 0.3
+    options = {"population": population, "bounds": bounds}
+    optimizer = optimizer_class(x0, 0.3, np.random.default_rng(0), **options)
+    for _ in range(60 if dim <= DIM else 12):
+        [candidates] = advance(optimizer, 1, lambda candidates: -candidates.sum(axis=1))
+        for points in (candidates, optimizer.mean, optimizer.best):
+            assert ((low <= points) & (points <= high)).all()
+        if optimizer.stop():
+            break
+    if dim == DIM:
+        assert (optimizer.best == high).any()
+
+
+@every_optimizer
+def test_bounds_that_nothing_reaches_change_no_bit(optimizer_class):
+    free = advance(make(optimizer_class, bounds=None), 15, rotated_ellipsoid)
+    reach = np.abs(free - X0).max() / 0.5
+    wide, narrow = (make(optimizer_class, bounds=factor * reach) for factor in (1.01, 0.99))
+    np.testing.assert_array_equal(advance(wide, 15, rotated_ellipsoid), free)
+    assert (advance(narrow, 15, rotated_ellipsoid) != free).any()
+
+
+@every_optimizer
+def test_it_learns_from_the_clipped_candidates(optimizer_class):
+    """The optimum is outside: the nearest point of the box is found, and the rest still learnt."""
+    optimum = X0 + np.where(np.arange(DIM) < 3, 5.0, 0.4)
+    nearest = np.minimum(optimum, X0 + 2.0 * 0.5)
+    gaps = []
+    for seed in range(3):
+        optimizer = make(optimizer_class, seed, bounds=2.0)
+        advance(optimizer, 120, lambda candidates: ((candidates - optimum) ** 2).sum(axis=1))
+        gaps.append(optimizer.best_loss - ((nearest - optimum) ** 2).sum())
+        if optimizer_class in RESTARTING:
+            assert optimizer.sigma < 0.1
+    assert min(gaps) >= 0
+    # Swarms stick to the border also where they should not. Random search: 6.
+    limit = {RandomSearch: 10.0, PSO: 2.0, PSOLocal: 2.0}.get(optimizer_class, 0.1)
+    assert np.median(gaps) < limit
+
+
+@every_optimizer
+def test_sigma_describes_the_next_candidates_in_the_bounds(optimizer_class):
+    """That of a swarm or of a population is measured on them; others have a distribution."""
+    optimizer = make(optimizer_class, bounds=0.5)
+    advance(optimizer, 3)
+    sigma = optimizer.sigma
+    spread = np.sqrt(optimizer.ask().var(axis=0).mean())
+    if optimizer_class in (PSO, PSOLocal, DeapGA):
+        assert spread == sigma
+    else:
+        assert spread < sigma
+
+
+@every_optimizer
+def test_restored_within_the_bounds_of_the_state(optimizer_class):
+    optimizer = make(optimizer_class, bounds=1.0)
+    advance(optimizer, 5, lambda candidates: -candidates.sum(axis=1))
+    other = optimizer_class(np.full(DIM, 40.0), 7.0, np.random.default_rng(9), bounds=1.0)
+    other.restore(pickle.loads(pickle.dumps(optimizer.state())))
+    np.testing.assert_array_equal(advance(other, 10), advance(optimizer, 10))
+    assert figures(other) == figures(optimizer)
+
+
+def test_what_pycma_sent_is_not_kept_where_it_was_clipped():
+    sizes = []
+    for bounds in (None, 0.1):
+        optimizer = make(CMAES, bounds=bounds)
+        advance(optimizer, 40)
+        sizes.append(len(pickle.dumps(optimizer.state())))
+    assert sizes[1] < 1.1 * sizes[0]
+
+
+@pytest.mark.parametrize("optimizer_class", [PSO, PSOLocal])
+def test_the_slides_swarm_needs_a_velocity_limit(optimizer_class):
+    options = {"inertia": 1.0, "c1": 2.0, "c2": 2.0}
+    runaway = make(optimizer_class, bounds=None, **options)
+    while not runaway.stop():
+        advance(runaway, 1)
+        assert runaway.evaluations < 30_000
+    assert list(runaway.stop()) == ["diverged"]
+
+    bounded = make(optimizer_class, **options)
+    limited = make(optimizer_class, max_velocity=0.3, **options)
+    for each in (bounded, limited):
+        advance(each, 200)
+        assert each.stop() == {}
+    assert limited.best_loss < 0.1 * bounded.best_loss
+
+
+@pytest.mark.parametrize("optimizer_class", [PSO, PSOLocal])
+def test_no_particle_is_faster_than_its_limit(optimizer_class):
+    optimizer = make(optimizer_class, max_velocity=0.25)
+    told = advance(optimizer, 30)
+    assert np.abs(np.diff(told, axis=0)).max() == pytest.approx(0.25 * 0.5)
+
+
+# --- restarts ---------------------------------------------------------------------------------
+
+
+def advance_to_restart(optimizer, loss=sphere):
+    """Tell generations until the population has changed."""
+    population = optimizer.population
+    while optimizer.population == population:
+        advance(optimizer, 1, loss)
+        assert optimizer.evaluations < 100_000
+
+
+@every_restarting
+@pytest.mark.parametrize(
+    ("loss", "growth", "populations"),
+    [(flat, 2, [20, 40, 80]), (flat, 1.55, [16, 24]), (sphere, 3.0, [30])],
+)
+def test_populations_grow_and_run_out(optimizer_class, loss, growth, populations):
+    restarts = len(populations)
+    optimizer = make(optimizer_class, restarts=restarts, population_growth=growth)
+    for population in populations:
+        advance_to_restart(optimizer, loss)
+        assert optimizer.population == population
+        assert optimizer.stop() == {}
+        assert optimizer.sigma == pytest.approx(0.5, rel=1e-3)
+        assert advance(optimizer, 1, loss).shape == (1, population, DIM)
+    while not optimizer.stop():
+        advance(optimizer, 1, loss)
+        assert optimizer.population == populations[-1]
+        assert optimizer.evaluations < 300_000
+
+
+@every_restarting
+def test_without_restarts_it_ends_where_it_would_have_restarted(optimizer_class):
+    optimizer, single = make(optimizer_class), make(optimizer_class, restarts=0)
+    while not single.stop():
+        assert optimizer.population == single.population
+        np.testing.assert_array_equal(advance(optimizer, 1), advance(single, 1))
+    assert (optimizer.population, single.population) == (20, 10)
+    np.testing.assert_array_equal(optimizer.mean, single.mean)
+    assert optimizer.best_loss == single.best_loss
+    assert optimizer.evaluations == single.evaluations
+
+
+@every_restarting
+def test_a_restart_is_a_fresh_start(optimizer_class):
+    optimizer = make(optimizer_class)
+    advance_to_restart(optimizer)
+    rng = np.random.default_rng()
+    rng.bit_generator.state = optimizer.state()["rng"]
+    fresh = optimizer_class(X0, 0.5, rng, population=20)
+    np.testing.assert_array_equal(advance(optimizer, 30), advance(fresh, 30))
+
+
+@every_restarting
+def test_a_constant_population_restarts_too(optimizer_class):
+    optimizer = make(optimizer_class, population_growth=1, restarts=1)
+    single = make(optimizer_class, restarts=0)
+    while not single.stop():
+        advance(single, 1, flat)
+        advance(optimizer, 1, flat)
+    assert optimizer.stop() == {}
+    assert optimizer.population == 10
+    assert optimizer.sigma == pytest.approx(0.5, rel=1e-3)
+
+
+@every_restarting
+def test_the_mean_is_that_of_the_strategy_that_found_the_best(optimizer_class):
+    optimizer = make(optimizer_class)
+    last = None
+    while optimizer.population == 10:
+        last = advance(optimizer, 1)[0]
+    found = optimizer.mean
+    best = optimizer.best
+    assert np.abs(found - last.mean(axis=0)).max() < 1e-8
+    assert np.abs(found).max() < 1e-8  # near the optimum, not back at x0
+    advance(optimizer, 5, lambda candidates: sphere(candidates) + 1)
+    np.testing.assert_array_equal(optimizer.mean, found)
+    np.testing.assert_array_equal(optimizer.best, best)
+    assert optimizer.sigma > 0.1
+
+    advance(optimizer, 1, lambda candidates: sphere(candidates) - 1e3)
+    assert optimizer.best_loss < -900
+    assert np.abs(optimizer.mean - found).max() > 0.1
+    assert np.abs(optimizer.mean - optimizer.ask().mean(axis=0)).max() < 1.0
+
+
+@every_restarting
+def test_counts_run_through_a_restart(optimizer_class):
+    optimizer = make(optimizer_class)
+    told = 0
+
+    def sometimes_nan(candidates):
+        nonlocal told
+        told += len(candidates)
+        return np.where(np.arange(len(candidates)) == 1, np.nan, sphere(candidates))
+
+    advance_to_restart(optimizer, sometimes_nan)
+    best = optimizer.best_loss
+    generations = told // 10
+    advance(optimizer, 3, sometimes_nan)
+    assert optimizer.evaluations == told == 10 * generations + 60
+    assert optimizer.non_finite == generations + 3
+    assert optimizer.best_loss == best
+
+
+@every_restarting
+@pytest.mark.parametrize("after", [0, 1, 8])
+def test_restored_across_a_restart(optimizer_class, after):
+    """The state is that of the restart, or of generations after it, and goes on to the next."""
+    optimizer = make(optimizer_class)
+    advance_to_restart(optimizer, flat)
+    advance(optimizer, after)
+    saved = pickle.dumps(optimizer.state())
+    other = optimizer_class(np.zeros(DIM), 3.0, np.random.default_rng(99), population=10)
+    other.restore(pickle.loads(saved))
+    assert figures(other) == figures(optimizer)
+    for each in (optimizer, other):
+        advance_to_restart(each, flat)
+    assert figures(other) == figures(optimizer)
+    assert optimizer.population == 40
+    np.testing.assert_array_equal(advance(other, 5), advance(optimizer, 5))
+    assert figures(other) == figures(optimizer)
+
+
+@every_restarting
+def test_a_state_is_refused_by_its_first_population(optimizer_class):
+    optimizer = make(optimizer_class)
+    advance_to_restart(optimizer, flat)
+    assert optimizer.population == 20
+    with pytest.raises(InputError, match=r"\(10, 10\) and cannot .* with \(20, 10\)"):
+        make(optimizer_class, population=20).restore(optimizer.state())
+    make(optimizer_class, population=10).restore(optimizer.state())
+
+
+@pytest.mark.parametrize(
+    ("optimizer_class", "seed"),
+    [(CMAES, 0), (CMAES, 1), (SepCMAES, 0), (SepCMAES, 1)],
+)
+def test_growing_populations_solve_what_one_run_does_not(optimizer_class, seed):
+    """Rastrigin's function: its local minima are a unit apart."""
+
+    def rastrigin(candidates):
+        return (candidates**2 - 10 * np.cos(2 * np.pi * candidates) + 10).sum(axis=1)
+
+    def solve(restarts):
+        rng = np.random.default_rng(seed)
+        options = {"population": 12, "restarts": restarts}
+        optimizer = optimizer_class(np.full(3, 2.7), 1.0, rng, **options)
+        while not optimizer.stop() and optimizer.best_loss > 1e-7:
+            advance(optimizer, 1, rastrigin)
+            assert optimizer.evaluations < 100_000
+        return optimizer
+
+    single, restarted = solve(0), solve(9)
+    assert single.stop()
+    assert single.best_loss > 0.9
+    assert restarted.best_loss <= 1e-7
+    assert restarted.population > 12
+    np.testing.assert_allclose(restarted.best, 0, atol=1e-3)
+
+
 # --- quality ----------------------------------------------------------------------------------
 
 
@@ -509,7 +833,7 @@ def test_beats_random_search_of_equal_budget(optimizer_class, loss, factor):
 def test_flat_generations_neither_stop_nor_print(optimizer_class, capfd):
     optimizer = make(optimizer_class)
     for _ in range(20):
-        advance(optimizer, 1, lambda candidates: np.full(len(candidates), 0.05))
+        advance(optimizer, 1, flat)
         assert optimizer.stop() == {}
     assert capfd.readouterr() == ("", "")
 
@@ -525,7 +849,8 @@ def test_flat_generations_neither_stop_nor_print(optimizer_class, capfd):
     ],
 )
 def test_stops_when_converged(optimizer_class, reason):
-    optimizer = make(optimizer_class)
+    options = {"restarts": 0} if optimizer_class in RESTARTING else {}
+    optimizer = make(optimizer_class, **options)
     while not optimizer.stop():
         advance(optimizer, 1)
         assert optimizer.evaluations < 30_000
@@ -534,12 +859,35 @@ def test_stops_when_converged(optimizer_class, reason):
     assert optimizer.best_loss < 1e-15
 
 
-def test_a_swarm_without_inertia_loss_diverges_and_stops():
-    optimizer = make(PSO, inertia=1.0, c1=2.0, c2=2.0)
-    while not optimizer.stop():
-        advance(optimizer, 1)
-        assert optimizer.evaluations < 30_000
-    assert list(optimizer.stop()) == ["diverged"]
+@every_optimizer
+def test_the_unit_does_not_matter(optimizer_class):
+    """Neither to the candidates nor to the stops: a power of two scales without rounding."""
+    unit = 2.0**-30
+    optimizer = make(optimizer_class)
+    scaled = optimizer_class(unit * X0, unit * 0.5, np.random.default_rng(0))
+    for _ in range(500):
+        candidates = optimizer.ask()
+        np.testing.assert_array_equal(scaled.ask(), unit * candidates)
+        for each in (optimizer, scaled):
+            each.tell(each._asked, sphere(candidates))
+        assert scaled.population == optimizer.population
+        assert list(scaled.stop()) == list(optimizer.stop())
+        if optimizer.population > 10 or optimizer.stop():
+            break
+    np.testing.assert_array_equal(scaled.mean, unit * optimizer.mean)
+
+
+@pytest.mark.parametrize("optimizer_class", [CMAES, DeapCMAES])
+def test_the_mean_is_that_of_the_candidates_on_an_ill_conditioned_loss(optimizer_class):
+    """Where the condition exceeds 1e12, pycma by default moves to coordinates of its own."""
+    optimizer = make(optimizer_class)
+    weights = 10 ** (14 * np.linspace(0, 1, DIM))
+    for _ in range(600):
+        mean, sigma = optimizer.mean, optimizer.sigma
+        [candidates] = advance(optimizer, 1, lambda x: (x @ ROTATION.T) ** 2 @ weights)
+        assert np.abs(candidates.mean(axis=0) - mean).max() < 10 * sigma
+        if optimizer.population > 10 or optimizer.stop():
+            break
 
 
 def test_deap_stops_on_an_ill_conditioned_matrix():

@@ -52,11 +52,15 @@ def test_the_full_cma_es_agree(name):
     assert 0.55 < pycma / pure < 1.15
 
 
-def test_the_first_step_of_deap_is_weighted_recombination():
-    """Hansen's tutorial, eq. 42 and 49 to 53 with positive weights only."""
-    optimizer = DeapCMAES(np.zeros(DIM), 0.7, np.random.default_rng(0), population=12)
+@pytest.mark.parametrize("optimizer_class", [CMAES, SepCMAES, VkDCMAES, DeapCMAES])
+@pytest.mark.parametrize("bounds", [None, 0.5])
+def test_the_first_step_is_weighted_recombination(optimizer_class, bounds):
+    """Hansen's tutorial, eq. 42 and 49 to 53: the positive weights, on the clipped candidates."""
+    rng = np.random.default_rng(0)
+    optimizer = optimizer_class(np.zeros(DIM), 0.7, rng, population=12, bounds=bounds)
     candidates = optimizer.ask()
-    losses = (candidates**2).sum(axis=1)
+    assert (np.abs(candidates) == 0.35).any() == (bounds is not None)
+    losses = ((candidates - 0.1) ** 2).sum(axis=1)
     optimizer.tell(candidates, losses)
     weights = np.log(6.5) - np.log(np.arange(1, 7))
     expected = weights / weights.sum() @ candidates[np.argsort(losses)[:6]]
@@ -101,17 +105,28 @@ def test_low_rank_learns_one_long_axis():
 
 @pytest.mark.parametrize("optimizer_class", [PSO, PSOLocal])
 @pytest.mark.parametrize(
-    "coefficients",
-    [{"inertia": 1.0, "c1": 2.0, "c2": 2.0}, {}],
-    ids=["slides", "default"],
+    "options",
+    [
+        {},
+        {"inertia": 1.0, "c1": 2.0, "c2": 2.0, "bounds": None},
+        {"inertia": 0.6, "c1": 0.5, "c2": 2.5},
+        {"inertia": 1.0, "c1": 2.0, "c2": 2.0, "max_velocity": 0.4},
+        {"bounds": 1.0},
+    ],
+    ids=["default", "slides", "unequal", "max_velocity", "bounds"],
 )
-def test_a_swarm_moves_by_the_formula(optimizer_class, coefficients):
+def test_a_swarm_moves_by_the_formula(optimizer_class, options):
     """v = w v + c1 r1 (pbest - x) + c2 r2 (best - x), x = x + v, in plain NumPy."""
     rng = np.random.default_rng(3)
-    optimizer = optimizer_class(np.ones(DIM), 0.5, rng, population=9, **coefficients)
-    w = coefficients.get("inertia", 0.7298)
-    c1 = coefficients.get("c1", 1.49618)
-    c2 = coefficients.get("c2", 1.49618)
+    if optimizer_class is PSOLocal:
+        options = options | {"neighbours": 4}
+    optimizer = optimizer_class(np.ones(DIM), 0.5, rng, population=9, **options)
+    w = options.get("inertia", 0.7298)
+    c1 = options.get("c1", 1.49618)
+    c2 = options.get("c2", 1.49618)
+    fastest = 0.5 * options.get("max_velocity", np.inf)
+    reach = 0.5 * (options.get("bounds", 10.0) or np.inf)
+    low, high = 1 - reach, 1 + reach
     draws = np.random.Generator(np.random.PCG64())
 
     x = optimizer.ask()
@@ -126,12 +141,13 @@ def test_a_swarm_moves_by_the_formula(optimizer_class, coefficients):
             best = pbest[pbest_loss.argmin()]
         else:
             distances = ((x[:, None] - x[None]) ** 2).sum(axis=2)
-            nearest = np.argsort(distances, axis=1)[:, :3]
+            nearest = np.argsort(distances, axis=1)[:, :4]
             best = pbest[nearest[np.arange(9), pbest_loss[nearest].argmin(axis=1)]]
         draws.bit_generator.state = rng.bit_generator.state
         r1, r2 = draws.random(x.shape), draws.random(x.shape)
         optimizer.tell(x, losses)
         v = w * v + c1 * r1 * (pbest - x) + c2 * r2 * (best - x)
-        expected = x + v
+        v = np.minimum(np.maximum(v, -fastest), fastest)
+        expected = np.minimum(np.maximum(x + v, low), high)
         x = optimizer.ask()
         np.testing.assert_allclose(x, expected, rtol=1e-12, atol=1e-15)

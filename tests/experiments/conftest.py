@@ -73,7 +73,7 @@ def runs_of(folder):
 
 
 def run_here(overrides, project):
-    """Run an experiment in this process, with ``project`` as the working directory."""
+    """Run an experiment, or go on with it, in this process, with ``project`` as the directory."""
     [config] = check(overrides)
     with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
         choices = compose("config", overrides, return_hydra_config=True).hydra.runtime.choices
@@ -81,7 +81,7 @@ def run_here(overrides, project):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
         folder = project / "results"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         summary = run(config, choices, folder, overrides)
     client, [mlflow_run, *_] = runs_of(project)
     with np.load(folder / "kernels.npz") as kernels:

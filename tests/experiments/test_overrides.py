@@ -20,7 +20,7 @@ MISTAKES = {
     "data.train_size=many": "data.train_size=many is not possible: it must be a whole number.",
     "slicing.k=null": "slicing.k=null is not possible: it must be a whole number.",
     "slicing.k=2.5": "slicing.k=2.5 is not possible: it must be a whole number.",
-    "strategy.step=big": "strategy.step=big is not possible: it must be a number or null.",
+    "strategy.step=big": "strategy.step=big is not possible: it must be a number.",
     "strategy.max_seconds=1h": "it must be a number or null.",
     "strategy.layers=2": "it must be a list of whole numbers such as [1,2] or null.",
     "strategy.layers=[x]": "it must be a list of whole numbers such as [1,2] or null.",

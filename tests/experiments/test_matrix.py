@@ -1,0 +1,81 @@
+"""Every optimiser, on every strategy, over every kind of block."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from evolve.checkpoint import Checkpoint
+from evolve.fitness import Fitness
+from evolve.protocols import Split
+from evolve.schedule import BlockEnd
+from experiments.config import GROUPS, BlockKind, plain
+from experiments.overrides import check
+from experiments.pipeline import _check, _schedule
+from slicing.data import Images
+from slicing.errors import InputError
+from slicing.stack import Conv, ConvStack, Pool
+
+# Two convolutions and 24 images: all sizes of blocks, and next to nothing to compute.
+N_KERNELS = (2, 3)
+
+
+def make_fitness():
+    rng = np.random.default_rng(0)
+    layers = []
+    for n_in, n_out in zip((1, *N_KERNELS), N_KERNELS, strict=False):
+        weights = rng.normal(size=(3, 3, n_in, n_out)).astype(np.float32)
+        layers.append(Conv(weights, np.zeros(n_out, np.float32)))
+    images = Images(rng.random((24, 10, 10, 1), np.float32), np.arange(24) % 3)
+    return Fitness(ConvStack((*layers, Pool()), (10, 10, 1)), Split(images, None), neighbours=5)
+
+
+@pytest.mark.parametrize("strategy", GROUPS["strategy"])
+@pytest.mark.parametrize("optimizer", GROUPS["optimizer"])
+def test_every_optimizer_strategy_and_block(optimizer, strategy, tmp_path):
+    for block in BlockKind.__members__:
+        [config] = check(
+            [
+                f"optimizer={optimizer}", f"strategy={strategy}", f"strategy.block={block}",
+                "strategy.layers=null", "strategy.group_size=2", "strategy.generations=2",
+                "strategy.hand_over=best",
+            ]
+        )  # fmt: skip
+        fitness = make_fitness()
+        before = fitness.loss
+        schedule = _schedule(plain(config), fitness, None, Checkpoint(tmp_path / block))
+        ends = [event for event in schedule if isinstance(event, BlockEnd)]
+        n_blocks = {"kernel": 5, "group": 3, "layer": 2, "network": 1}[block]
+        assert len(ends) == n_blocks
+        assert schedule.ended == "passes"
+        assert [end.evaluations for end in ends] == sorted(end.evaluations for end in ends)
+        assert fitness.loss < before
+        assert any(end.accepted for end in ends)
+
+
+UNFIT = [
+    (["optimizer=deap_cmaes", "strategy.block=layer"], "takes at most 500 .*optimizer=sep_cmaes"),
+    (["optimizer=cmaes", "strategy.block=layer"], "takes at most 3000 .*optimizer=sep_cmaes"),
+    (["optimizer=cmaes", "optimizer.population=2"], "population is 2"),
+    (["optimizer=pso_local", "optimizer.neighbours=99"], "neighbours is 99"),
+    (["strategy.layers=[3]"], "has no convolution 3"),
+    (["executor=processes"], "choose strategy=parallel"),
+    (["strategy=parallel", "executor=processes", "executor.workers=0"], "workers=0"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "sentence"), UNFIT)
+def test_what_does_not_fit_is_refused_before_anything_is_trained(overrides, sentence):
+    [config] = check(overrides)
+    images = Images(np.zeros((20, 28, 28, 1), np.float32), np.arange(20) % 10)
+    with pytest.raises(InputError, match=sentence):
+        _check(plain(config), Split(images, None), 10)
+
+
+def test_what_fits_is_not_refused():
+    images = Images(np.zeros((20, 28, 28, 1), np.float32), np.arange(20) % 10)
+    for optimizer, block in itertools.product(
+        ("sep_cmaes", "vkd_cmaes", "pso"), ("layer", "network")
+    ):
+        [config] = check([f"optimizer={optimizer}", f"strategy.block={block}"])
+        _check(plain(config), Split(images, None), 10)

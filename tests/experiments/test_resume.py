@@ -1,0 +1,277 @@
+"""Whatever ends a run: resumed, it ends as if nothing had happened, in the same MLflow run."""
+
+import random
+import shutil
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from conftest import command_line, finish, run_here, runs_of
+
+from evolve.checkpoint import Checkpoint
+from experiments.history import History
+from experiments.overrides import resumed
+from experiments.pipeline import set_threads
+from experiments.run import _way_on
+from slicing.errors import InputError
+
+KILLS = 3
+OPTIMIZERS = ("cmaes", "pso", "deap_cmaes")
+STRATEGIES = {
+    "serial": ["strategy=serial"],
+    "parallel": ["strategy=parallel", "strategy.synchronise=3", "executor=processes",
+                 "executor.workers=2"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tiny(digits):
+    """Overrides for an experiment of a second or two, both layers, and nothing to train."""
+    return [
+        "data=mnist", f"data.directory={digits}", "data.train_size=120", "data.test_size=60",
+        "baseline=random", "baseline.filters=[2,3]", "strategy.layers=null",
+        "strategy.generations=8", "strategy.passes=2", "fitness.neighbours=16",
+        # Small parallel loops wait for whichever thread the machine lets wait.
+        "threads=1",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _all_threads_afterwards():
+    yield
+    set_threads(None)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny, tmp_path_factory):
+    return run_here(tiny, tmp_path_factory.mktemp("undisturbed"))
+
+
+def run_folder(project):
+    [folder] = [*project.glob("outputs/*/*"), *project.glob("results")]
+    return folder
+
+
+def files_of(folder):
+    with np.load(folder / "kernels.npz") as kernels:
+        arrays = {name: kernels[name].tobytes() for name in kernels}
+    return arrays, (folder / "history.csv").read_text(), (folder / "blocks.csv").read_text()
+
+
+def kill(process, seconds):
+    """Kill a process, so long after it has begun to evolve; tell whether it was still there."""
+    for line in process.stderr:
+        if "evolving" in line:
+            break
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    return finish(process).code == -signal.SIGKILL
+
+
+def killed_and_resumed(overrides, project):
+    """Kill a run at random moments, resume it each time, and let it end at last."""
+    killed = 0
+    arguments = overrides
+    for _ in range(KILLS):
+        killed += kill(command_line(arguments, project), random.uniform(0, 1.0))
+        arguments = [f"resume={run_folder(project)}"]
+    return finish(command_line(arguments, project)), killed
+
+
+@pytest.fixture(scope="module")
+def all_killed(tiny, tmp_path_factory):
+    """All runs that are killed again and again, two at a time."""
+    jobs = {
+        (optimizer, strategy): (
+            [*tiny, f"optimizer={optimizer}", *options],
+            tmp_path_factory.mktemp(f"{optimizer}-{strategy}"),
+        )
+        for strategy, options in STRATEGIES.items()
+        for optimizer in OPTIMIZERS
+    }
+    with ThreadPoolExecutor(2) as pool:
+        pending = {key: pool.submit(killed_and_resumed, *job) for key, job in jobs.items()}
+    return {key: (*jobs[key], *future.result()) for key, future in pending.items()}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_killed_run_ends_as_if_nothing_had_happened(optimizer, strategy, all_killed, tmp_path):
+    overrides, project, last, killed = all_killed[optimizer, strategy]
+    assert last.code == 0, last.err
+    assert killed >= 2
+    # In one process, serial executor and all, this time.
+    undisturbed = run_here([o for o in overrides if not o.startswith("executor")], tmp_path)
+    folder = run_folder(project)
+    assert files_of(folder) == files_of(undisturbed.folder)
+    assert not (folder / "checkpoint").exists()
+    client, [run] = runs_of(project)
+    assert run.info.status == "FINISHED"
+    for name in ("evolve/best_loss", "evolve/evaluations", "block/accepted"):
+        points = [(each.step, each.value) for each in undisturbed.history(name)]
+        found = client.get_metric_history(run.info.run_id, name)
+        assert [(each.step, each.value) for each in found] == points
+
+
+class PowerCutError(Exception):
+    pass
+
+
+def break_off(project, overrides, after, how):
+    """Run an experiment in this process until ``how()`` ends it after some events."""
+    events = []
+    append = History.append
+
+    def counting(self, event):
+        append(self, event)
+        events.append(event)
+        if len(events) == after:
+            how()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(History, "append", counting)
+        try:
+            return run_here(overrides, project)
+        except PowerCutError:
+            return None
+
+
+def power_cut():
+    raise PowerCutError
+
+
+@pytest.fixture(scope="module")
+def broken_off_project(tiny, tmp_path_factory):
+    project = tmp_path_factory.mktemp("broken off")
+    break_off(project, tiny, 50, power_cut)
+    return project
+
+
+@pytest.fixture
+def broken_off(broken_off_project, tmp_path):
+    """The folder of a run that was broken off, in a copy of its project."""
+    shutil.copytree(broken_off_project, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "results"
+
+
+def test_an_error_keeps_the_checkpoint_and_says_how_to_go_on(broken_off, tiny):
+    _, [run] = runs_of(broken_off.parent)
+    assert run.info.status == "FAILED"
+    assert _way_on(broken_off).endswith(f"python -m experiments.run resume={broken_off}")
+    assert resumed([f"resume={broken_off}", "executor=processes"]) == (
+        broken_off, [*tiny, "executor=processes"],
+    )  # fmt: skip
+    result = run_here([*tiny, f"resume={broken_off}"], broken_off.parent)
+    assert result.run.info.run_id == run.info.run_id
+    assert result.run.info.status == "FINISHED"
+    assert result.run.data.tags["status"] == "finished"
+    assert result.summary.blocks_done == 10
+    assert _way_on(broken_off) == ""
+
+
+def test_a_changed_configuration_is_refused_and_nothing_is_lost(broken_off, tiny):
+    for change, sentence in (
+        ("seed=1", "seed was 0 when the run began and is 1 now"),
+        ("strategy.passes=3", r"strategy\.passes was 2 when the run began and is 3 now"),
+        ("optimizer=pso", r"optimizer\._target_ was evolve\.optimizers\.CMAES"),
+        ("data.train_size=100", r"data\.train_size was 120"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            run_here([*tiny, change, f"resume={broken_off}"], broken_off.parent)
+    assert run_here([*tiny, f"resume={broken_off}"], broken_off.parent).summary.ended == "passes"
+
+
+def test_other_images_are_refused(broken_off, tiny, digits, tmp_path):
+    changed = tmp_path / "changed"
+    shutil.copytree(digits, changed)
+    path = changed / "train-images-idx3-ubyte"
+    content = bytearray(path.read_bytes())
+    content[16 + 400] ^= 255
+    path.write_bytes(content)
+    begun = Checkpoint(broken_off / "checkpoint").load("run")
+    options = begun.options | {"data": begun.options["data"] | {"directory": str(changed)}}
+    with pytest.raises(InputError, match=r"data\.directory was"):
+        begun.check(options, begun.train_digest)
+    shutil.copy(path, digits / path.name)
+    try:
+        with pytest.raises(InputError, match="training images are not those"):
+            run_here([*tiny, f"resume={broken_off}"], broken_off.parent)
+    finally:
+        content[16 + 400] ^= 255
+        (digits / path.name).write_bytes(content)
+
+
+def test_the_same_command_in_the_same_folder_goes_on(broken_off, tiny, undisturbed):
+    # As where a cluster starts a job again; and another one does not overwrite it.
+    with pytest.raises(InputError, match="seed was 0 when the run began and is 1 now"):
+        run_here([*tiny, "seed=1"], broken_off.parent)
+    result = run_here(tiny, broken_off.parent)
+    assert files_of(result.folder) == files_of(undisturbed.folder)
+    assert len(runs_of(broken_off.parent)[1]) == 1
+
+
+def test_what_has_not_begun_or_has_ended_cannot_be_resumed(finished, tmp_path):
+    with pytest.raises(InputError, match="There is nothing to resume"):
+        resumed([f"resume={tmp_path}"])
+    with pytest.raises(InputError, match=r"has ended: its results are in .*summary\.md"):
+        resumed([f"resume={finished.folder}"])
+    assert resumed(["seed=1"]) is None
+
+
+def test_resuming_is_for_one_run(tmp_path):
+    process = finish(command_line(["--multirun", f"resume={tmp_path}"], tmp_path))
+    assert process.code == 2
+    assert process.err.count("\n") == 1
+
+
+def test_ctrl_c_keeps_what_was_found_and_the_way_back(tiny, tmp_path, undisturbed):
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        interrupted = break_off(tmp_path, tiny, 50, lambda: signal.raise_signal(signal.SIGINT))
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert interrupted.summary.interrupted
+    assert interrupted.summary.ended == "interrupted"
+    assert interrupted.run.info.status == "KILLED"
+    result = run_here([*tiny, f"resume={interrupted.folder}"], tmp_path)
+    assert result.run.info.run_id == interrupted.run.info.run_id
+    assert result.run.info.status == "FINISHED"
+    assert files_of(result.folder) == files_of(undisturbed.folder)
+    for name in ("evolve/best_loss", "block/validation_loss"):
+        assert [(e.step, e.value) for e in result.history(name)] == [
+            (e.step, e.value) for e in undisturbed.history(name)
+        ]
+
+
+def test_a_full_disk_loses_nothing(tiny, tmp_path, undisturbed, monkeypatch):
+    save, saved = Checkpoint.save, []
+
+    def fills_up(self, name, state, durable=False):
+        saved.append(name)
+        if len(saved) > 50:
+            raise OSError(28, "No space left on device", str(self.folder / name))
+        save(self, name, state, durable)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", fills_up)
+        with pytest.raises(OSError, match="No space left"):
+            run_here(tiny, tmp_path)
+    assert "resume=" in _way_on(tmp_path / "results")
+    result = run_here([*tiny, f"resume={tmp_path / 'results'}"], tmp_path)
+    assert files_of(result.folder) == files_of(undisturbed.folder)
+
+
+def test_a_deleted_mlflow_run_is_one_sentence(broken_off, tiny):
+    client, [run] = runs_of(broken_off.parent)
+    client.delete_run(run.info.run_id)
+    with pytest.raises(InputError, match="MLflow did not take everything"):
+        run_here([*tiny, f"resume={broken_off}"], broken_off.parent)
+
+
+def test_a_torn_last_line_of_the_history_is_written_anew(broken_off, tiny, tmp_path):
+    path = broken_off / "history.csv"
+    path.write_text(path.read_text() + "conv1[0],1")
+    assert run_here([*tiny, f"resume={broken_off}"], broken_off.parent).summary.ended == "passes"
+    assert "conv1[0],1\n" not in path.read_text()
