@@ -4,6 +4,7 @@ import logging
 import os
 import secrets
 import socket
+import sys
 from typing import Any
 
 import numba
@@ -44,8 +45,9 @@ class RayExecutor(Executor):
 
     def __init__(self, workers: int | None = None, address: str | None = None) -> None:
         check_workers(workers)
-        if address is None:
-            # Its cluster listens to the network: with a token of its own, that it leaves nowhere.
+        if address is None and "ray" not in sys.modules:
+            # Our cluster listens to the network: with a token of its own, that is written nowhere.
+            # Ray reads it when it is imported.
             os.environ.setdefault("RAY_AUTH_MODE", "token")
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         try:

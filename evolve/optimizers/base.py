@@ -204,7 +204,7 @@ class Optimizer(ABC):
     @property
     @final
     def population(self) -> int:
-        """Candidates of the next generation."""
+        """Candidates of the next generation; more than before where a search has restarted."""
         return self._population
 
     @property

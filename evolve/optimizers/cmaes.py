@@ -73,8 +73,8 @@ class CMAES(Optimizer):
     x0, sigma0, rng, population, bounds
         See `Optimizer`; `population` is that of the first strategy.
     restarts : int
-        How often at most the search starts again; 0: never. Default 9, that of pycma's IPOP
-        usage and more than most budgets pay for.
+        How often at most the search starts again; 0: never. Default 9, which is pycma's
+        (``maxrestarts`` of ``fmin``) and more than most budgets pay for.
     population_growth : float
         By what the population is multiplied at every restart, at least 1.
     """
