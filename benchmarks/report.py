@@ -1,8 +1,6 @@
 """The results of the benchmark: as JSON, and as tables."""
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import describe, versions
-from slicing.errors import InputError
+from benchmarks.output import Output
 
 
 @dataclass(frozen=True)
@@ -74,15 +72,7 @@ class Report:
 
     def __post_init__(self) -> None:
         self._machine, self._versions = describe(), versions()
-        if self.path is None:
-            return
-        if self.path.is_dir():
-            raise InputError(f"--json {self.path} is a folder: give the name of a file.")
-        try:
-            with tempfile.TemporaryFile(dir=self.path.parent):
-                pass
-        except OSError as error:
-            raise self._cannot_write(error) from error
+        self._output = Output("--json", self.path) if self.path else None
 
     def save(self) -> None:
         """Write the JSON file, whole or not at all.
@@ -92,7 +82,7 @@ class Report:
         InputError
             Where it cannot be written.
         """
-        if self.path is None:
+        if self._output is None:
             return
         content = {
             "command": self.command,
@@ -101,13 +91,7 @@ class Report:
             "cases": [asdict(result) for result in self.cases],
             "growth": [asdict(result) for result in self.growth],
         }
-        unfinished = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        try:
-            unfinished.write_text(json.dumps(content, indent=2) + "\n")
-            unfinished.replace(self.path)
-        except OSError as error:
-            unfinished.unlink(missing_ok=True)
-            raise self._cannot_write(error) from error
+        self._output.write((json.dumps(content, indent=2) + "\n").encode())
 
     def text(self) -> str:
         """Return the results as Markdown, and a line on the machine."""
@@ -161,12 +145,6 @@ class Report:
             rate = np.median([result.sgemm_gflops for result in self.cases])
             parts.append(f"sgemm at {rate:.0f} GFLOP/s")
         return ", ".join(parts)
-
-    def _cannot_write(self, error: OSError) -> InputError:
-        return InputError(
-            f"--json {self.path} cannot be written ({error.strerror}): name a file in a folder "
-            "that exists and can be written."
-        )
 
 
 def _milliseconds(value: float) -> str:

@@ -1,0 +1,501 @@
+"""Compare all optimisers on the same blocks of the same network, at the same budget.
+
+``python -m benchmarks.optimizers --json FILE --figure FILE``
+
+The network is the default one, trained on the first 4000 training images and cut. Every optimiser,
+with its defaults, improves the same blocks of its last convolution from the same seeds: the loss is
+that of the objective ``neighbours`` under the protocol ``leave_one_out``, one block comes after the
+other (`evolve.schedule.Serial`), in the order of the layer, in one pass.
+
+Cases
+    ``kernel``: the first 16 kernels, one by one. ``layer``: all kernels as one block, which not
+    every optimiser takes.
+Budget
+    All optimisers may evaluate as often in a block: so many generations of the default population,
+    which is the same for all, and once what is handed over. One that stops by itself uses less.
+Test images
+    They are classified by the network that a run has ended with, and steer nothing: no run depends
+    on another, and what runs is settled before.
+Share of time inside the optimiser
+    Of the wall time of the evolution, what goes into making the optimiser (twice a block: the
+    schedule asks one for its population), its ``ask``, ``tell`` and ``stop`` and its properties.
+    It is measured for the runs themselves, and for 3 kernels as the paper evaluates them: the
+    objective ``accuracy`` with 9 neighbours, 4000 references, and 1000 training images that are no
+    references as queries.
+
+With ``--json`` every run is kept as soon as it has ended, and the same command goes on where it was
+interrupted.
+"""
+
+import argparse
+import hashlib
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.cases import DATASETS, FEWEST, make_fitness
+from benchmarks.machine import describe, versions
+from benchmarks.optimizers_report import CONTROL, Case, Network, Overhead, Results, Run
+from benchmarks.output import Output
+from evolve.block import Block, BlockKind, make_blocks
+from evolve.fitness import Fitness
+from evolve.optimizers import (
+    CMAES,
+    PSO,
+    DeapCMAES,
+    DeapGA,
+    Optimizer,
+    PSOLocal,
+    RandomSearch,
+    SepCMAES,
+    VkDCMAES,
+)
+from evolve.protocols import Split
+from evolve.schedule import BlockEnd, Serial
+from evolve.search import Generation, HandOver
+from slicing.backend import configure_threads
+from slicing.baselines import Baseline, trained_cnn
+from slicing.cut import cut
+from slicing.data import Dataset, Images
+from slicing.engine import Engine
+from slicing.errors import InputError
+from slicing.stack import ConvStack
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "cmaes": CMAES,
+    "sep_cmaes": SepCMAES,
+    "vkd_cmaes": VkDCMAES,
+    "deap_cmaes": DeapCMAES,
+    "deap_ga": DeapGA,
+    "pso": PSO,
+    "pso_local": PSOLocal,
+    CONTROL: RandomSearch,
+}
+
+_MISTAKE, _INTERRUPTED = 2, 130
+# Test images of the slides.
+_FEW_TESTS = 1000
+_OVERHEAD_KERNELS = 3
+# Points of a curve that are kept beside the ends of blocks.
+_CURVE_POINTS = 75
+
+
+class Defaults(NamedTuple):
+    """How long a case runs."""
+
+    generations: int
+    seeds: int
+
+
+CASES: dict[BlockKind, Defaults] = {"kernel": Defaults(14, 5), "layer": Defaults(20, 3)}
+# References and queries; mnist5k has no more than 4000 training images.
+_IMAGES = {"mnist": (4000, 1000), "mnist5k": (3200, 800)}
+
+
+class Stopwatch:
+    """Adds up the seconds that are spent within it."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.seconds += time.perf_counter() - self._start
+
+
+class Timed:
+    """An optimiser whose construction, methods and properties are timed.
+
+    Parameters
+    ----------
+    stopwatch : Stopwatch
+    kind : type of Optimizer
+    start, sigma, rng
+        As for `evolve.optimizers.Optimizer`.
+    """
+
+    def __init__(
+        self,
+        stopwatch: Stopwatch,
+        kind: type[Optimizer],
+        start: NDArray[np.float64],
+        sigma: float,
+        rng: np.random.Generator,
+    ) -> None:
+        self._stopwatch = stopwatch
+        with stopwatch:
+            self._optimizer = kind(start, sigma, rng)
+
+    def __getattr__(self, name: str) -> Any:
+        with self._stopwatch:
+            value = getattr(self._optimizer, name)
+        if not callable(value):
+            return value
+
+        def call(*arguments: Any) -> Any:
+            with self._stopwatch:
+                return value(*arguments)
+
+        return call
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """What a schedule did.
+
+    Attributes
+    ----------
+    events : list of Generation and BlockEnd
+    seconds, optimizer_seconds : list of float
+        Of each block: wall clock, and what of it was spent inside the optimiser.
+    """
+
+    events: list[Generation | BlockEnd]
+    seconds: list[float]
+    optimizer_seconds: list[float]
+
+    @property
+    def ends(self) -> list[BlockEnd]:
+        """The blocks' ends."""
+        return [event for event in self.events if isinstance(event, BlockEnd)]
+
+    def curve(self) -> tuple[list[int], list[float]]:
+        """Return evaluations and losses, as `Run` keeps them."""
+        step = -(-(len(self.events) - len(self.ends)) // _CURVE_POINTS)
+        before = self.ends[0].loss_before
+        evaluations, losses = [0], [before]
+        for event in self.events:
+            if isinstance(event, BlockEnd):
+                before = loss = event.loss_after
+            elif event.generation % step:
+                continue
+            else:
+                loss = min(before, event.best_loss)
+            evaluations.append(event.evaluations)
+            losses.append(round(loss, 6))
+        return evaluations, losses
+
+
+def evolve(
+    fitness: Fitness,
+    blocks: Sequence[Block],
+    kind: type[Optimizer],
+    generations: int,
+    hand_over: HandOver,
+    seed: int = 0,
+) -> Evolution:
+    """Optimise blocks one after the other; ``fitness.stack`` is what comes of it."""
+    stopwatch = Stopwatch()
+
+    def make(start: NDArray[np.float64], sigma: float, rng: np.random.Generator) -> Optimizer:
+        return cast(Optimizer, Timed(stopwatch, kind, start, sigma, rng))
+
+    schedule = Serial(
+        fitness,
+        blocks,
+        make,
+        generations=generations,
+        order="layer",
+        hand_over=hand_over,
+        seed=seed,
+    )
+    evolution = Evolution([], [], [])
+    begin, inside = time.perf_counter(), 0.0
+    for event in schedule:
+        evolution.events.append(event)
+        if isinstance(event, BlockEnd):
+            now = time.perf_counter()
+            evolution.seconds.append(now - begin)
+            evolution.optimizer_seconds.append(stopwatch.seconds - inside)
+            begin, inside = now, stopwatch.seconds
+    return evolution
+
+
+@dataclass
+class Scene:
+    """The network before evolution, and the images.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    references, queries : Images
+        The network's training images, and further ones.
+    baseline : Baseline
+    stack : ConvStack
+    """
+
+    dataset: Dataset
+    references: Images
+    queries: Images
+    baseline: Baseline
+    stack: ConvStack
+
+    @classmethod
+    def load(cls, data: str, n_references: int, n_queries: int) -> "Scene":
+        """Read the images, and train the network, or read it from the cache."""
+        try:
+            dataset = DATASETS[data](train_size=n_references + n_queries)
+        except InputError as error:
+            sentence = str(error).replace("data=mnist5k", "--data mnist5k")
+            raise InputError(f"The images cannot be had: {sentence}") from error
+        references = dataset.train[:n_references]
+        _say("training the network, or reading it from the cache")
+        baseline = trained_cnn(references, len(dataset.classes))
+        queries = dataset.train[n_references:]
+        return cls(dataset, references, queries, baseline, cut(baseline.model))
+
+    @cached_property
+    def tests(self) -> Images:
+        """The test images."""
+        return self.dataset.read_test()
+
+    def fitness(self) -> Fitness:
+        """Return a new fitness of what is compared."""
+        return Fitness(self.stack, Split(self.references, None))
+
+    def correct(self, stack: ConvStack) -> dict[str, int]:
+        """Count how many of the test images, and of the first, a sliced network classifies."""
+        engine = Engine.fit(stack, self.references, self.dataset.classes)
+        return self.count(engine.predict(self.tests.images))
+
+    def count(self, predicted: NDArray[np.int64]) -> dict[str, int]:
+        """Count how many of the test images, and of the first, are classified rightly."""
+        right = predicted == self.tests.labels
+        sizes = sorted({min(_FEW_TESTS, len(right)), len(right)})
+        return {str(size): int(right[:size].sum()) for size in sizes}
+
+    def networks(self) -> list[Network]:
+        """Return the networks to compare with."""
+        cnn = self.count(self.baseline.predict(self.tests.images))
+        sliced = self.correct(self.stack)
+        return [
+            Network("CNN", None, cnn),
+            Network("sliced, not evolved", self.fitness().loss, sliced),
+        ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark that the command line asks for."""
+    words = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(words)
+    try:
+        _run(options, shlex.join(["python", "-m", "benchmarks.optimizers", *words]))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        sys.exit(_MISTAKE)
+    except KeyboardInterrupt:
+        _say("Interrupted.")
+        sys.exit(_INTERRUPTED)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.optimizers",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE",
+        help="keep the results there, and go on from those that it holds",
+    )  # fmt: skip
+    parser.add_argument(
+        "--figure", type=Path, metavar="FILE", help="draw the convergence there, as PNG"
+    )
+    parser.add_argument("--data", choices=DATASETS, default="mnist", help="default: %(default)s")
+    parser.add_argument(
+        "--references", type=int, metavar="N",
+        help=f"training images; default: {_IMAGES['mnist'][0]}, with mnist5k "
+        f"{_IMAGES['mnist5k'][0]}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--queries", type=int, metavar="N",
+        help="further training images, the queries under which the share of time is measured once "
+        f"more; default: {_IMAGES['mnist'][1]}, with mnist5k {_IMAGES['mnist5k'][1]}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--case", default="kernel", metavar="CASE[,CASE]",
+        help=f"of {', '.join(CASES)}; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--kernels", type=int, default=16, metavar="N",
+        help="kernels of the case kernel; default: %(default)s",
+    )  # fmt: skip
+    for place, name in enumerate(Defaults._fields):
+        defaults = ", ".join(f"{case} {default[place]}" for case, default in CASES.items())
+        parser.add_argument(f"--{name}", type=int, metavar="N", help=f"default: {defaults}")
+    parser.add_argument(
+        "--hand-over", choices=["mean", "best"], default="mean",
+        help="what a block hands over: the mean of the distribution, where the optimiser has one, "
+        "or the best candidate; default: %(default)s",
+    )  # fmt: skip
+    return parser
+
+
+def _run(options: argparse.Namespace, command: str) -> None:
+    names = options.case.split(",")
+    for name in names:
+        if name not in CASES:
+            raise InputError(f"--case {name} is unknown: choose from {', '.join(CASES)}.")
+    for option in ("kernels", "generations", "seeds"):
+        value = getattr(options, option)
+        if value is not None and value < 1:
+            raise InputError(f"--{option} {value} is not possible: give 1 or more.")
+    sizes = []
+    for place, option in enumerate(("references", "queries")):
+        value = getattr(options, option)
+        sizes.append(_IMAGES[options.data][place] if value is None else value)
+        if sizes[-1] < FEWEST[place]:
+            raise InputError(f"--{option} {value} is too few: give {FEWEST[place]} or more.")
+    json_file = Output("--json", options.json) if options.json else None
+    figure_file = Output("--figure", options.figure) if options.figure else None
+    scene = Scene.load(options.data, sizes[0], sizes[1])
+    blocks = {name: _blocks(scene.stack, name, options.kernels) for name in names}
+    cases = [_case(options, scene.stack, name, blocks[name]) for name in blocks]
+    results = Results(command, _origin(options, scene), cases, json_file)
+    try:
+        for case in cases:
+            _add_runs(results, case, scene, blocks[case.name], options.hand_over)
+            if case.name == "kernel":
+                _add_overheads(results, case, scene, blocks[case.name], options.hand_over)
+        if not results.networks:
+            _say("classifying the test images by the networks to compare with")
+            results.networks += scene.networks()
+            results.save()
+    finally:
+        if results.runs:
+            print(results.text())
+            if figure_file:
+                figure_file.write(results.figure())
+
+
+def _blocks(stack: ConvStack, case: BlockKind, n_kernels: int) -> list[Block]:
+    blocks = make_blocks(stack, case, layers=[-1])
+    if case == "layer":
+        return blocks
+    if n_kernels > len(blocks):
+        raise InputError(
+            f"--kernels {n_kernels} is too many: the last convolution has {len(blocks)}."
+        )
+    return blocks[:n_kernels]
+
+
+def _case(
+    options: argparse.Namespace, stack: ConvStack, name: BlockKind, blocks: list[Block]
+) -> Case:
+    start, default = blocks[0].read(stack), CASES[name]
+    generations = options.generations or default.generations
+    population = RandomSearch(start, 1.0, np.random.default_rng(0)).population
+    return Case(
+        name=name,
+        blocks=[block.name for block in blocks],
+        dim=len(start),
+        generations=generations,
+        evaluations=generations * population + 1,
+        seeds=options.seeds or default.seeds,
+        refused={
+            each: kind.max_dim
+            for each, kind in OPTIMIZERS.items()
+            if kind.max_dim is not None and kind.max_dim < len(start)
+        },
+    )
+
+
+def _origin(options: argparse.Namespace, scene: Scene) -> dict[str, Any]:
+    """Tell what the results depend on, beside the cases."""
+    arrays = [array for conv in scene.stack.convs for array in (conv.weights, conv.bias)]
+    libraries = ("cma", "deap", "pyswarms", "scipy")
+    return {
+        "data": options.data,
+        "references": len(scene.references),
+        "queries": len(scene.queries),
+        "network": hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest(),
+        "protocol": "leave_one_out",
+        "objective": "neighbours",
+        "hand_over": options.hand_over,
+        "machine": describe(),
+        "threads": numba.get_num_threads(),
+        "training_threads": configure_threads(),
+        "versions": versions() | {library: version(library) for library in libraries},
+    }
+
+
+def _add_runs(
+    results: Results, case: Case, scene: Scene, blocks: list[Block], hand_over: HandOver
+) -> None:
+    """Run what the results lack of a case."""
+    # Seed by seed: what slows the machine for a while slows all of them, and what an interruption
+    # leaves compares.
+    todo = [
+        (seed, name)
+        for seed in range(case.seeds)
+        for name in OPTIMIZERS
+        if name not in case.refused and seed not in {run.seed for run in results.of(case, name)}
+    ]
+    if todo:
+        _say(f"{case.name}: warming up")
+        evolve(scene.fitness(), blocks[:1], RandomSearch, 1, hand_over)
+    for number, (seed, name) in enumerate(todo, 1):
+        fitness = scene.fitness()
+        evolution = evolve(fitness, blocks, OPTIMIZERS[name], case.generations, hand_over, seed)
+        curve_evaluations, curve_losses = evolution.curve()
+        run = Run(
+            case=case.name,
+            optimizer=name,
+            seed=seed,
+            loss=fitness.loss,
+            evaluations=evolution.ends[-1].evaluations,
+            plugged_in=sum(end.accepted for end in evolution.ends),
+            seconds=sum(evolution.seconds),
+            optimizer_seconds=sum(evolution.optimizer_seconds),
+            correct=scene.correct(fitness.stack),
+            curve_evaluations=curve_evaluations,
+            curve_losses=curve_losses,
+        )
+        results.runs.append(run)
+        results.save()
+        _say(
+            f"{case.name}: {number} of {len(todo)}, {name}, seed {seed}: loss {run.loss:.4f}, "
+            f"{run.seconds:.1f} s"
+        )
+
+
+def _add_overheads(
+    results: Results, case: Case, scene: Scene, blocks: list[Block], hand_over: HandOver
+) -> None:
+    """Measure what the results lack of the shares of time under the paper's objective."""
+    done = {overhead.optimizer for overhead in results.overheads}
+    split = Split(scene.references, scene.queries)
+    for name, kind in OPTIMIZERS.items():
+        if name in done:
+            continue
+        _say(f"accuracy, {len(scene.references)}/{len(scene.queries)}: {name}")
+        fitness = make_fitness(scene.stack, split)
+        evolution = evolve(fitness, blocks[:_OVERHEAD_KERNELS], kind, case.generations, hand_over)
+        results.overheads.append(Overhead(name, evolution.seconds, evolution.optimizer_seconds))
+        results.save()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
