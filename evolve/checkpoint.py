@@ -4,6 +4,8 @@ import logging
 import os
 import pickle
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from slicing.errors import InputError
 log = logging.getLogger(__name__)
 
 _MAGIC = b"knn-slicing state 1\n"
+_STATE, _PREVIOUS, _PART = ".state", ".previous", ".part"
 
 
 class Checkpoint:
@@ -23,12 +26,36 @@ class Checkpoint:
     Parameters
     ----------
     folder : path
-        Made where it is missing.
+        Made when the first state is saved.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out meanwhile; the lock ends with the process at the latest.
+
+        Raises
+        ------
+        InputError
+            Where another process has it.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise InputError(
+                    f"Another process is at work on {self.folder.parent}: wait until it has ended, "
+                    "or end it."
+                ) from error
+            yield
 
     def save(self, name: str, state: Any, durable: bool = False) -> None:
         """Write a state; the one of that name becomes the one before.
@@ -44,10 +71,10 @@ class Checkpoint:
         Raises
         ------
         OSError
-            Where that is impossible; the state of that name is still what it was.
+            Where that is impossible; the state of that name is still there.
         """
-        path = self._path(name)
-        part = path.with_suffix(".part")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path, part = self._path(name), self._path(name, _PART)
         content = pickle.dumps(state, pickle.HIGHEST_PROTOCOL)
         try:
             with part.open("wb") as file:
@@ -57,11 +84,13 @@ class Checkpoint:
                     file.flush()
                     os.fsync(file.fileno())
             if path.exists():
-                path.replace(path.with_suffix(".previous"))
+                path.replace(self._path(name, _PREVIOUS))
             part.replace(path)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+        if durable:
+            _sync_folder(self.folder)
 
     def load(self, name: str) -> Any:
         """Read a state; where it is damaged, with a warning in the log, the one before.
@@ -69,18 +98,12 @@ class Checkpoint:
         Returns
         -------
         object or None
-            None where there is none.
-
-        Raises
-        ------
-        InputError
-            Where it and the one before are damaged.
+            None where there is none, or, with a warning, none that is whole.
         """
-        path = self._path(name)
         damaged: list[Path] = []
-        for candidate in (path, path.with_suffix(".previous")):
+        for path in (self._path(name), self._path(name, _PREVIOUS)):
             try:
-                content = candidate.read_bytes()
+                content = path.read_bytes()
             except FileNotFoundError:
                 continue
             start = len(_MAGIC) + 4
@@ -88,23 +111,40 @@ class Checkpoint:
             if content[:start] == _MAGIC + crc:
                 for each in damaged:
                     log.warning("%s is damaged: going on from the state before it.", each)
+                    # Or it would become the one before, in the place of this one.
+                    each.unlink()
                 return pickle.loads(content[start:])
-            damaged.append(candidate)
+            damaged.append(path)
         if damaged:
-            raise InputError(
-                f"{damaged[0]} is damaged, and there is no whole state before it: run the "
-                "experiment anew."
-            )
+            log.warning("%s is damaged, and so is what was before it: doing it anew.", damaged[0])
         return None
 
     def has(self, name: str) -> bool:
         """Whether there is a state of that name, perhaps a damaged one."""
-        return self._path(name).exists()
+        return any(self._path(name, suffix).exists() for suffix in (_STATE, _PREVIOUS))
 
     def discard(self, name: str) -> None:
         """Remove a state and the one before it, if they are there."""
-        for path in (self._path(name), self._path(name).with_suffix(".previous")):
-            path.unlink(missing_ok=True)
+        for suffix in (_STATE, _PREVIOUS, _PART):
+            self._path(name, suffix).unlink(missing_ok=True)
 
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{name}.state"
+    def clear(self, last: str) -> None:
+        """Remove all states, that of the name `last` at last, and the folder if nothing is left."""
+        names = {path.stem for path in self.folder.glob("*") if path.suffix in (_STATE, _PREVIOUS)}
+        for name in sorted(names, key=lambda name: name == last):
+            self.discard(name)
+        (self.folder / "lock").unlink(missing_ok=True)
+        if self.folder.exists() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    def _path(self, name: str, suffix: str = _STATE) -> Path:
+        return self.folder / f"{name}{suffix}"
+
+
+def _sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder would survive a power failure."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

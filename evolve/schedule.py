@@ -169,8 +169,8 @@ class Schedule(ABC):
     Raises
     ------
     InputError
-        For options out of their range or that do not go together, and for the state of another
-        schedule.
+        For options out of their range or that do not go together, and for the state of a schedule
+        with other options, blocks or kernels to begin with.
     """
 
     fitness: Fitness
@@ -289,7 +289,8 @@ class Schedule(ABC):
     def _reason_to_stop(self) -> str | None:
         """Why no further generation may begin."""
         late = self.max_seconds is not None and self.seconds > self.max_seconds
-        return self._stopping or ("max_seconds" if late and self.evaluations else None)
+        begun = self.blocks_done or any(search.generations for search in self._searches)
+        return self._stopping or ("max_seconds" if late and begun else None)
 
     def _make_order(self) -> list[int]:
         """Order the blocks for a pass."""
@@ -299,7 +300,7 @@ class Schedule(ABC):
         if self.order == "importance":
             needed = self.evaluations + len(order)
             if needed > (self.max_evaluations or needed):
-                self.ended = "max_evaluations"
+                self._end_without_budget(needed + 1)
                 return order
             ablations = [_Ablation(self.fitness.stack, block) for block in self.blocks]
             for _ in self._run(ablations):
@@ -350,6 +351,15 @@ class Schedule(ABC):
             for search in searched:
                 self.checkpoint.discard(_name(search))
 
+    def _end_without_budget(self, needed: int) -> None:
+        """End, or raise an InputError where not even the first generation can begin."""
+        if not self.blocks_done:
+            raise InputError(
+                f"max_evaluations={self.max_evaluations} does not suffice for one generation: "
+                f"give at least {needed}."
+            )
+        self.ended = "max_evaluations"
+
     def _begin_group(self) -> None:
         """Set up the searches that the budget has room for, as far as they had come."""
         progress = self._progress
@@ -369,12 +379,9 @@ class Schedule(ABC):
                 remaining,
             )
             if not search.affordable:
-                if not progress.evaluations and not place:
-                    raise InputError(
-                        f"max_evaluations={self.max_evaluations} does not suffice for one "
-                        f"generation: give at least {search.needed + checks}."
-                    )
-                self.ended = "max_evaluations"
+                # What a group has no room for begins the next one, or does not.
+                if not place:
+                    self._end_without_budget(progress.evaluations + search.needed + checks)
                 break
             remaining -= search.reserved
             state = self.checkpoint and self.checkpoint.load(_name(search))
@@ -409,6 +416,8 @@ class Schedule(ABC):
             if received is None:
                 return
             if self.checkpoint and not self._stopping:
+                if not self.checkpoint.has(STATE):
+                    self._save()
                 state = {"search": received.state(), "seconds": self.seconds}
                 self.checkpoint.save(_name(received), state)
 
@@ -494,7 +503,6 @@ class Schedule(ABC):
             return
         state = self.checkpoint.load(STATE)
         if state is None:
-            self._save()
             return
         for name, value in self._start.items():
             if state["identity"][name] != value:

@@ -1,6 +1,7 @@
 """The history of a run: one line a generation, one line a block, in the run's folder."""
 
 import csv
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -44,17 +45,22 @@ class History:
         self.events: list[Event] = []
         self._files: dict[type[Event], _Lines] = {}
         for kind, name in ((Generation, GENERATIONS), (BlockEnd, BLOCKS)):
-            events = _read(folder / name, kind, by_name)
-            kept = [event for event in events if event.block_number < n_kept]
+            kept = _read(folder / name, kind, by_name, n_kept) if n_kept else []
             self.events += kept
             self._files[kind] = _Lines(folder / name, kind, kept)
         # A block ends after its last generation: stable where blocks end together.
         self.events.sort(key=lambda event: event.evaluations)
 
     def append(self, event: Event) -> None:
-        """Add an event; it is on disk when this returns."""
+        """Add an event; when this returns, killing the process does not lose it.
+
+        With the end of a block, all before it would survive a power failure, too.
+        """
         self.events.append(event)
         self._files[type(event)].write(event)
+        if isinstance(event, BlockEnd):
+            for lines in self._files.values():
+                lines.sync()
 
     def close(self) -> None:
         """Close the files."""
@@ -82,17 +88,22 @@ class _Lines:
         self._writer.writerow(row)
         self._file.flush()
 
+    def sync(self) -> None:
+        os.fsync(self._file.fileno())
+
     def close(self) -> None:
         self._file.close()
 
 
-def _read(path: Path, kind: type[Event], blocks: Mapping[str, Block]) -> list[Any]:
-    """Read the events of a file; a last line that is not whole is left out."""
+def _read(path: Path, kind: type[Event], blocks: Mapping[str, Block], n_kept: int) -> list[Any]:
+    """Read the events of the first blocks; a last line that is not whole is left out."""
     if not path.exists():
         return []
     lines = path.read_text("utf-8").splitlines(keepends=True)
     events = []
     for row in csv.DictReader(line for line in lines if line.endswith("\n")):
+        if int(row["block_number"] or n_kept) >= n_kept:
+            continue
         values: dict[str, Any] = {"block": blocks[row["block"]]}
         for field in fields(kind):
             if field.name != "block":

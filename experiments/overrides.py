@@ -1,6 +1,7 @@
 """Refuse a mistaken command line at the start, with one sentence and the nearest valid name."""
 
 import itertools
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import is_dataclass
@@ -99,13 +100,15 @@ def check(
     return configs
 
 
-def resumed(overrides: Sequence[str]) -> tuple[Path, list[str]] | None:
+def resumed(overrides: Sequence[str], multirun: bool = False) -> tuple[Path, list[str]] | None:
     """Find out whether a command line goes on with a run.
 
     Parameters
     ----------
     overrides : sequence of str
         What stands on the command line, perhaps with ``resume=<run folder>``.
+    multirun : bool
+        Whether lists of values are swept over, which resuming does not go with.
 
     Returns
     -------
@@ -119,16 +122,31 @@ def resumed(overrides: Sequence[str]) -> tuple[Path, list[str]] | None:
         Where the folder is not that of a run which has not ended.
     """
     with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
-        parsed = [_parse(line) for line in overrides]
-        folders = [each.value() for each in parsed if each.key_or_group == "resume"]
-        if not folders or folders[-1] is None:
+        parsed = {line: _parse(line) for line in overrides}
+        asked = [each for each in parsed.values() if each.key_or_group == "resume"]
+        if not asked or (not asked[-1].is_sweep_override() and asked[-1].value() is None):
             return None
+        if multirun or asked[-1].is_sweep_override():
+            raise InputError("resume goes on with one run: give one folder, without --multirun.")
         # Here, not above: other command lines need none of it.
         from experiments.resume import load
 
-        folder = Path(str(folders[-1])).resolve()
-        lines = [*load(folder).overrides, *overrides]
-        return folder, [line for line in lines if _parse(line).key_or_group != "resume"]
+        folder = Path(str(asked[-1].value())).resolve()
+        new = [line for line, each in parsed.items() if each.key_or_group != "resume"]
+        old = {line: _parse(line).key_or_group for line in load(folder).overrides}
+        if any(parsed[line].key_or_group == "executor" for line in new):
+            # Another executor has other options.
+            old = {line: key for line, key in old.items() if key.split(".")[0] != "executor"}
+        return folder, [line for line in old if line not in new and old[line] != "resume"] + new
+
+
+def quoted(value: object) -> str:
+    """Quote a value, a path say, so that Hydra's command line takes it as it is."""
+    # Hydra reads a backslash as one only before a quote, or at the end.
+    escaped = re.sub(
+        r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), str(value)
+    )
+    return f"'{escaped}'"
 
 
 def _search_first(config_dir: str) -> None:

@@ -6,7 +6,6 @@ on disk (except under the protocol ``test``, which is about nothing else).
 
 import logging
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -89,10 +88,32 @@ def run(
     InputError
         For what the user can mend. The MLflow run, if it has begun, is marked as failed.
     """
-    options: Options = plain(config)
+    checkpoint = checkpoint_of(folder)
     # A job that a cluster starts again finds its own beginning in its folder.
-    is_resumed = options.pop("resume") is not None or resume.has_begun(folder)
-    begun = resume.load(folder) if is_resumed else None
+    had_begun = resume.has_begun(folder)
+    with checkpoint.locked():
+        try:
+            options = plain(config)
+            is_resumed = options.pop("resume") is not None or had_begun
+            begun = resume.load(folder) if is_resumed else None
+            summary = _run(options, choices, folder, tuple(overrides), begun, checkpoint)
+        except BaseException:
+            if not had_begun and not resume.has_evolved(folder):
+                checkpoint.clear(resume.NAME)
+            raise
+        if not summary.interrupted:
+            checkpoint.clear(resume.NAME)
+    return summary
+
+
+def _run(
+    options: Options,
+    choices: Mapping[str, str],
+    folder: Path,
+    overrides: tuple[str, ...],
+    begun: Begun | None,
+    checkpoint: Checkpoint,
+) -> Summary:
     dataset: Dataset = _call(options["data"])()
     if begun is not None:
         begun.check(options, dataset.train.digest)
@@ -118,19 +139,17 @@ def run(
             tags["leaks"] = LEAKS
         if begun is None:
             tracker.begin(name, {**choices, **leaves(options)}, tags)
-            Begun(tuple(overrides), options, tracker.run_id, dataset.train.digest).save(folder)
+            Begun(overrides, options, tracker.run_id, dataset.train.digest).save(checkpoint)
         else:
             tracker.resume(begun.mlflow_run, tags)
         progress.say(f"{name}: {len(dataset.train):,} training images of {dataset.name}, {folder}")
-        summary = _experiment(options, choices, name, dataset, images, folder, progress, tracker)
+        summary = _experiment(
+            options, choices, name, dataset, images, folder, progress, tracker, checkpoint
+        )
         tracker.finish(folder, _FILES, summary.text(), summary.interrupted)
     except BaseException as error:
         tracker.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-        if not resume.has_evolved(folder):
-            shutil.rmtree(checkpoint_of(folder), ignore_errors=True)
         raise
-    if not summary.interrupted:
-        shutil.rmtree(checkpoint_of(folder))
     return summary
 
 
@@ -170,13 +189,14 @@ def _experiment(
     folder: Path,
     progress: Progress,
     tracker: Tracker,
+    checkpoint: Checkpoint,
 ) -> Summary:
     baseline = _baseline(options, dataset, images.references, progress)
     before = cut(baseline.model)
     progress.say("Measuring the loss before evolution")
     fitness, selection = _fitnesses(options, before, images)
     loss_before = fitness.loss
-    schedule = _schedule(options, fitness, selection, Checkpoint(checkpoint_of(folder)))
+    schedule = _schedule(options, fitness, selection, checkpoint)
     history = History(folder, schedule.blocks, schedule.blocks_done)
     try:
         interrupted = _evolve(schedule, history, progress, tracker)
@@ -320,14 +340,15 @@ def _evolve(schedule: Schedule, history: History, progress: Progress, tracker: T
     for event in history.events:
         generations += isinstance(event, Generation)
         tracker.log(*_metrics(event, generations))
-    at_first, done = schedule.evaluations, schedule.blocks_done / schedule.n_blocks
+    at_first, done = None, schedule.blocks_done / schedule.n_blocks
     with progress.task("evolving", done), _stopped_by_interrupt(schedule) as interrupted:
         progress.show(done, "computing the distances")
         for event in schedule:
+            at_first = schedule.evaluations if at_first is None else at_first
             history.append(event)
             generations += isinstance(event, Generation)
-            # What comes of a block that is cut short is not logged: resumed, it will end otherwise.
-            if isinstance(event, Generation) or not interrupted.is_set():
+            # What comes of blocks that are cut short is not logged: resumed, they end otherwise.
+            if not interrupted.is_set():
                 tracker.log(*_metrics(event, generations))
             if isinstance(event, BlockEnd):
                 continue

@@ -9,7 +9,8 @@ from evolve.schedule import STATE
 from experiments.tracking import leaves
 from slicing.errors import InputError
 
-_NAME = "run"
+NAME = "run"
+"""Name of what a run was begun with in its checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ class Begun:
     mlflow_run: str
     train_digest: str
 
-    def save(self, folder: Path) -> None:
+    def save(self, checkpoint: Checkpoint) -> None:
         """Put it into the run's checkpoint."""
-        Checkpoint(checkpoint_of(folder)).save(_NAME, self, durable=True)
+        checkpoint.save(NAME, self, durable=True)
 
     def check(self, options: dict[str, Any], train_digest: str) -> None:
         """Refuse to go on with other options, but for the executor, or other images.
@@ -58,19 +59,19 @@ class Begun:
             )
 
 
-def checkpoint_of(folder: Path) -> Path:
-    """Name the folder in which a run keeps its state until it has ended."""
-    return folder / "checkpoint"
+def checkpoint_of(folder: Path) -> Checkpoint:
+    """Find the states of a run that has not ended."""
+    return Checkpoint(folder / "checkpoint")
 
 
 def has_begun(folder: Path) -> bool:
     """Whether there is a run that has not ended."""
-    return checkpoint_of(folder).exists() and Checkpoint(checkpoint_of(folder)).has(_NAME)
+    return checkpoint_of(folder).has(NAME)
 
 
 def has_evolved(folder: Path) -> bool:
     """Whether there is more to go on with than the beginning."""
-    return Checkpoint(checkpoint_of(folder)).has(STATE)
+    return checkpoint_of(folder).has(STATE)
 
 
 def load(folder: Path) -> Begun:
@@ -81,10 +82,8 @@ def load(folder: Path) -> Begun:
     InputError
         Where there is no such run.
     """
-    begun: Begun | None = None
-    if checkpoint_of(folder).exists():
-        begun = Checkpoint(checkpoint_of(folder)).load(_NAME)
-    elif (folder / "summary.md").exists():
+    begun: Begun | None = checkpoint_of(folder).load(NAME)
+    if begun is None and (folder / "summary.md").exists():
         raise InputError(
             f"The run in {folder} has ended: its results are in {folder / 'summary.md'}."
         )

@@ -7,6 +7,8 @@ A run that did not end is gone on with by ``resume=<its folder>``.
 
 import logging
 import os
+import re
+import shlex
 import sys
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
@@ -19,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from experiments.help import help_page
-from experiments.overrides import CONF, VERSION_BASE, check, resumed
+from experiments.overrides import CONF, VERSION_BASE, check, quoted, resumed
 from slicing.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ def main() -> None:
     flags = [word for word in sys.argv[1:] if word not in arguments.overrides]
     # Hydra would print tracebacks of its own where an exception has to reach this function.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    # On a full disk the log cannot be written either, and would say so by tracebacks.
+    logging.raiseExceptions = False
     only_shows = arguments.help or arguments.cfg or arguments.info
     try:
         overrides = _with_resumed(arguments.overrides, arguments.multirun)
@@ -115,23 +119,22 @@ def _job(config: DictConfig) -> float:
 
 def _way_on(folder: Path) -> str:
     """Say how to go on with a run that has not ended."""
-    from experiments.resume import checkpoint_of
+    from experiments.resume import has_begun
 
-    if not checkpoint_of(folder).exists():
+    if not has_begun(folder):
         return ""
-    return f" Nothing is lost: go on by python -m experiments.run resume={folder}"
+    is_plain = re.fullmatch(r"[\w./-]+", str(folder), re.ASCII)
+    word = f"resume={folder}" if is_plain else shlex.quote(f"resume={quoted(folder)}")
+    return f" Nothing is lost: go on by python -m experiments.run {word}"
 
 
 def _with_resumed(overrides: list[str], multirun: bool) -> list[str]:
     """Replace ``resume=<run folder>`` by all that the run was begun with."""
-    run = resumed(overrides)
+    run = resumed(overrides, multirun)
     if run is None:
         return overrides
-    if multirun:
-        raise InputError("resume goes on with one run: leave --multirun out.")
     folder, overrides = run
-    quoted = "'" + str(folder).replace("\\", "\\\\").replace("'", "\\'") + "'"
-    return [*overrides, f"resume={quoted}", f"hydra.run.dir={quoted}"]
+    return [*overrides, f"resume={quoted(folder)}", f"hydra.run.dir={quoted(folder)}"]
 
 
 def _create_stores(configs: list[DictConfig]) -> None:

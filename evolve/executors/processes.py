@@ -3,6 +3,7 @@
 import multiprocessing
 import pickle
 import signal
+import traceback
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -32,7 +33,7 @@ class ProcessExecutor(Executor):
     Parameters
     ----------
     workers : int, optional
-        By default one a core.
+        By default as many as numba may use threads in this process: one a core.
 
     Raises
     ------
@@ -42,7 +43,7 @@ class ProcessExecutor(Executor):
 
     def __init__(self, workers: int | None = None) -> None:
         check_workers(workers)
-        self._wanted = workers or int(numba.config.NUMBA_NUM_THREADS)
+        self._wanted = workers or numba.get_num_threads()
         self._workers: list[_Worker] = []
 
     def start(self, fitness: Fitness, selection: Fitness | None, most: int) -> None:
@@ -101,7 +102,11 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs,), daemon=True)
+        # Ctrl-C reaches all processes of a terminal: the schedule's own decides what becomes of it.
+        # Blocked, until the worker ignores it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         self._process.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         # The pipe then ends with the process.
         theirs.close()
 
@@ -118,9 +123,19 @@ class _Worker:
         return self._process.exitcode
 
 
+def _portable(error: Exception) -> Exception:
+    """Make an exception that can be sent, with its traceback as a note."""
+    text = traceback.format_exc()
+    try:
+        error = pickle.loads(pickle.dumps(error))
+    except Exception:  # what an exception's own constructor raises is open-ended
+        error = RuntimeError(repr(error))
+    error.add_note(f"In a worker:\n{text}")
+    return error
+
+
 def _work(connection: "Connection[Any, Any]") -> None:
     """Evaluate tasks until the pipe ends."""
-    # Ctrl-C reaches all processes of a terminal: the schedule's own decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     numba.set_num_threads(1)
     threadpool_limits(1)
@@ -131,7 +146,7 @@ def _work(connection: "Connection[Any, Any]") -> None:
             try:
                 result = evaluate(task)
             except Exception as error:  # the schedule's own process raises it
-                result = error
+                result = _portable(error)
             connection.send(result)
     except (EOFError, OSError):
         return

@@ -103,17 +103,22 @@ class RayExecutor(Executor):
             slot = self._pending.pop(answer)
             try:
                 losses, full_scans = self._ray.get(answer)
-            except self._ray.exceptions.RayActorError as error:
+            except self._ray.exceptions.RayTaskError as error:
+                raise error.cause from error
+            except self._ray.exceptions.RayError as error:
                 self._replace(slot, error)
                 continue
-            except self._ray.exceptions.RayTaskError as error:
-                raise error.cause from None
             return slot, losses, full_scans
 
     def _replace(self, slot: int, error: Exception) -> None:
         self._deaths[slot] += 1
         if self._deaths[slot] == MAX_DEATHS:
             raise too_many_deaths(str(error).strip().splitlines()[-1])
+        if self._ray.cluster_resources().get("CPU", 0) < self.n_slots:
+            raise InputError(
+                "The Ray cluster has lost a node, and has no core left for a worker: mend it, or "
+                "give fewer workers (executor.workers=...)."
+            ) from error
         self._workers[slot] = self._actor.remote(self._images)
         self._pending[self._workers[slot].evaluate.remote(self._tasks[slot])] = slot
 

@@ -165,15 +165,67 @@ def test_a_truncated_state_gives_way_to_the_one_before(cut, tmp_path, caplog):
     assert outcome(resumed) == outcome(whole)
 
 
-def test_two_damaged_states_are_one_sentence(tmp_path):
+@pytest.mark.parametrize("n_events", [1, 2, 5])
+def test_what_is_damaged_through_and_through_is_done_anew(n_events, tmp_path, caplog):
+    whole = make(Serial, CMAES)
+    list(whole)
+    run = iter(make(Serial, CMAES, tmp_path))
+    for _ in range(n_events):
+        next(run)
+    for path in tmp_path.glob("block-*"):
+        path.write_bytes(b"")
+    with caplog.at_level(logging.WARNING):
+        resumed = make(Serial, CMAES, tmp_path)
+        list(resumed)
+    assert "is damaged, and so is what was before it: doing it anew" in caplog.text
+    assert outcome(resumed) == outcome(whole)
+
+
+def test_a_damaged_state_does_not_push_the_whole_one_out(tmp_path):
     checkpoint = Checkpoint(tmp_path)
     checkpoint.save("a", 1)
     checkpoint.save("a", 2)
-    assert checkpoint.load("a") == 2
-    for path in tmp_path.iterdir():
-        path.write_bytes(b"knn-slicing state 1\n")
-    with pytest.raises(InputError, match=r"a\.state is damaged, and there is no whole state"):
-        checkpoint.load("a")
+    (tmp_path / "a.state").write_bytes(b"knn")
+    assert checkpoint.load("a") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"a.previous"}
+    assert checkpoint.has("a")
+
+
+def test_clearing_leaves_what_is_not_a_state(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "checkpoint")
+    with checkpoint.locked():
+        checkpoint.save("a", 1)
+        checkpoint.save("a", 2)
+        checkpoint.save("b", 3)
+        (tmp_path / "checkpoint" / "my.weights").write_text("of my own")
+        checkpoint.clear("a")
+    assert [path.name for path in (tmp_path / "checkpoint").iterdir()] == ["my.weights"]
+    (tmp_path / "checkpoint" / "my.weights").unlink()
+    checkpoint.clear("a")
+    assert not (tmp_path / "checkpoint").exists()
+    checkpoint.clear("a")
+
+
+def test_two_processes_do_not_work_on_the_same_run(tmp_path):
+    second = Checkpoint(tmp_path).locked()
+    with Checkpoint(tmp_path).locked(), pytest.raises(InputError, match="Another process is at"):
+        second.__enter__()
+    with Checkpoint(tmp_path).locked():
+        pass
+
+
+@pytest.mark.parametrize("options", [{}, {"patience_generations": 1}])
+@pytest.mark.parametrize("max_evaluations", [26, 33, 42, 47, 55])
+def test_after_a_budget_there_is_nothing_to_do(max_evaluations, options, tmp_path):
+    options = {"layers": [1], "max_evaluations": max_evaluations, **options}
+    whole = make(Parallel, CMAES, tmp_path, **options)
+    list(whole)
+    # The last block may come to its end with what is left.
+    assert whole.ended in ("max_evaluations", "passes")
+    assert whole.evaluations <= max_evaluations
+    again = make(Parallel, CMAES, tmp_path, **options)
+    assert list(again) == []
+    assert outcome(again) == outcome(whole)
 
 
 def test_a_full_disk_leaves_the_state_as_it_was(tmp_path, monkeypatch):

@@ -204,6 +204,8 @@ def test_parallel_keeps_its_budget(fitness):
         ({"step": float("inf")}, "step=inf"),
         ({"max_seconds": -1.0}, "max_seconds=-1.0"),
         ({"order": "backwards"}, "backwards"),
+        ({"patience_generations": 0}, "patience_generations=0"),
+        ({"patience_blocks": 0}, "patience_blocks=0"),
         ({"hand_over": "median"}, "median"),
     ],
 )
@@ -216,3 +218,78 @@ def test_bad_options(fitness, kwargs, words):
 def test_a_group_has_blocks(fitness):
     with pytest.raises(InputError, match="synchronise=0"):
         parallel(fitness, synchronise=0)
+
+
+def test_order_by_importance(fitness):
+    losses = []
+    for block in make_blocks(fitness.stack, "kernel"):
+        start = block.read(fitness.stack)
+        losses.append(fitness.loss_of(block.write(fitness.stack, np.zeros_like(start))))
+    schedule = serial(fitness, order="importance", generations=1)
+    ends = [event for event in schedule if isinstance(event, BlockEnd)]
+    order = [end.block.kernels[0][1] for end in ends]
+    assert order == sorted(range(4), key=lambda kernel: -losses[kernel])
+    assert schedule.evaluations == 4 + 4 * 11
+
+
+@pytest.mark.parametrize("max_evaluations", [3, 4, 10])
+def test_ordering_is_part_of_the_budget(fitness, max_evaluations):
+    with pytest.raises(InputError, match="does not suffice for one generation"):
+        list(serial(fitness, order="importance", max_evaluations=max_evaluations))
+
+
+def test_the_first_generation_always_runs(fitness):
+    events = list(serial(fitness, order="importance", max_seconds=1e-9))
+    assert [type(event) for event in events] == [Generation, BlockEnd]
+
+
+def test_a_target_ends_block_and_run(fitness):
+    target = fitness.loss * 0.98
+    schedule = serial(fitness, hand_over="best", target_loss=target, generations=50)
+    events = list(schedule)
+    assert schedule.ended == "target_loss"
+    assert fitness.loss <= target
+    assert events[-1].reasons == ("target_loss",)
+    assert len(events) < 50
+
+
+def test_patience_with_a_block(fitness):
+    class Stuck(RandomSearch):
+        def _ask(self):
+            return np.tile(self._x0, (self.population, 1))
+
+    schedule = serial(fitness, Stuck, patience_generations=3, patience_blocks=2, generations=9)
+    ends = [event for event in schedule if isinstance(event, BlockEnd)]
+    assert [end.reasons for end in ends] == [("patience",)] * 2
+    # The first generation is a new best, the next three are not.
+    assert schedule.evaluations == 2 * (4 * 10 + 1)
+    assert schedule.ended == "patience_blocks"
+
+
+def test_selection_queries_choose_between_mean_and_best(fitness):
+    selection = Fitness(fitness.stack, split_of(fitness), neighbours=5)
+    start, asked = fitness.stack, []
+    loss_of = selection.loss_of
+
+    def prefers_the_second(stack):
+        asked.append(stack)
+        return float(-len(asked))
+
+    schedule = serial(
+        fitness, hand_over="selection", selection=selection, generations=4, order="layer"
+    )
+    selection.loss_of = prefers_the_second
+    end = next(event for event in schedule if isinstance(event, BlockEnd))
+    assert len(asked) == 2
+    assert schedule.evaluations == 4 * 10 + 3
+    assert end.accepted
+    # The second of the two, which is the best: the fitness has seen its loss.
+    np.testing.assert_array_equal(fitness.stack.convs[0].weights, asked[1].convs[0].weights)
+    assert loss_of(start) > 0
+
+
+def test_selection_needs_its_queries(fitness):
+    with pytest.raises(InputError, match="selection"):
+        serial(fitness, hand_over="selection")
+    with pytest.raises(InputError, match="selection"):
+        serial(fitness, selection=fitness)

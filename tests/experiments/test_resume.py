@@ -1,10 +1,12 @@
 """Whatever ends a run: resumed, it ends as if nothing had happened, in the same MLflow run."""
 
 import random
+import shlex
 import shutil
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from evolve.checkpoint import Checkpoint
 from experiments.history import History
 from experiments.overrides import resumed
 from experiments.pipeline import set_threads
+from experiments.resume import Begun
 from experiments.run import _way_on
 from slicing.errors import InputError
 
@@ -275,3 +278,40 @@ def test_a_torn_last_line_of_the_history_is_written_anew(broken_off, tiny, tmp_p
     path.write_text(path.read_text() + "conv1[0],1")
     assert run_here([*tiny, f"resume={broken_off}"], broken_off.parent).summary.ended == "passes"
     assert "conv1[0],1\n" not in path.read_text()
+
+
+def test_a_folder_of_a_run_that_has_ended_may_be_used_again(tiny, tmp_path):
+    run_here([*tiny, "strategy.passes=1"], tmp_path)
+    result = run_here([*tiny, "strategy.passes=1", "strategy.layers=[1]", "seed=3"], tmp_path)
+    assert result.summary.n_blocks == 2
+    assert len((result.folder / "blocks.csv").read_text().splitlines()) == 3
+
+
+def test_another_executor_takes_over(broken_off, tiny):
+    begun = Checkpoint(broken_off / "checkpoint").load("run")
+    overrides = (*tiny, "strategy=parallel", "executor=processes", "executor.workers=4")
+    Checkpoint(broken_off / "checkpoint").save("run", replace(begun, overrides=overrides))
+    new = [f"resume={broken_off}", "executor=serial", tiny[0]]
+    assert resumed(new)[1] == [*tiny[1:], "strategy=parallel", "executor=serial", tiny[0]]
+    assert resumed(new[:1])[1] == list(overrides)
+    for mistake in ([f"resume={broken_off},a"], ["resume=1,2"]):
+        with pytest.raises(InputError, match="resume goes on with one run"):
+            resumed(mistake)
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", "with space", "a=b,c=d", "it's", "(a) [b]", "back\\slash", "end\\", "ü"]
+)
+def test_the_way_on_can_be_typed(name, tmp_path):
+    folder = tmp_path / name
+    Checkpoint(folder / "checkpoint").save("run", Begun(("seed=3",), {}, "", ""))
+    command = _way_on(folder).partition("experiments.run ")[2]
+    [word] = shlex.split(command)
+    assert resumed([word]) == (folder, ["seed=3"])
+
+
+def test_a_mistake_before_the_first_generation_leaves_nothing(tiny, tmp_path):
+    with pytest.raises(InputError, match="max_evaluations=5 does not suffice"):
+        run_here([*tiny, "strategy.max_evaluations=5"], tmp_path)
+    assert _way_on(tmp_path / "results") == ""
+    assert not (tmp_path / "results" / "checkpoint").exists()
