@@ -1,6 +1,16 @@
 """For all tests: caches of their own, so that none reads or changes those of the user."""
 
+import os
+
+import numba
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_each():
+    """Where tests run beside each other, a parallel loop would wait for a core that others have."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        numba.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
