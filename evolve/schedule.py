@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import partial
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,6 +173,8 @@ class Schedule(ABC):
         with other options, blocks or kernels to begin with.
     """
 
+    _is_side_by_side: ClassVar[bool] = True
+
     fitness: Fitness
     blocks: Sequence[Block]
     make_optimizer: MakeOptimizer
@@ -221,9 +223,14 @@ class Schedule(ABC):
         self._stopping: str | None = None
         self._restore()
 
-    @classmethod  # noqa: B027  (most schedules take any)
+    @classmethod
     def check_executor(cls, executor: Executor) -> None:
-        """Raise an InputError about an executor that does not fit the schedule."""
+        """Raise an InputError about workers that a schedule has nothing to do for."""
+        if not (cls._is_side_by_side or isinstance(executor, SerialExecutor)):
+            raise InputError(
+                "A serial schedule evaluates one block at a time and has nothing to do for several "
+                "workers: choose strategy=parallel, or executor=serial."
+            )
 
     @property
     def n_blocks(self) -> int:
@@ -526,14 +533,7 @@ class Serial(Schedule):
     :class:`Schedule`.
     """
 
-    @classmethod
-    def check_executor(cls, executor: Executor) -> None:
-        """Refuse workers, which a serial schedule has nothing to do for."""
-        if not isinstance(executor, SerialExecutor):
-            raise InputError(
-                "A serial schedule evaluates one block at a time and has nothing to do for several "
-                "workers: choose strategy=parallel, or executor=serial."
-            )
+    _is_side_by_side: ClassVar[bool] = False
 
     def _group_size(self, blocks: list[Block]) -> int:
         return 1

@@ -122,8 +122,9 @@ class Executor(ABC):
             Where a worker dies over the same task again and again.
         """
 
-    def close(self) -> None:  # noqa: B027  (most have something to close, not all)
-        """Let go of the workers and of what they do."""
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the workers, of what they do, and of the images."""
 
     def __enter__(self) -> "Executor":
         return self
@@ -151,6 +152,10 @@ class SerialExecutor(Executor):
     def wait(self) -> tuple[int, NDArray[np.float64], int]:
         """See :meth:`Executor.wait`."""
         return 0, *self._evaluate(self._task)
+
+    def close(self) -> None:
+        """See :meth:`Executor.close`."""
+        del self._evaluate
 
 
 def check_workers(workers: int | None) -> None:

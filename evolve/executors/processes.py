@@ -66,8 +66,8 @@ class ProcessExecutor(Executor):
     def wait(self) -> tuple[int, NDArray[np.float64], int]:
         """See :meth:`Executor.wait`."""
         while True:
-            busy = {self._workers[slot].connection: slot for slot in self._tasks}
-            slot = busy[wait(list(busy))[0]]  # type: ignore[index]
+            ready = wait([self._workers[slot].connection for slot in self._tasks])
+            slot = next(slot for slot in self._tasks if self._workers[slot].connection in ready)
             try:
                 result = self._workers[slot].connection.recv()
             except (EOFError, OSError):

@@ -178,7 +178,8 @@ class CMAES(Optimizer):
 
     def _mean(self) -> FloatArray:
         if self._earlier_mean is None or self._best_loss < self._earlier_best_loss:
-            return self._es.mean  # type: ignore[no-any-return]
+            mean: FloatArray = self._es.mean
+            return mean
         return self._earlier_mean
 
     def _sigma(self) -> float:

@@ -232,16 +232,13 @@ def test_a_full_disk_leaves_the_state_as_it_was(tmp_path, monkeypatch):
     checkpoint = Checkpoint(tmp_path)
     checkpoint.save("a", "before")
 
-    def full(self, mode):
-        file = open(self, mode)  # noqa: PTH123, SIM115
-        file.write(b"knn")
-        file.close()
-        raise OSError(28, "No space left on device", str(self))
+    def full(handle):
+        raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pathlib.Path.open", full)
+        patch.setattr("os.fsync", full)
         with pytest.raises(OSError, match="No space left"):
-            checkpoint.save("a", "after")
+            checkpoint.save("a", "after", durable=True)
     assert checkpoint.load("a") == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["a.state"]
 

@@ -63,9 +63,9 @@ def test_a_mistake_is_one_sentence(overrides, multirun, sentence, monkeypatch):
 
 def test_slurm_is_asked_for_only_where_something_runs(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda program: None)
-    check(["hydra/launcher=submitit_slurm"], complete=False)
+    assert len(check(["hydra/launcher=submitit_slurm"], complete=False)) == 1
     monkeypatch.setattr(shutil, "which", lambda program: f"/usr/bin/{program}")
-    check(["hydra/launcher=submitit_slurm"], multirun=True)
+    assert len(check(["hydra/launcher=submitit_slurm"], multirun=True)) == 1
 
 
 @pytest.mark.parametrize(
