@@ -13,7 +13,7 @@ run: $(VENV)/.run ## Run the main experiment: make run ARGS="optimizer=random se
 	$(BIN)/python -m experiments.run optimizer=cmaes $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests: make test ARGS="-k engine"
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, format and types
 	$(BIN)/ruff check .

@@ -60,7 +60,6 @@ from benchmarks.peers import Peer, find_peers
 from benchmarks.report import CaseResult, GrowthResult, Report
 from evolve.protocols import Split
 from slicing.baselines import trained_cnn
-from slicing.cut import cut
 from slicing.errors import InputError
 from slicing.stack import ConvStack
 
@@ -166,7 +165,7 @@ def _run(
     for name in missing:
         _say(f"{name} is not installed and left out: pip install 'knn-slicing[peers]' brings it")
     _say("training the network, or reading it from the cache")
-    stack = cut(trained_cnn(images.references[:_TRAIN_SIZE], 10).model)
+    stack = trained_cnn(images.references[:_TRAIN_SIZE], 10).stack
     try:
         for size in sizes:
             for name in options.cases:

@@ -66,7 +66,6 @@ from evolve.schedule import BlockEnd, Serial
 from evolve.search import Generation, HandOver
 from slicing.backend import configure_threads
 from slicing.baselines import Baseline, trained_cnn
-from slicing.cut import cut
 from slicing.data import Dataset, Images
 from slicing.engine import Engine
 from slicing.errors import InputError
@@ -260,7 +259,7 @@ class Scene:
         _say("training the network, or reading it from the cache")
         baseline = trained_cnn(references, len(dataset.classes))
         queries = dataset.train[n_references:]
-        return cls(dataset, references, queries, baseline, cut(baseline.model))
+        return cls(dataset, references, queries, baseline, baseline.stack)
 
     @cached_property
     def tests(self) -> Images:
@@ -274,7 +273,7 @@ class Scene:
     def correct(self, stack: ConvStack) -> dict[str, int]:
         """Count how many of the test images, and of the first, a sliced network classifies."""
         engine = Engine.fit(stack, self.references, self.dataset.classes)
-        return self.count(engine.predict(self.tests.images))
+        return self.count(engine.predict_labels(self.tests.images))
 
     def count(self, predicted: NDArray[np.int64]) -> dict[str, int]:
         """Count how many of the test images, and of the first, are classified rightly."""

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from sklearn.model_selection import train_test_split
-
 from slicing.data.dataset import Dataset, Images
 from slicing.errors import InputError
 
@@ -89,6 +87,9 @@ def _hold_out(
             f"{name}={fraction} of {len(images)} training images leaves too "
             f"few for {n_classes} classes: choose a fraction nearer to 0.2, or more images."
         )
+    # Here, not above: it takes seconds, and leave-one-out holds nothing out.
+    from sklearn.model_selection import train_test_split
+
     left, held_out = train_test_split(
         range(len(images)), test_size=n_held_out, stratify=images.labels, random_state=seed
     )

@@ -196,6 +196,8 @@ class File(Baseline):
     _target_: str = "slicing.baselines.saved_cnn"
     path: str = MISSING
     """The .keras file. Must be given."""
+    threads: int | None = II("threads")
+    """Threads to predict with."""
 
 
 @dataclass

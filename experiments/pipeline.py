@@ -33,9 +33,7 @@ from experiments.resume import Begun, checkpoint_of
 from experiments.statistics import Accuracy
 from experiments.summary import LEAKS, Row, Summary
 from experiments.tracking import Tracker, environment, leaves
-from slicing.backend import configure_threads
 from slicing.baselines import Baseline, random_cnn
-from slicing.cut import cut
 from slicing.data.dataset import Dataset, Images
 from slicing.engine import Engine
 from slicing.errors import InputError
@@ -154,7 +152,7 @@ def _run(
 
 
 def set_threads(threads: int | None) -> int:
-    """Set the number of threads of numba, BLAS and TensorFlow.
+    """Set the number of threads of numba and BLAS; the baseline sets that of TensorFlow.
 
     Parameters
     ----------
@@ -164,7 +162,6 @@ def set_threads(threads: int | None) -> int:
     Returns
     -------
     int
-        The number that TensorFlow has in force: it takes one only before its first computation.
 
     Raises
     ------
@@ -177,7 +174,7 @@ def set_threads(threads: int | None) -> int:
         raise InputError(f"threads={threads} is out of range: choose 1 to {cores} on this machine.")
     numba.set_num_threads(threads)
     threadpool_limits(limits=threads, user_api="blas")
-    return configure_threads(threads)
+    return threads
 
 
 def _experiment(
@@ -192,7 +189,7 @@ def _experiment(
     checkpoint: Checkpoint,
 ) -> Summary:
     baseline = _baseline(options, dataset, images.references, progress)
-    before = cut(baseline.model)
+    before = baseline.stack
     progress.say("Measuring the loss before evolution")
     fitness, selection = _fitnesses(options, before, images)
     loss_before = fitness.loss
@@ -277,10 +274,9 @@ def _check(options: Options, images: Split, n_classes: int) -> None:
     if "epochs" in baseline:
         # Of the same shape, at once.
         shape = {name: baseline[name] for name in ("filters", "kernel_size", "pooling", "seed")}
-        model = random_cnn(images.references, n_classes, **shape).model
+        stack = random_cnn(images.references, n_classes, **shape).stack
     else:
-        model = _call(baseline)(images.references, n_classes).model
-    stack = cut(model)
+        stack = _call(baseline)(images.references, n_classes).stack
     for block in _blocks(options, stack):
         _call(options["optimizer"])(block.read(stack), 1.0, np.random.default_rng(0))
 
@@ -421,7 +417,7 @@ def _save_kernels(stack: ConvStack, path: Path) -> None:
 def _full(name: str, baseline: Baseline, tests: list[Images]) -> Row:
     """Measure the network with its dense layers."""
     accuracies: list[Accuracy | None] = [None, None]
-    if baseline.trained:
+    if baseline.model is not None:
         for place, test in enumerate(tests):
             accuracies[place] = Accuracy.of(baseline.predict(test.images), test.labels)
     n_parameters = baseline.n_parameters
@@ -437,7 +433,7 @@ def _sliced(
 ) -> tuple[Row, np.ndarray[Any, np.dtype[np.int64]]]:
     """Measure a conv stack with its k-NN; give the predictions on the first test images, too."""
     engine = Engine.fit(stack, dataset.train, dataset.classes, **options["slicing"])
-    predictions = [engine.predict(test.images) for test in tests]
+    predictions = [engine.predict_labels(test.images) for test in tests]
     accuracies: list[Accuracy | None] = [None, None]
     for place, (predicted, test) in enumerate(zip(predictions, tests, strict=True)):
         accuracies[place] = Accuracy.of(predicted, test.labels)

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from slicing.backend import configure_threads, load_keras
 from slicing.cnn import conv_part, draw_seed, require, require_conv_part, seeded
+from slicing.cut import cut
 from slicing.data.dataset import Images
 from slicing.errors import InputError
+from slicing.stack import Conv, ConvStack, Layer, Pool
 from slicing.weight_cache import cache_file, read_weights, write_weights
 
 if TYPE_CHECKING:
@@ -37,24 +39,25 @@ class Baseline:
 
     Attributes
     ----------
-    model : keras.Model
-    trained : bool
-        Whether the model has a trained head, so that ``predict`` and its accuracy mean something.
+    stack : ConvStack
+        Its convolutional part.
+    model : keras.Model or None
+        The whole network; None where nobody trained a head for the convolutional part.
     train_seconds : float
         How long the training took, when it took place; 0 where nothing was trained here.
     from_cache : bool
         Whether the weights were read from the cache instead of trained now.
     """
 
-    model: "keras.Model"
-    trained: bool
+    stack: ConvStack
+    model: "keras.Model | None" = None
     train_seconds: float = 0.0
     from_cache: bool = False
 
     @property
     def n_parameters(self) -> int:
         """Number of weights and biases, those of the head included."""
-        return int(self.model.count_params())
+        return self.stack.n_parameters if self.model is None else int(self.model.count_params())
 
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.int64]:
         """Classify images with the model's own head.
@@ -74,7 +77,7 @@ class Baseline:
         InputError
             Where the model has no trained head.
         """
-        if not self.trained:
+        if self.model is None:
             raise InputError("This baseline has no trained head to classify with: use the k-NN.")
         labels = np.empty(len(images), np.int64)
         for start in range(0, len(images), _CHUNK):
@@ -204,7 +207,7 @@ def trained_cnn(
         weights, train_seconds = cached
         model.set_weights(weights)
         log.info("Read the trained baseline from %s.", path)
-        return Baseline(model, trained=True, train_seconds=train_seconds, from_cache=True)
+        return Baseline(cut(model), model, train_seconds, from_cache=True)
 
     model.compile(keras.optimizers.Adam(learning_rate), "sparse_categorical_crossentropy")
     start = time.perf_counter()
@@ -223,7 +226,7 @@ def trained_cnn(
             f"The training diverged at learning_rate {learning_rate}: choose a smaller one."
         )
     write_weights(path, weights, train_seconds)
-    return Baseline(model, trained=True, train_seconds=train_seconds)
+    return Baseline(cut(model), model, train_seconds)
 
 
 def random_cnn(
@@ -254,7 +257,7 @@ def random_cnn(
     Returns
     -------
     Baseline
-        With ``trained`` False.
+        Without a model: TensorFlow takes no part.
 
     Raises
     ------
@@ -262,15 +265,21 @@ def random_cnn(
         Where an option is out of range or the images are too small for the layers.
     """
     filters, pooling = tuple(filters), tuple(pooling)
-    image_shape = train.images.shape[1:]
-    require_conv_part(image_shape, filters, kernel_size, pooling, seed)
+    height, width, channels = train.images.shape[1:]
+    require_conv_part((height, width, channels), filters, kernel_size, pooling, seed)
     rng = np.random.default_rng(seed)
-    model = conv_part(image_shape, filters, kernel_size, pooling, seeded("HeNormal", rng))
-    model.add(load_keras().layers.Flatten())
-    return Baseline(model, trained=False)
+    layers: list[Layer] = []
+    for n_in, n_kernels, pooled in zip((channels, *filters), filters, pooling, strict=False):
+        shape = (kernel_size, kernel_size, n_in, n_kernels)
+        weights = rng.normal(0.0, np.sqrt(2.0 / (kernel_size**2 * n_in)), shape)
+        layers.append(Conv(weights.astype(np.float32), np.zeros(n_kernels, np.float32)))
+        layers += [Pool()] * pooled
+    return Baseline(ConvStack(tuple(layers), (height, width, channels)))
 
 
-def saved_cnn(train: Images, n_classes: int, *, path: str | Path) -> Baseline:
+def saved_cnn(
+    train: Images, n_classes: int, *, path: str | Path, threads: int | None = None
+) -> Baseline:
     """Load a user's own trained model, saved by ``model.save("name.keras")``.
 
     Keras' safe mode refuses files that would run code of their own.
@@ -283,6 +292,8 @@ def saved_cnn(train: Images, n_classes: int, *, path: str | Path) -> Baseline:
         Number of outputs that the model must have, in the order of the dataset's classes.
     path : path
         The ``.keras`` file.
+    threads : int or None, default=None
+        Threads to predict with, see `slicing.backend.configure_threads`.
 
     Returns
     -------
@@ -301,6 +312,7 @@ def saved_cnn(train: Images, n_classes: int, *, path: str | Path) -> Baseline:
         raise InputError(
             f"{path} is not a complete .keras file: save the model with model.save('name.keras')."
         )
+    configure_threads(threads)
     keras = load_keras()
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -319,7 +331,7 @@ def saved_cnn(train: Images, n_classes: int, *, path: str | Path) -> Baseline:
             raise InputError(
                 f"The model in {path} {what} of shape {shapes}, and the dataset needs {wanted}."
             )
-    return Baseline(model, trained=True)
+    return Baseline(cut(model), model)
 
 
 def _batches(

@@ -1,30 +1,54 @@
 """The inference engine: conv stack, reference set and k, all that it takes to classify."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from slicing import tensor_file
 from slicing.data.dataset import Images
-from slicing.knn import Metric, count_votes, kneighbors
-from slicing.stack import ConvStack
+from slicing.errors import InputError
+from slicing.knn import Metric, NeighbourSearch, check_metric, count_votes
+from slicing.quantization import levels, on_grid, snap, step_of
+from slicing.stack import Conv, ConvStack, Layer, Pool
+
+Storage = Literal["float32", "int8"]
+
+_KIND = "knn-slicing engine 1"
+# Queries at a time from which on it pays to prepare the references for a search.
+_MANY = 1000
 
 
 @dataclass(frozen=True, eq=False)
 class Engine:
-    """A k-NN classifier on the features of a conv stack.
+    """A k-NN classifier on the features of a conv stack, with scikit-learn's conventions.
+
+    Immutable: what changes it, returns another one.
 
     Attributes
     ----------
     stack : ConvStack
     references : ndarray of shape (n_references, n_features), float32
-        Features of the reference images.
+        Features of the reference images, or prototypes.
     labels : ndarray of shape (n_references,), int64
+        Their classes, as indices.
     classes : tuple of str
         Names of the classes, in label order.
     k : int
         Number of neighbours that vote, each with the same weight.
     metric : {"euclidean", "cosine"}
+    step : float or None
+        Distance of the grid on which the references lie, stored as int8, and the kernels on grids
+        of their own; None: all are stored as float32.
+
+    Raises
+    ------
+    InputError
+        Where the parts do not fit each other.
     """
 
     stack: ConvStack
@@ -33,6 +57,25 @@ class Engine:
     classes: tuple[str, ...]
     k: int = 9
     metric: Metric = "euclidean"
+    step: float | None = None
+
+    def __post_init__(self) -> None:
+        check_metric(self.metric)
+        n, n_features = len(self.labels), int(np.prod(self.stack.feature_shape))
+        if self.references.shape != (n, n_features):
+            raise InputError(
+                f"The references have shape {self.references.shape}, and {n} labels and "
+                f"{n_features} features need {(n, n_features)}."
+            )
+        if not np.isfinite(self.references).all():
+            raise InputError("The references hold features that are not finite: mend or drop them.")
+        if not 1 <= self.k <= n:
+            raise InputError(f"k={self.k} is not possible: there are {n} references.")
+        if n and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
+            raise InputError(
+                f"The labels run from {self.labels.min()} to {self.labels.max()}, and there are "
+                f"{len(self.classes)} classes."
+            )
 
     @classmethod
     def fit(
@@ -42,9 +85,58 @@ class Engine:
         classes: tuple[str, ...],
         k: int = 9,
         metric: Metric = "euclidean",
+        storage: Storage = "float32",
     ) -> "Engine":
-        """Make an engine whose reference set is ``images``."""
-        return cls(stack, stack.forward(images.images), images.labels, classes, k, metric)
+        """Make an engine whose reference set is ``images``.
+
+        Parameters
+        ----------
+        stack : ConvStack
+        images : Images
+        classes : tuple of str
+        k : int, default=9
+        metric : {"euclidean", "cosine"}, default="euclidean"
+        storage : {"float32", "int8"}, default="float32"
+            With int8, kernels and references are rounded to 255 levels each, and take a quarter of
+            the bytes.
+        """
+        if check_storage(storage) == "int8":
+            stack = quantized(stack)
+        return cls.of(
+            stack, stack.forward(images.images), images.labels, classes, k, metric, storage
+        )
+
+    @classmethod
+    def of(
+        cls,
+        stack: ConvStack,
+        references: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        classes: tuple[str, ...],
+        k: int = 9,
+        metric: Metric = "euclidean",
+        storage: Storage = "float32",
+    ) -> "Engine":
+        """Make an engine of references that are features already.
+
+        The same as for :meth:`fit`; with int8, ``stack`` is :func:`quantized`.
+        """
+        step = None
+        if check_storage(storage) == "int8":
+            stack, step = quantized(stack), step_of(references)
+            references = snap(references, step)
+        return cls(
+            stack, references, labels, classes, k, metric, None if step is None else float(step)
+        )
+
+    @property
+    def classes_(self) -> NDArray[np.str_]:
+        """Names of the classes, in label order, as scikit-learn calls them."""
+        return np.array(self.classes)
+
+    @cached_property
+    def _search(self) -> NeighbourSearch:
+        return NeighbourSearch(self.references, self.metric, _MANY)
 
     def votes(self, images: NDArray[np.float32]) -> NDArray[np.int64]:
         """Count the neighbours' votes for every class.
@@ -57,26 +149,209 @@ class Engine:
         Returns
         -------
         ndarray of shape (n, n_classes), int64
+
+        Raises
+        ------
+        InputError
+            Where the images have another shape or are whole numbers.
         """
-        features = self.stack.forward(images)
-        _, indices = kneighbors(features, self.references, self.k, self.metric)
+        if not np.issubdtype(images.dtype, np.floating):
+            raise InputError(
+                f"The images are of type {images.dtype}, and must be float32 from 0 to 1: divide "
+                "pixels of 0 to 255 by 255."
+            )
+        _, indices = self._search.search(self.stack.forward(images), self.k)
         return count_votes(self.labels[indices], len(self.classes))
 
-    def predict(self, images: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Classify images of shape (n, height, width, channels): labels of shape (n,), int64."""
+    def predict_labels(self, images: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Classify images of shape (n, height, width, channels): indices of shape (n,), int64."""
         labels: NDArray[np.int64] = self.votes(images).argmax(axis=1)
         return labels
 
+    def predict(self, images: NDArray[np.float32]) -> NDArray[np.str_]:
+        """Classify images of shape (n, height, width, channels): names of classes, shape (n,)."""
+        return self.classes_[self.predict_labels(images)]
+
+    def predict_proba(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Give each class's share of the votes, shape (n, n_classes), as scikit-learn's k-NN."""
+        return self.votes(images) / self.k
+
+    def score(self, images: NDArray[np.float32], labels: NDArray[Any]) -> float:
+        """Measure the accuracy of :meth:`predict` on images with known names of classes."""
+        return float(np.mean(self.predict(images) == np.asarray(labels)))
+
+    def add_class(self, images: NDArray[np.float32], name: str) -> "Engine":
+        """Learn a new class from examples, without any training: they become references.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, height, width, channels), float32
+        name : str
+
+        Returns
+        -------
+        Engine
+
+        Raises
+        ------
+        InputError
+            Where there is such a class already, or no image.
+        """
+        if name in self.classes:
+            raise InputError(f"There is a class {name} already: choose another name.")
+        if not len(images):
+            raise InputError(f"The class {name} has no images: give at least one.")
+        features = self.stack.forward(images)
+        if self.step is not None:
+            features = snap(features, np.float32(self.step))
+        return replace(
+            self,
+            references=np.vstack([self.references, features]),
+            labels=np.append(self.labels, np.full(len(features), len(self.classes))),
+            classes=(*self.classes, name),
+        )
+
+    def remove_class(self, name: str) -> "Engine":
+        """Forget a class: its references go.
+
+        Raises
+        ------
+        InputError
+            Where there is no such class, or fewer than k references would be left.
+        """
+        if name not in self.classes:
+            raise InputError(f"There is no class {name}: choose one of {', '.join(self.classes)}.")
+        label = self.classes.index(name)
+        kept = self.labels != label
+        labels = self.labels[kept]
+        return replace(
+            self,
+            references=self.references[kept],
+            labels=labels - (labels > label),
+            classes=tuple(each for each in self.classes if each != name),
+        )
+
     @property
     def conv_bytes(self) -> int:
-        """Bytes of the kernels and biases in float32: the "engine size" of the slides."""
-        return 4 * self.stack.n_parameters
+        """Bytes of the kernels and biases; in float32, the "engine size" of the slides."""
+        return sum(array.nbytes for array in self._conv_arrays().values())
 
     @property
-    def total_bytes(self) -> int:
-        """Bytes of all that classifying needs: kernels, references (float32), labels (one byte).
+    def reference_bytes(self) -> int:
+        """Bytes of the references and their labels."""
+        return sum(array.nbytes for array in self._reference_arrays().values())
 
-        More than 256 classes take two bytes a label.
+    @cached_property
+    def total_bytes(self) -> int:
+        """Bytes of the engine's file: all that classifying needs."""
+        return len(self._packed())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the engine to one file, in the format safetensors; whole or not at all.
+
+        Raises
+        ------
+        OSError
+            Where it cannot be written.
         """
-        label_bytes = 1 if len(self.classes) <= 256 else 2
-        return self.conv_bytes + self.references.nbytes + label_bytes * len(self.labels)
+        tensor_file.write(Path(path), self._packed())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Engine":
+        """Read an engine that was saved; nothing in the file is executed.
+
+        Raises
+        ------
+        InputError
+            Where there is no such file, or it is damaged or something else.
+        """
+        settings, arrays = tensor_file.read(Path(path), _KIND)
+        try:
+            return cls._unpacked(settings, arrays)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise InputError(f"{path} holds no engine that fits together ({error}).") from error
+
+    def _packed(self) -> bytes:
+        settings = {
+            "input": self.stack.input_shape,
+            "layers": [_described(layer) for layer in self.stack.layers],
+            "k": self.k,
+            "metric": self.metric,
+            "classes": self.classes,
+        }
+        if self.step is not None:
+            settings["step"] = self.step
+        return tensor_file.pack(_KIND, settings, self._conv_arrays() | self._reference_arrays())
+
+    def _conv_arrays(self) -> dict[str, NDArray[Any]]:
+        arrays: dict[str, NDArray[Any]] = {}
+        for number, conv in enumerate(self.stack.convs, 1):
+            if self.step is None:
+                arrays[f"kernels{number}"] = conv.weights
+            else:
+                arrays[f"steps{number}"] = step_of(conv.weights, _ALL_BUT_LAST)
+                arrays[f"kernels{number}"] = levels(conv.weights, arrays[f"steps{number}"])
+            arrays[f"biases{number}"] = conv.bias
+        return arrays
+
+    def _reference_arrays(self) -> dict[str, NDArray[Any]]:
+        references: NDArray[Any] = self.references
+        if self.step is not None:
+            references = levels(references, np.float32(self.step))
+        label_type = np.uint8 if len(self.classes) <= 256 else np.uint16
+        return {"references": references, "labels": self.labels.astype(label_type)}
+
+    @classmethod
+    def _unpacked(cls, settings: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "Engine":
+        step, layers, number = settings.get("step"), list[Layer](), 0
+        for description in settings["layers"]:
+            if "pool" in description:
+                kind, size, strides, padding = description["pool"]
+                layers.append(Pool(kind, tuple(size), tuple(strides), padding))
+                continue
+            number += 1
+            weights = arrays[f"kernels{number}"]
+            if step is not None:
+                weights = on_grid(weights, arrays[f"steps{number}"])
+            strides, padding, relu = description["conv"]
+            bias = arrays[f"biases{number}"]
+            layers.append(Conv(weights, bias, tuple(strides), padding, relu))
+        references = arrays["references"]
+        if step is not None:
+            references = on_grid(references, np.float32(step))
+        return cls(
+            ConvStack(tuple(layers), tuple(settings["input"])),
+            references,
+            arrays["labels"].astype(np.int64),
+            tuple(settings["classes"]),
+            settings["k"],
+            settings["metric"],
+            step,
+        )
+
+
+_ALL_BUT_LAST = (0, 1, 2)
+
+
+def check_storage(storage: str) -> Storage:
+    """Return ``storage`` if it is one, raise InputError otherwise."""
+    if storage not in get_args(Storage):
+        raise InputError(f"storage={storage!r} is unknown: choose one of {get_args(Storage)}.")
+    return storage  # type: ignore[return-value]
+
+
+def quantized(stack: ConvStack) -> ConvStack:
+    """Round the kernels to the 255 levels of int8, each kernel on a grid of its own.
+
+    Twice is the same as once.
+    """
+    for index, conv in enumerate(stack.convs):
+        weights = snap(conv.weights, step_of(conv.weights, _ALL_BUT_LAST))
+        stack = stack.with_conv(index, replace(conv, weights=weights))
+    return stack
+
+
+def _described(layer: Layer) -> dict[str, Any]:
+    if isinstance(layer, Pool):
+        return {"pool": (layer.kind, layer.size, layer.strides, layer.padding)}
+    return {"conv": (layer.strides, layer.padding, layer.relu)}

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from sklearn.datasets import load_digits
 
 from experiments.overrides import CONF, VERSION_BASE, check
-from experiments.pipeline import run
+from experiments.pipeline import run, set_threads
 
 N_TRAIN, N_TEST = 1000, 400
 
@@ -112,3 +112,32 @@ def finish(process):
     finally:
         process.kill()
     return SimpleNamespace(code=process.returncode, out=out, err=err)
+
+
+@pytest.fixture(scope="session")
+def tiny(digits):
+    """Overrides for an experiment of a second or two, both layers, and nothing to train."""
+    return [
+        "data=mnist", f"data.directory={digits}", "data.train_size=120", "data.test_size=60",
+        "baseline=random", "baseline.filters=[2,3]", "strategy.layers=null",
+        "strategy.generations=8", "strategy.passes=2", "fitness.neighbours=16",
+        # Small parallel loops wait for whichever thread the machine lets wait.
+        "threads=1",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _all_threads_afterwards():
+    yield
+    set_threads(None)
+
+
+def run_folder(project):
+    [folder] = [*project.glob("outputs/*/*"), *project.glob("results")]
+    return folder
+
+
+def files_of(folder):
+    with np.load(folder / "kernels.npz") as kernels:
+        arrays = {name: kernels[name].tobytes() for name in kernels}
+    return arrays, (folder / "history.csv").read_text(), (folder / "blocks.csv").read_text()

@@ -1,122 +1,24 @@
 """Whatever ends a run: resumed, it ends as if nothing had happened, in the same MLflow run."""
 
-import random
 import shlex
 import shutil
 import signal
-import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from conftest import command_line, finish, run_here, runs_of
+from conftest import command_line, files_of, finish, run_here, runs_of
 
 from evolve.checkpoint import Checkpoint
 from experiments.history import History
 from experiments.overrides import resumed
-from experiments.pipeline import set_threads
 from experiments.resume import Begun
 from experiments.run import _way_on
 from slicing.errors import InputError
-
-KILLS = 3
-OPTIMIZERS = ("cmaes", "pso", "deap_cmaes")
-STRATEGIES = {
-    "serial": ["strategy=serial"],
-    "parallel": ["strategy=parallel", "strategy.synchronise=3"],
-}
-# With workers, too: starting them takes seconds, so not everywhere.
-WORKERS = {("cmaes", "parallel"): ["executor=processes", "executor.workers=2"]}
-
-
-@pytest.fixture(scope="module")
-def tiny(digits):
-    """Overrides for an experiment of a second or two, both layers, and nothing to train."""
-    return [
-        "data=mnist", f"data.directory={digits}", "data.train_size=120", "data.test_size=60",
-        "baseline=random", "baseline.filters=[2,3]", "strategy.layers=null",
-        "strategy.generations=8", "strategy.passes=2", "fitness.neighbours=16",
-        # Small parallel loops wait for whichever thread the machine lets wait.
-        "threads=1",
-    ]  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _all_threads_afterwards():
-    yield
-    set_threads(None)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tiny, tmp_path_factory):
     return run_here(tiny, tmp_path_factory.mktemp("undisturbed"))
-
-
-def run_folder(project):
-    [folder] = [*project.glob("outputs/*/*"), *project.glob("results")]
-    return folder
-
-
-def files_of(folder):
-    with np.load(folder / "kernels.npz") as kernels:
-        arrays = {name: kernels[name].tobytes() for name in kernels}
-    return arrays, (folder / "history.csv").read_text(), (folder / "blocks.csv").read_text()
-
-
-def kill(process, seconds):
-    """Kill a process, so long after it has begun to evolve; tell whether it was still there."""
-    for line in process.stderr:
-        if "evolving" in line:
-            break
-    time.sleep(seconds)
-    process.send_signal(signal.SIGKILL)
-    return finish(process).code == -signal.SIGKILL
-
-
-def killed_and_resumed(overrides, project):
-    """Kill a run at random moments, resume it each time, and let it end at last."""
-    killed = 0
-    arguments = overrides
-    for _ in range(KILLS):
-        killed += kill(command_line(arguments, project), random.uniform(0, 1.0))
-        arguments = [f"resume={run_folder(project)}"]
-    return finish(command_line(arguments, project)), killed
-
-
-@pytest.fixture(scope="module")
-def all_killed(tiny, tmp_path_factory):
-    """All runs that are killed again and again, two at a time."""
-    jobs = {
-        (optimizer, strategy): (
-            [*tiny, f"optimizer={optimizer}", *options, *WORKERS.get((optimizer, strategy), [])],
-            tmp_path_factory.mktemp(f"{optimizer}-{strategy}"),
-        )
-        for strategy, options in STRATEGIES.items()
-        for optimizer in OPTIMIZERS
-    }
-    with ThreadPoolExecutor(2) as pool:
-        pending = {key: pool.submit(killed_and_resumed, *job) for key, job in jobs.items()}
-    return {key: (*jobs[key], *future.result()) for key, future in pending.items()}
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_killed_run_ends_as_if_nothing_had_happened(optimizer, strategy, all_killed, tmp_path):
-    overrides, project, last, killed = all_killed[optimizer, strategy]
-    assert last.code == 0, last.err
-    assert killed >= 2
-    # In one process, serial executor and all, this time.
-    undisturbed = run_here([o for o in overrides if not o.startswith("executor")], tmp_path)
-    folder = run_folder(project)
-    assert files_of(folder) == files_of(undisturbed.folder)
-    assert not (folder / "checkpoint").exists()
-    client, [run] = runs_of(project)
-    assert run.info.status == "FINISHED"
-    for name in ("evolve/best_loss", "evolve/evaluations", "block/accepted"):
-        points = [(each.step, each.value) for each in undisturbed.history(name)]
-        found = client.get_metric_history(run.info.run_id, name)
-        assert [(each.step, each.value) for each in found] == points
 
 
 class PowerCutError(Exception):

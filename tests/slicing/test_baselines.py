@@ -45,7 +45,7 @@ def weights_of(baseline):
 def test_training_learns_and_predicts(train, tmp_path):
     options = {**SMALL, "epochs": 15, "batch_size": 32, "learning_rate": 0.01}
     baseline = trained_cnn(train, 3, cache_dir=tmp_path, **options)
-    assert baseline.trained
+    assert baseline.model is not None
     assert not baseline.from_cache
     assert baseline.train_seconds > 0
     more = blobs(1200)
@@ -202,7 +202,7 @@ def test_an_unwritable_cache_does_not_lose_the_model(train, tmp_path, caplog):
     file = tmp_path / "file"
     file.write_text("where a folder should be")
     baseline = trained_cnn(train, 3, cache_dir=file / "baselines", **SMALL)
-    assert baseline.trained
+    assert baseline.model is not None
     assert "cannot be cached" in caplog.text
 
 
@@ -214,7 +214,7 @@ def test_an_interrupted_write_leaves_nothing_behind(error, train, tmp_path, monk
 
     monkeypatch.setattr(np, "savez", savez)
     if isinstance(error, OSError):
-        assert trained_cnn(train, 3, cache_dir=tmp_path, **SMALL).trained
+        assert trained_cnn(train, 3, cache_dir=tmp_path, **SMALL).model is not None
         assert "No space left" in caplog.text
     else:
         with pytest.raises(KeyboardInterrupt):
@@ -290,16 +290,16 @@ def test_labels_beyond_the_classes_are_refused(train, tmp_path):
 def test_random_kernels_are_seeded_he_normal_and_untrained():
     tiny = Images(np.zeros((1, 28, 28, 1), np.float32), np.zeros(1, np.int64))
     baseline = random_cnn(tiny, 10)
-    assert not baseline.trained
+    assert baseline.model is None
     assert not baseline.from_cache
     assert baseline.train_seconds == 0
     assert baseline.n_parameters == 18_816
-    kernels, biases = baseline.model.get_weights()[::2], baseline.model.get_weights()[1::2]
-    assert not np.concatenate(biases).any()
-    assert kernels[1].std() == pytest.approx(np.sqrt(2 / (9 * 32)), rel=0.02)
-    assert baseline.model.output_shape == (None, 1600)
-    assert weights_of(random_cnn(tiny, 10)) == weights_of(baseline)
-    assert weights_of(random_cnn(tiny, 10, seed=1)) != weights_of(baseline)
+    stack = baseline.stack
+    assert stack.feature_shape == (5, 5, 64)
+    assert not any(conv.bias.any() for conv in stack.convs)
+    assert stack.convs[1].weights.std() == pytest.approx(np.sqrt(2 / (9 * 32)), rel=0.02)
+    assert random_cnn(tiny, 10).stack.equals(stack)
+    assert not random_cnn(tiny, 10, seed=1).stack.equals(stack)
     with pytest.raises(InputError, match="no trained head"):
         baseline.predict(tiny.images)
     with pytest.raises(InputError, match="filters is"):
@@ -325,7 +325,7 @@ def model_file(tmp_path_factory):
 def test_a_users_model_is_loaded(train, model_file):
     path, model = model_file
     baseline = saved_cnn(train, 3, path=str(path))
-    assert baseline.trained
+    assert baseline.model is not None
     assert baseline.train_seconds == 0
     assert not baseline.from_cache
     expected = model.predict(train.images, verbose=0).argmax(axis=1)

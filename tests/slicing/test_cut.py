@@ -83,7 +83,8 @@ def test_the_baselines_have_the_papers_sizes_and_agree_with_keras(options, n_par
 def test_the_random_and_file_baselines_agree_with_keras(tmp_path):
     train = Images(images((12, 14, 3), 10), np.arange(10) % 2)
     options = {"filters": (3, 5, 7), "kernel_size": 2, "pooling": (False, True, False)}
-    assert_agrees(random_cnn(train, 2, **options).model)
+    stack = random_cnn(train, 2, **options).stack
+    assert assert_agrees(to_keras(stack)).equals(stack)
     model = randomise(
         sequential(layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(2), shape=(12, 14, 3))
     )

@@ -1,0 +1,87 @@
+"""One file of named arrays and settings that can be trusted: safetensors with a checksum.
+
+The format (https://github.com/huggingface/safetensors) is a JSON header and raw numbers: reading
+it executes nothing, and there are readers in many languages.
+"""
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from slicing.errors import InputError
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def pack(kind: str, settings: Mapping[str, Any], arrays: Arrays) -> bytes:
+    """Lay settings and arrays out as the bytes of a file.
+
+    Parameters
+    ----------
+    kind : str
+        What the file holds, and in which version: other files are refused.
+    settings : mapping
+        What JSON can express.
+    arrays : mapping of str to ndarray
+    """
+    text = json.dumps(settings, separators=(",", ":"))
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    # One entry: the library writes several in random order, and equal engines shall be equal bytes.
+    return bytes(save(contiguous, {kind: f"{_checksum(text, contiguous)} {text}"}))
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read the settings and arrays of a file.
+
+    Raises
+    ------
+    InputError
+        Where there is no such file, or it is of another kind, cut short or damaged.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    try:
+        arrays = load(content)
+        length = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise InputError(f"{path} is no {kind} file, or cut short: make it anew.") from error
+    if kind not in metadata:
+        raise InputError(f"{path} is no {kind} file: give one that this version has written.")
+    checksum, _, text = metadata[kind].partition(" ")
+    if checksum != _checksum(text, arrays):
+        raise InputError(f"{path} is damaged, its checksum is another: make it anew.")
+    return json.loads(text), arrays
+
+
+def _checksum(text: str, arrays: Arrays) -> str:
+    """CRC-32 of everything: the settings, the names, types and shapes, and the numbers."""
+    value = zlib.crc32(text.encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        value = zlib.crc32(f"{name}{array.dtype.str}{array.shape}".encode(), value)
+        value = zlib.crc32(array.tobytes(), value)
+    return f"{value:08x}"

@@ -1,0 +1,73 @@
+"""SIGKILL at any moment: resumed, a run ends as if nothing had happened, in the same MLflow run."""
+
+import random
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from conftest import command_line, files_of, finish, run_folder, run_here, runs_of
+
+KILLS = 3
+OPTIMIZERS = ("cmaes", "pso", "deap_cmaes")
+STRATEGIES = {
+    "serial": ["strategy=serial"],
+    "parallel": ["strategy=parallel", "strategy.synchronise=3"],
+}
+# With workers, too: starting them takes seconds, so not everywhere.
+WORKERS = {("cmaes", "parallel"): ["executor=processes", "executor.workers=2"]}
+
+
+def kill(process, seconds):
+    """Kill a process, so long after it has begun to evolve; tell whether it was still there."""
+    for line in process.stderr:
+        if "evolving" in line:
+            break
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    return finish(process).code == -signal.SIGKILL
+
+
+def killed_and_resumed(overrides, project):
+    """Kill a run at random moments, resume it each time, and let it end at last."""
+    killed = 0
+    arguments = overrides
+    for _ in range(KILLS):
+        killed += kill(command_line(arguments, project), random.uniform(0, 1.0))
+        arguments = [f"resume={run_folder(project)}"]
+    return finish(command_line(arguments, project)), killed
+
+
+@pytest.fixture(scope="module")
+def all_killed(tiny, tmp_path_factory):
+    """All runs that are killed again and again, two at a time."""
+    jobs = {
+        (optimizer, strategy): (
+            [*tiny, f"optimizer={optimizer}", *options, *WORKERS.get((optimizer, strategy), [])],
+            tmp_path_factory.mktemp(f"{optimizer}-{strategy}"),
+        )
+        for strategy, options in STRATEGIES.items()
+        for optimizer in OPTIMIZERS
+    }
+    with ThreadPoolExecutor(2) as pool:
+        pending = {key: pool.submit(killed_and_resumed, *job) for key, job in jobs.items()}
+    return {key: (*jobs[key], *future.result()) for key, future in pending.items()}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_killed_run_ends_as_if_nothing_had_happened(optimizer, strategy, all_killed, tmp_path):
+    overrides, project, last, killed = all_killed[optimizer, strategy]
+    assert last.code == 0, last.err
+    assert killed >= 2
+    # In one process, serial executor and all, this time.
+    undisturbed = run_here([o for o in overrides if not o.startswith("executor")], tmp_path)
+    folder = run_folder(project)
+    assert files_of(folder) == files_of(undisturbed.folder)
+    assert not (folder / "checkpoint").exists()
+    client, [run] = runs_of(project)
+    assert run.info.status == "FINISHED"
+    for name in ("evolve/best_loss", "evolve/evaluations", "block/accepted"):
+        points = [(each.step, each.value) for each in undisturbed.history(name)]
+        found = client.get_metric_history(run.info.run_id, name)
+        assert [(each.step, each.value) for each in found] == points
