@@ -30,6 +30,29 @@ class Metric(Enum):
     cosine = "cosine"
 
 
+class Projection(Enum):
+    """What the engine makes of the features."""
+
+    none = "none"
+    pca = "pca"
+    lda = "lda"
+
+
+class References(Enum):
+    """What the engine's references are."""
+
+    all = "all"
+    condensed = "condensed"
+    prototypes = "prototypes"
+
+
+class Storage(Enum):
+    """Numbers in the engine's file."""
+
+    float32 = "float32"
+    int8 = "int8"
+
+
 class BlockKind(Enum):
     """What moves together."""
 
@@ -202,12 +225,64 @@ class File(Baseline):
 
 @dataclass
 class KNN:
-    """An exact k-NN takes the place of the dense layers."""
+    """An exact k-NN takes the place of the dense layers; all training images are its references."""
 
     k: int = 9
     """Neighbours that vote."""
     metric: Metric = Metric.euclidean
     """Distance between features."""
+    projection: Projection = Projection.none
+    """What the engine that is saved makes of the features: nothing, principal components (pca),
+    linear discriminants (lda)."""
+    components: int | None = None
+    """Numbers that the projection leaves; null: 32, and with lda one fewer than the classes."""
+    references: References = References.all
+    """Those of the engine that is saved: all training images, those that the nearest neighbour
+    rule needs (condensed), or the centres of k-means (prototypes)."""
+    per_class: int = 30
+    """Prototypes of each class."""
+    tuning_generations: int = 0
+    """Generations in which the run's optimiser moves each prototype; 0: they are not moved."""
+    storage: Storage = Storage.float32
+    """Numbers in the engine that is saved: float32, or int8, a quarter of the bytes."""
+
+
+@dataclass
+class Int8(KNN):
+    """The same in a quarter of the bytes: int8."""
+
+    storage: Storage = Storage.int8
+
+
+@dataclass
+class Condensed(KNN):
+    """Only the references that the nearest neighbour rule needs (Hart, 1968)."""
+
+    k: int = 1
+    references: References = References.condensed
+
+
+@dataclass
+class Prototypes(KNN):
+    """Centres of k-means in each class as references."""
+
+    k: int = 1
+    references: References = References.prototypes
+
+
+@dataclass
+class Tuned(Prototypes):
+    """Prototypes that the run's optimiser moves."""
+
+    tuning_generations: int = 20
+
+
+@dataclass
+class Small(Tuned):
+    """All of it: linear discriminants, tuned prototypes, int8."""
+
+    projection: Projection = Projection.lda
+    storage: Storage = Storage.int8
 
 
 @dataclass
@@ -433,6 +508,8 @@ class MLflow:
     shows. A server: http://host:5000."""
     experiment: str = "knn-slicing"
     """Name of the MLflow experiment."""
+    model: bool = True
+    """Whether the engine is logged as an MLflow model, which `mlflow models serve` can serve."""
 
 
 @dataclass
@@ -474,7 +551,14 @@ GROUPS: dict[str, dict[str, type]] = {
         "folder": Folder,
     },
     "baseline": {"lenet": LeNet, "mnist_cnn": MNISTCNN, "random": Random, "file": File},
-    "slicing": {"knn": KNN},
+    "slicing": {
+        "knn": KNN,
+        "int8": Int8,
+        "condensed": Condensed,
+        "prototypes": Prototypes,
+        "tuned": Tuned,
+        "small": Small,
+    },
     "optimizer": {
         "cmaes": CMAES,
         "sep_cmaes": SepCMAES,

@@ -16,6 +16,7 @@ from typing import Any
 import numba
 import numpy as np
 from hydra.utils import get_class, instantiate
+from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from threadpoolctl import threadpool_limits
 
@@ -27,6 +28,7 @@ from evolve.schedule import BlockEnd, Schedule
 from evolve.search import Generation
 from experiments import plots, resume
 from experiments.config import plain
+from experiments.engines import build_engine, check_options, describe
 from experiments.history import BLOCKS, GENERATIONS, Event, History
 from experiments.progress import Progress, training_callback
 from experiments.resume import Begun, checkpoint_of
@@ -42,6 +44,8 @@ from slicing.stack import ConvStack
 log = logging.getLogger(__name__)
 
 Options = dict[str, Any]
+
+ENGINE = "engine.safetensors"
 
 # What a run leaves in its folder, and MLflow gets.
 _FILES = (
@@ -200,14 +204,31 @@ def _experiment(
     finally:
         history.close()
     _save_kernels(fitness.stack, folder / "kernels.npz")
+    smaller = describe(options["slicing"])
+    evolved_name = f"evolved by {choices['optimizer']}"
+    evolved_engine = engine = _all_references(fitness.stack, dataset, options)
+    if smaller:
+        with progress.task("engine"):
+            engine = build_engine(
+                fitness.stack,
+                dataset.train,
+                dataset.classes,
+                options["slicing"],
+                _call(options["optimizer"]),
+                options["seed"],
+                progress.show,
+            )
+    engine.save(folder / ENGINE)
 
     tests = [dataset.read_test()]
     if dataset.read_test_all is not None:
         tests.append(dataset.read_test_all())
     progress.say(f"Classifying {max(map(len, tests)):,} test images")
-    evolved_name = f"evolved by {choices['optimizer']}"
-    sliced, _ = _sliced("sliced, not evolved", before, dataset, tests, options)
-    evolved, predicted = _sliced(evolved_name, fitness.stack, dataset, tests, options)
+    sliced, _ = _measured("sliced, not evolved", _all_references(before, dataset, options), tests)
+    evolved, predicted = _measured(evolved_name, evolved_engine, tests)
+    saved = evolved
+    if smaller:
+        saved, predicted = _measured(f"its engine: {smaller}", engine, tests)
     ends = [event for event in history.events if isinstance(event, BlockEnd)]
     summary = Summary(
         title=name,
@@ -216,6 +237,7 @@ def _experiment(
         baseline=_full(f"CNN {_label(options, choices)}", baseline, tests),
         sliced=sliced,
         evolved=evolved,
+        engine=saved,
         loss_before=loss_before,
         loss_after=fitness.loss,
         blocks_done=len(ends),
@@ -229,11 +251,12 @@ def _experiment(
         interrupted=interrupted,
     )
     tracker.log(summary.metrics())
+    tracker.log_engine(folder / ENGINE, engine.stack.input_shape)
     (folder / "summary.md").write_text(summary.text() + "\n", encoding="utf-8")
     log.info("%s", summary.text())
     plots.convergence(history.events, folder / "convergence.png", name)
     plots.kernels(before, fitness.stack, folder / "kernels.png")
-    title = f"{name}\n{evolved_name}, {len(tests[0]):,} test images"
+    title = f"{name}\n{saved.name}, {len(tests[0]):,} test images"
     plots.confusion(tests[0].labels, predicted, dataset.classes, folder / "confusion.png", title)
     return summary
 
@@ -277,6 +300,7 @@ def _check(options: Options, images: Split, n_classes: int) -> None:
         stack = random_cnn(images.references, n_classes, **shape).stack
     else:
         stack = _call(baseline)(images.references, n_classes).stack
+    check_options(options["slicing"], stack, images.references)
     for block in _blocks(options, stack):
         _call(options["optimizer"])(block.read(stack), 1.0, np.random.default_rng(0))
 
@@ -301,10 +325,15 @@ def _fitnesses(options: Options, stack: ConvStack, images: Split) -> tuple[Fitne
         "selection_fraction",
     )
     make = _call({key: value for key, value in options["fitness"].items() if key not in splits})
-    fitness = make(stack, images, **options["slicing"])
+    fitness = make(stack, images, **_knn(options))
     if images.selection is None:
         return fitness, None
-    return fitness, make(stack, Split(images.references, images.selection), **options["slicing"])
+    return fitness, make(stack, Split(images.references, images.selection), **_knn(options))
+
+
+def _knn(options: Options) -> Options:
+    """Give the part of ``slicing`` that holds for every k-NN of the run."""
+    return {name: options["slicing"][name] for name in ("k", "metric")}
 
 
 def _blocks(options: Options, stack: ConvStack) -> list[Block]:
@@ -421,21 +450,26 @@ def _full(name: str, baseline: Baseline, tests: list[Images]) -> Row:
         for place, test in enumerate(tests):
             accuracies[place] = Accuracy.of(baseline.predict(test.images), test.labels)
     n_parameters = baseline.n_parameters
-    return Row(name, n_parameters, None, 4 * n_parameters, *accuracies)
+    return Row(name, n_parameters, None, None, 4 * n_parameters, *accuracies)
 
 
-def _sliced(
-    name: str,
-    stack: ConvStack,
-    dataset: Dataset,
-    tests: list[Images],
-    options: Options,
-) -> tuple[Row, np.ndarray[Any, np.dtype[np.int64]]]:
-    """Measure a conv stack with its k-NN; give the predictions on the first test images, too."""
-    engine = Engine.fit(stack, dataset.train, dataset.classes, **options["slicing"])
+def _all_references(stack: ConvStack, dataset: Dataset, options: Options) -> Engine:
+    """Make the engine whose references are all training images."""
+    return Engine.fit(stack, dataset.train, dataset.classes, **_knn(options))
+
+
+def _measured(name: str, engine: Engine, tests: list[Images]) -> tuple[Row, NDArray[np.int64]]:
+    """Measure an engine; give the predictions on the first test images, too."""
     predictions = [engine.predict_labels(test.images) for test in tests]
     accuracies: list[Accuracy | None] = [None, None]
     for place, (predicted, test) in enumerate(zip(predictions, tests, strict=True)):
         accuracies[place] = Accuracy.of(predicted, test.labels)
-    row = Row(name, stack.n_parameters, engine.conv_bytes, engine.total_bytes, *accuracies)
+    row = Row(
+        name,
+        engine.stack.n_parameters,
+        engine.conv_bytes,
+        engine.reference_bytes,
+        engine.total_bytes,
+        *accuracies,
+    )
     return row, predictions[0]

@@ -19,6 +19,8 @@ class Row:
         Weights and biases.
     conv_bytes : int or None
         Bytes of the convolutional part alone; None where nothing was cut off.
+    reference_bytes : int or None
+        Bytes of the references and their labels.
     total_bytes : int
         Bytes of all that classifying needs.
     test : Accuracy or None
@@ -30,6 +32,7 @@ class Row:
     name: str
     parameters: int
     conv_bytes: int | None
+    reference_bytes: int | None
     total_bytes: int
     test: Accuracy | None
     test_all: Accuracy | None
@@ -44,8 +47,9 @@ class Summary:
     title : str
         The run's name.
     protocol, objective : str
-    baseline, sliced, evolved : Row
-        The CNN, its convolutional part with the k-NN before evolution, and after.
+    baseline, sliced, evolved, engine : Row
+        The CNN, its convolutional part with the k-NN before evolution, and after, both with all
+        training images as references; and the engine that is saved, which may be ``evolved``.
     loss_before, loss_after : float
         The protocol's loss.
     blocks_done, blocks_accepted, n_blocks : int
@@ -67,6 +71,7 @@ class Summary:
     baseline: Row
     sliced: Row
     evolved: Row
+    engine: Row
     loss_before: float
     loss_after: float
     blocks_done: int
@@ -88,16 +93,18 @@ class Summary:
         """Figures by the names under which MLflow has them."""
         metrics: dict[str, float] = {
             "baseline/parameters": self.baseline.parameters,
-            "model/parameters": self.evolved.parameters,
+            "model/parameters": self.engine.parameters,
             "baseline/engine_bytes": self.baseline.total_bytes,
-            "engine/total_bytes": self.evolved.total_bytes,
+            "engine/total_bytes": self.engine.total_bytes,
             "sliced/loss": self.loss_before,
             "evolved/loss": self.loss_after,
             "time/train_seconds": self.train_seconds,
             "time/evolve_seconds": self.evolve_seconds,
         }
-        if self.evolved.conv_bytes is not None:
-            metrics["engine/conv_bytes"] = self.evolved.conv_bytes
+        for part in ("conv_bytes", "reference_bytes"):
+            count = getattr(self.engine, part)
+            if count is not None:
+                metrics[f"engine/{part}"] = count
         for key, row in self._rows.items():
             for suffix, accuracy in (("", row.test), ("_all", row.test_all)):
                 if accuracy is not None:
@@ -131,13 +138,26 @@ class Summary:
 
     @property
     def _rows(self) -> dict[str, Row]:
-        return {"baseline": self.baseline, "sliced": self.sliced, "evolved": self.evolved}
+        return {
+            "baseline": self.baseline,
+            "sliced": self.sliced,
+            "evolved": self.evolved,
+            "engine": self.engine,
+        }
 
     def _table(self) -> list[str]:
-        rows = self._rows.values()
-        header = ["network", "parameters", "conv bytes", "engine bytes"]
+        rows = list(self._rows.values())
+        if self.engine is self.evolved:
+            rows.pop()
+        header = ["network", "parameters", "conv bytes", "reference bytes", "engine bytes"]
         body = [
-            [row.name, f"{row.parameters:,}", _bytes(row.conv_bytes), _bytes(row.total_bytes)]
+            [
+                row.name,
+                f"{row.parameters:,}",
+                _bytes(row.conv_bytes),
+                _bytes(row.reference_bytes),
+                _bytes(row.total_bytes),
+            ]
             for row in rows
         ]
         for which in ("test", "test_all"):
@@ -148,7 +168,8 @@ class Summary:
                 for cells, accuracy in zip(body, accuracies, strict=True):
                     cells.append(_percent(accuracy))
         if self.leaks:
-            body[-1][0] += " LEAKS"
+            for cells in body[2:]:
+                cells[0] += " LEAKS"
         return table(header, body)
 
 

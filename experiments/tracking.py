@@ -7,11 +7,14 @@ import subprocess
 import tempfile
 import textwrap
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from slicing.errors import InputError
 
@@ -22,6 +25,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LIBRARIES = ("knn-slicing", "numpy", "numba", "tensorflow", "keras", "cma", "deap", "pyswarms")
+
+# What an engine needs to classify.
+_ENGINE_LIBRARIES = (
+    "mlflow",
+    "numba",
+    "numpy",
+    "pillow",
+    "platformdirs",
+    "safetensors",
+    "scipy",
+    "threadpoolctl",
+)
+
+_HERE = Path(__file__).resolve().parent
 
 # A call to the store takes about 20 ms, whether it logs one point or hundreds: so they are
 # gathered for some seconds. A call takes up to 1000 metrics or 100 parameters.
@@ -113,10 +130,13 @@ class Tracker:
     ----------
     uri, experiment
         See :func:`connect`.
+    model : bool
+        Whether :meth:`log_engine` does anything.
     """
 
-    def __init__(self, uri: str | None, experiment: str) -> None:
+    def __init__(self, uri: str | None, experiment: str, model: bool = True) -> None:
         self._client, self._experiment_id = connect(uri, experiment)
+        self._logs_model = model
         self._run_id = ""  # until it begins
         self._metrics: list[Metric] = []
         self._next_flush = 0.0
@@ -196,6 +216,54 @@ class Tracker:
         except MlflowException as error:
             log.warning("MLflow does not answer, more later: %s", _gist(error))
             self._next_flush = time.monotonic() + _PATIENCE
+
+    def log_engine(self, path: Path, input_shape: tuple[int, int, int]) -> None:
+        """Log an engine's file as an MLflow model named ``engine``, which can be served.
+
+        It is logged as code, ``model_code.py`` and the package ``slicing``, and the file itself:
+        nothing is pickled.
+
+        Parameters
+        ----------
+        path : Path
+        input_shape : (int, int, int)
+            Height, width and channels of an image.
+
+        Raises
+        ------
+        InputError
+            Where MLflow does not take it.
+        """
+        if not self._logs_model:
+            return
+        import mlflow
+        from mlflow.models import Model, ModelSignature
+        from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+
+        signature = ModelSignature(
+            Schema([TensorSpec(np.dtype(np.float32), (-1, *input_shape))]),
+            Schema([TensorSpec(np.dtype(str), (-1,))]),
+            ParamSchema([ParamSpec("proba", "boolean", default=False)]),
+        )
+        before = mlflow.get_tracking_uri()
+        mlflow.set_tracking_uri(self._client.tracking_uri)
+        try:
+            with _one_sentence(f"The engine is in {path}."), warnings.catch_warnings():
+                # It recommends an input example, which would be an image in JSON.
+                warnings.simplefilter("ignore", UserWarning)
+                Model.log(
+                    None,
+                    mlflow.pyfunc,
+                    run_id=self._run_id,
+                    name="engine",
+                    python_model=str(_HERE / "model_code.py"),
+                    artifacts={"engine": str(path)},
+                    code_paths=[str(_HERE.parent / "slicing")],
+                    signature=signature,
+                    pip_requirements=[f"{name}=={version(name)}" for name in _ENGINE_LIBRARIES],
+                )
+        finally:
+            mlflow.set_tracking_uri(before)
 
     def finish(
         self, folder: Path, files: Iterable[str], note: str, interrupted: bool = False

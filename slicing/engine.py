@@ -234,12 +234,12 @@ class Engine:
     @property
     def conv_bytes(self) -> int:
         """Bytes of the kernels and biases; in float32, the "engine size" of the slides."""
-        return sum(array.nbytes for array in self._conv_arrays().values())
+        return sum(array.nbytes for array in self.conv_arrays().values())
 
     @property
     def reference_bytes(self) -> int:
         """Bytes of the references and their labels."""
-        return sum(array.nbytes for array in self._reference_arrays().values())
+        return sum(array.nbytes for array in self.reference_arrays().values())
 
     @cached_property
     def total_bytes(self) -> int:
@@ -281,9 +281,10 @@ class Engine:
         }
         if self.step is not None:
             settings["step"] = self.step
-        return tensor_file.pack(_KIND, settings, self._conv_arrays() | self._reference_arrays())
+        return tensor_file.pack(_KIND, settings, self.conv_arrays() | self.reference_arrays())
 
-    def _conv_arrays(self) -> dict[str, NDArray[Any]]:
+    def conv_arrays(self) -> dict[str, NDArray[Any]]:
+        """Give kernels (with their steps, for int8) and biases as they are stored, by name."""
         arrays: dict[str, NDArray[Any]] = {}
         for number, conv in enumerate(self.stack.convs, 1):
             if self.step is None:
@@ -294,7 +295,8 @@ class Engine:
             arrays[f"biases{number}"] = conv.bias
         return arrays
 
-    def _reference_arrays(self) -> dict[str, NDArray[Any]]:
+    def reference_arrays(self) -> dict[str, NDArray[Any]]:
+        """Give references and labels as they are stored, by name."""
         references: NDArray[Any] = self.references
         if self.step is not None:
             references = levels(references, np.float32(self.step))

@@ -6,11 +6,20 @@ import numba
 import pytest
 
 
-@pytest.fixture(autouse=True)
-def _one_thread_each():
+def one_thread():
     """Where tests run beside each other, a parallel loop would wait for a core that others have."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         numba.set_num_threads(1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread_for_fixtures():
+    one_thread()
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_for_tests():
+    one_thread()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -77,7 +77,7 @@ def folder(
     def read(indices: NDArray[np.intp]) -> Images:
         pixels = np.empty((len(indices), height, width, channels), np.uint8)
         for row, index in zip(pixels, indices, strict=True):
-            row[:] = _decode(files[index], (height, width), channels)
+            row[:] = read_image(files[index], (height, width), channels)
         return unit_images(pixels, labels[indices])
 
     return Dataset(root.resolve().name, classes, read(train), lambda: read(test))
@@ -127,8 +127,26 @@ def _open(path: Path) -> Image.Image:
         raise _unreadable(path) from error
 
 
-def _decode(path: Path, image_size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
-    """Pixels of shape (height, width, channels)."""
+def read_image(path: Path, image_size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
+    """Read a PNG or JPEG file, resized and converted.
+
+    Parameters
+    ----------
+    path : Path
+    image_size : (int, int)
+        Height and width, in pixels.
+    channels : {1, 3}
+        Grey or RGB.
+
+    Returns
+    -------
+    ndarray of shape (height, width, channels), uint8
+
+    Raises
+    ------
+    InputError
+        Where it is no such image.
+    """
     height, width = image_size
     with _open(path) as image:
         try:

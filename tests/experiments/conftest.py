@@ -122,7 +122,7 @@ def tiny(digits):
         "baseline=random", "baseline.filters=[2,3]", "strategy.layers=null",
         "strategy.generations=8", "strategy.passes=2", "fitness.neighbours=16",
         # Small parallel loops wait for whichever thread the machine lets wait.
-        "threads=1",
+        "threads=1", "tracking.model=false",
     ]  # fmt: skip
 
 

@@ -32,7 +32,8 @@ def test_metrics_of_the_end(finished):
     assert metrics["baseline/parameters"] == n_conv + (n_features + 1) * 8 + 9 * 10
     assert metrics["baseline/engine_bytes"] == 4 * metrics["baseline/parameters"]
     assert metrics["engine/conv_bytes"] == 4 * n_conv
-    assert metrics["engine/total_bytes"] == 4 * n_conv + 200 * (4 * n_features + 1)
+    assert metrics["engine/reference_bytes"] == 200 * (4 * n_features + 1)
+    assert metrics["engine/total_bytes"] == (finished.folder / "engine.safetensors").stat().st_size
     assert metrics["time/train_seconds"] > 0
     assert metrics["time/evolve_seconds"] > 0
 

@@ -5,13 +5,19 @@ import pytest
 from experiments.statistics import Accuracy
 from experiments.summary import Row, Summary, table
 
+
+def accuracies(first, all_images):
+    return Accuracy(first, 1000), Accuracy(all_images, 10000)
+
+
 SUMMARY = Summary(
     title="cmaes-serial-lenet64-mnist-s0",
     protocol="leave_one_out",
     objective="neighbours",
-    baseline=Row("CNN lenet64", 121930, None, 487720, Accuracy(957, 1000), Accuracy(9570, 10000)),
-    sliced=Row("sliced", 18816, 75264, 25679264, Accuracy(941, 1000), Accuracy(9409, 10000)),
-    evolved=Row("evolved", 18816, 75264, 25679264, Accuracy(965, 1000), Accuracy(9650, 10000)),
+    baseline=Row("CNN", 121930, None, None, 487720, *accuracies(957, 9570)),
+    sliced=Row("sliced", 18816, 75264, 25604000, 25679964, *accuracies(941, 9409)),
+    evolved=Row("evolved", 18816, 75264, 25604000, 25679964, *accuracies(965, 9650)),
+    engine=Row("small", 20000, 21000, 3000, 25000, *accuracies(955, 9550)),
     loss_before=0.2,
     loss_after=0.15,
     blocks_done=11,
@@ -35,10 +41,13 @@ def test_metrics_by_their_names():
         "evolved/test_accuracy": 0.965,
         "evolved/test_accuracy_all": 0.965,
         "baseline/parameters": 121930,
-        "model/parameters": 18816,
+        "engine/test_accuracy": 0.955,
+        "engine/test_accuracy_all": 0.955,
+        "model/parameters": 20000,
         "baseline/engine_bytes": 487720,
-        "engine/conv_bytes": 75264,
-        "engine/total_bytes": 25679264,
+        "engine/conv_bytes": 21000,
+        "engine/reference_bytes": 3000,
+        "engine/total_bytes": 25000,
         "sliced/loss": 0.2,
         "evolved/loss": 0.15,
         "time/train_seconds": 12.0,
@@ -50,12 +59,13 @@ def test_text():
     text = SUMMARY.text()
     lines = text.splitlines()
     assert lines[0] == "**cmaes-serial-lenet64-mnist-s0**"
-    header, rule, *rows = lines[2:7]
+    header, rule, *rows = lines[2:8]
     assert "% of 1,000 test images (95 % interval)" in header
     assert "% of 10,000 test images (95 % interval)" in header
     assert len({len(line) for line in (header, rule, *rows)}) == 1
     assert "96.50 (95.17-97.47)" in rows[2]
-    assert "25,679,264" in rows[2]
+    assert "25,679,964" in rows[2]
+    assert "25,000" in rows[3]
     assert "0.2000 before evolution, 0.1500 after (25.0% lower)" in text
     assert "11 of 64 blocks, 9 plugged in, 1,800 evaluations in 60.0 s (30 a second)" in text
     assert "trained in 12.0 s" in text
@@ -66,7 +76,7 @@ def test_text():
 def test_all_test_images_only_where_fewer_were_asked_for():
     rows = {
         name: replace(getattr(SUMMARY, name), test_all=None)
-        for name in ("baseline", "sliced", "evolved")
+        for name in ("baseline", "sliced", "evolved", "engine")
     }
     summary = replace(SUMMARY, **rows)
     assert not any("_all" in name for name in summary.metrics())

@@ -1,0 +1,124 @@
+"""What a run ends with: its conv stack as an engine of the kind that ``slicing`` asks for."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from evolve.prototypes import Prototypes
+from evolve.search import MakeOptimizer
+from slicing.data.dataset import Images
+from slicing.engine import Engine, quantized
+from slicing.errors import InputError
+from slicing.reduction import condense, most_components, project, prototypes
+from slicing.stack import ConvStack, forward
+
+
+def check_options(options: dict[str, Any], stack: ConvStack, train: Images) -> None:
+    """Refuse, before anything is computed, options of :func:`build_engine` that cannot be.
+
+    Raises
+    ------
+    InputError
+    """
+    kind, components = options["projection"], options["components"]
+    if kind != "none":
+        shape = (len(train), int(np.prod(stack.feature_shape)))
+        most = most_components(kind, shape, len(np.unique(train.labels)))
+        if components is not None and not 1 <= components <= most:
+            raise InputError(
+                f"slicing.components={components} is out of range for {kind}: choose 1 to {most}."
+            )
+    if options["per_class"] < 1:
+        raise InputError(
+            f"slicing.per_class={options['per_class']} is out of range: choose at least 1."
+        )
+    if options["tuning_generations"] < 0:
+        raise InputError(
+            f"slicing.tuning_generations={options['tuning_generations']} is out of range: choose 0 "
+            "or more."
+        )
+    if options["tuning_generations"] and options["references"] != "prototypes":
+        raise InputError(
+            "slicing.tuning_generations moves prototypes: add slicing.references=prototypes."
+        )
+
+
+def describe(options: dict[str, Any]) -> str:
+    """Name what makes an engine smaller than all training images in float32; empty: nothing."""
+    parts = []
+    if options["projection"] != "none":
+        components = options["components"]
+        parts.append(options["projection"] + (f" {components}" if components else ""))
+    if options["references"] == "condensed":
+        parts.append("condensed")
+    if options["references"] == "prototypes":
+        tuned = ", tuned" if options["tuning_generations"] else ""
+        parts.append(f"{options['per_class']} prototypes a class{tuned}")
+    if options["storage"] != "float32":
+        parts.append(options["storage"])
+    return ", ".join(parts)
+
+
+def build_engine(
+    stack: ConvStack,
+    train: Images,
+    classes: tuple[str, ...],
+    options: dict[str, Any],
+    make_optimizer: MakeOptimizer,
+    seed: int,
+    show: Callable[[float, str], None] = lambda done, text: None,
+) -> Engine:
+    """Make an engine, as small as is asked for.
+
+    What is rounded is rounded at once, so that each step makes up for the one before.
+
+    Parameters
+    ----------
+    stack : ConvStack
+    train : Images
+        The training images, of which the references are made.
+    classes : tuple of str
+    options : dict
+        Those of :class:`experiments.config.KNN`.
+    make_optimizer : callable
+        Moves the prototypes, where ``tuning_generations`` is above 0.
+    seed : int
+    show : callable
+        Is told how much is done, 0 to 1, and what is under way.
+
+    Raises
+    ------
+    InputError
+        Options out of range.
+    """
+    is_int8 = options["storage"] == "int8"
+    if is_int8:
+        stack = quantized(stack)
+    features, labels = stack.forward(train.images), train.labels
+    if options["projection"] != "none":
+        show(0.0, f"learning the projection, {options['projection']}")
+        shape = (len(features), *stack.feature_shape)
+        stack = project(stack, features, labels, options["projection"], options["components"])
+        if is_int8:
+            stack = quantized(stack)
+        features = forward(stack.layers[-1:], features.reshape(shape)).reshape(len(features), -1)
+    metric = options["metric"]
+    references = features
+    if options["references"] == "condensed":
+        show(0.2, f"condensing {len(features):,} references")
+        chosen = condense(features, labels, metric, seed)
+        references, labels = features[chosen], labels[chosen]
+    elif options["references"] == "prototypes":
+        show(0.2, "placing the prototypes")
+        references, labels = prototypes(features, labels, options["per_class"], seed)
+    if options["tuning_generations"]:
+        tuning = Prototypes(
+            references, labels, features, train.labels, make_optimizer, metric=metric,
+            generations=options["tuning_generations"], seed=seed,
+        )  # fmt: skip
+        for done, loss in enumerate(tuning, 1):
+            part = done / len(tuning)
+            show(0.3 + 0.7 * part, f"tuning prototype {done} of {len(tuning)}, loss {loss:.4f}")
+        references = tuning.references
+    return Engine.of(stack, references, labels, classes, options["k"], metric, options["storage"])

@@ -1,0 +1,55 @@
+"""Convert an engine for another runtime: ``python -m experiments.export --help``."""
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from omegaconf import MISSING
+
+from experiments.options import run_tool
+from slicing import tensor_file
+from slicing.engine import Engine
+from slicing.errors import InputError
+
+
+class Format(Enum):
+    """Formats, by their files' suffix."""
+
+    litert = ".tflite"
+    onnx = ".onnx"
+
+
+@dataclass
+class Options:
+    """Convert an engine, the file engine.safetensors of a run, to one graph of another format."""
+
+    engine: str = MISSING
+    """The engine's file."""
+    format: Format = MISSING
+    """litert (TensorFlow Lite) or onnx."""
+    output: str | None = None
+    """Where to write it; null: beside the engine, as .tflite or .onnx."""
+
+
+def main(options: Options) -> None:
+    """Write the converted engine, and say where and how large it is."""
+    # Here, not above: --help and a mistake on the command line need none of it.
+    from slicing.export import to_litert, to_onnx
+
+    source = Path(options.engine).expanduser()
+    suffix = options.format.value
+    target = Path(options.output).expanduser() if options.output else source.with_suffix(suffix)
+    if target.suffix != suffix:
+        raise InputError(
+            f"output={target} must end in {suffix}, by which runtimes know the format."
+        )
+    if not target.parent.is_dir():
+        raise InputError(f"There is no folder {target.parent}: create it.")
+    engine = Engine.load(source)
+    content = to_litert(engine) if options.format == Format.litert else to_onnx(engine)
+    tensor_file.write(target, content)
+    print(f"{target}: {len(content):,} bytes ({source.name}: {engine.total_bytes:,})")
+
+
+if __name__ == "__main__":
+    run_tool("experiments.export", Options, main)

@@ -1,0 +1,78 @@
+"""Command lines of the small tools: ``NAME=VALUE`` in Hydra's grammar, checked by a schema."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any, TypeVar, cast
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from experiments.config import field_docs
+from slicing.errors import InputError
+
+_MISTAKE = 2
+Schema = TypeVar("Schema")
+
+
+def parse(schema: type[Schema], arguments: Sequence[str]) -> Schema:
+    """Read a command line.
+
+    Parameters
+    ----------
+    schema : type
+        A dataclass: its fields are the options, and those that are ``MISSING`` must be given.
+    arguments : sequence of str
+
+    Returns
+    -------
+    object
+        An instance of ``schema``.
+
+    Raises
+    ------
+    InputError
+        For the first mistake.
+    """
+    config: Any = OmegaConf.structured(schema)
+    names = [each.name for each in fields(schema)]  # type: ignore[arg-type]
+    for word in arguments:
+        try:
+            override = OverridesParser.create().parse_override(word)
+        except HydraException as error:
+            raise InputError(f"{word} is no NAME=VALUE: {str(error).splitlines()[0]}.") from error
+        name = override.key_or_group
+        if name not in names:
+            near = get_close_matches(name, names, n=1) or names
+            raise InputError(f"There is no option {name}: did you mean {', '.join(near)}?")
+        try:
+            config[name] = override.value()
+        except OmegaConfBaseException as error:
+            raise InputError(f"{word} does not fit: {str(error).splitlines()[0]}.") from error
+    for name in sorted(OmegaConf.missing_keys(config)):
+        raise InputError(f"{name} is missing: give it as {name}=...")
+    return cast(Schema, OmegaConf.to_object(config))
+
+
+def run_tool(module: str, schema: type, main: Callable[[Any], None]) -> None:
+    """Run a tool with the process's command line; a mistake is one sentence and exit code 2."""
+    arguments = sys.argv[1:]
+    if {"--help", "-h"} & set(arguments):
+        print(f"{schema.__doc__}\n\nUsage: python -m {module} NAME=VALUE ...\n")
+        defaults = OmegaConf.structured(schema)
+        for name, doc in field_docs(schema).items():
+            value: Any = "..." if OmegaConf.is_missing(defaults, name) else defaults[name]
+            print(f"  {name}={getattr(value, 'name', value)}".ljust(24) + doc)
+        return
+    try:
+        main(parse(schema, arguments))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        sys.exit(_MISTAKE)
+    except OSError as error:
+        what = error.filename or "A file"
+        print(f"{what} cannot be read or written: {error.strerror or error}.", file=sys.stderr)
+        sys.exit(_MISTAKE)

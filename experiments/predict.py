@@ -1,0 +1,124 @@
+"""Classify images with an engine: ``python -m experiments.predict --help``."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import MISSING
+
+from experiments.options import run_tool
+from experiments.summary import table
+from slicing.data.image_folder import read_image
+from slicing.engine import Engine
+from slicing.errors import InputError
+
+_SUFFIXES = {".png", ".jpg", ".jpeg"}
+# Images that are in memory at a time.
+_BATCH = 1000
+
+
+class Format(Enum):
+    """How predictions are printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+@dataclass
+class Options:
+    """Classify images with an engine, the file engine.safetensors of a run."""
+
+    engine: str = MISSING
+    """The engine's file."""
+    images: Any = MISSING
+    """A folder, which is searched with all its folders, a PNG or JPEG file, or [several,files]."""
+    format: Format = Format.table
+    """What is printed: table, csv or json."""
+    invert: bool = False
+    """Whether to swap dark and bright: MNIST's digits are bright on a dark ground."""
+
+
+def predict(
+    engine: Engine, paths: Sequence[Path], invert: bool = False
+) -> Iterator[tuple[Path, str, NDArray[np.float64]]]:
+    """Classify image files, resized to what the engine takes.
+
+    Yields
+    ------
+    (Path, str, ndarray of shape (n_classes,))
+        The file, the name of its class, and each class's share of the votes.
+
+    Raises
+    ------
+    InputError
+        For a file that is no image.
+    """
+    height, width, channels = engine.stack.input_shape
+    for start in range(0, len(paths), _BATCH):
+        chunk = paths[start : start + _BATCH]
+        pixels = np.stack([read_image(path, (height, width), channels) for path in chunk])
+        if invert:
+            pixels = 255 - pixels
+        shares = engine.predict_proba(np.divide(pixels, 255, dtype=np.float32))
+        for path, share in zip(chunk, shares, strict=True):
+            yield path, engine.classes[int(share.argmax())], share
+
+
+def find_images(images: Any) -> list[Path]:
+    """List the files that ``images=`` names, those of a folder in the order of their names.
+
+    Raises
+    ------
+    InputError
+        Where there are none.
+    """
+    found: list[Path] = []
+    for name in images if isinstance(images, list) else [images]:
+        path = Path(str(name)).expanduser()
+        if path.is_dir():
+            inside = [each for each in sorted(path.rglob("*")) if each.suffix.lower() in _SUFFIXES]
+            if not inside:
+                raise InputError(f"{path} holds no PNG or JPEG files: name another folder.")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise InputError(f"There is no file or folder {path}.")
+    if not found:
+        raise InputError("images names no file: give a folder or files.")
+    return found
+
+
+def main(options: Options) -> None:
+    """Print the class of every image."""
+    engine = Engine.load(Path(options.engine).expanduser())
+    rows = predict(engine, find_images(options.images), options.invert)
+    if options.format == Format.table:
+        body = [[str(path), name, f"{share.max():.2f}"] for path, name, share in rows]
+        print("\n".join(table(["image", "class", "share of the votes"], body)))
+    elif options.format == Format.csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(["image", "class", *engine.classes])
+        writer.writerows([path, name, *share] for path, name, share in rows)
+    else:
+        found = [
+            {
+                "image": str(path),
+                "class": name,
+                "votes": dict(zip(engine.classes, share.tolist(), strict=True)),
+            }
+            for path, name, share in rows
+        ]
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    run_tool("experiments.predict", Options, main)

@@ -1,0 +1,144 @@
+"""The engine that a run leaves: as small as asked for, in its folder, in MLflow, and served."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import requests
+from conftest import run_here
+
+from slicing.data import mnist
+from slicing.engine import Engine
+from slicing.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def compact(tiny, tmp_path_factory):
+    """A run whose engine is as small as it gets."""
+    smaller = ["slicing=small", "slicing.per_class=2", "slicing.tuning_generations=3"]
+    options = [*tiny, *smaller, "strategy.passes=1", "tracking.model=true"]
+    return run_here(options, tmp_path_factory.mktemp("compact"))
+
+
+@pytest.fixture(scope="module")
+def unseen(digits):
+    return mnist(directory=digits, train_size=120, test_size=60).read_test()
+
+
+def test_the_file_is_what_was_measured(compact, unseen):
+    path = compact.folder / "engine.safetensors"
+    engine = Engine.load(path)
+    metrics = compact.run.data.metrics
+    accuracy = (engine.predict_labels(unseen.images) == unseen.labels).mean()
+    assert metrics["engine/test_accuracy"] == pytest.approx(accuracy)
+    assert metrics["engine/total_bytes"] == path.stat().st_size < 4000
+    assert metrics["engine/conv_bytes"] == engine.conv_bytes
+    assert metrics["engine/reference_bytes"] == engine.reference_bytes == 2 * 10 * (9 + 1)
+    assert (engine.k, len(engine.labels), engine.references.shape[1]) == (1, 20, 9)
+    text = (compact.folder / "summary.md").read_text()
+    assert "its engine: lda, 2 prototypes a class, tuned, int8" in text
+
+
+def test_all_references_are_the_engine_where_nothing_else_is_asked_for(finished):
+    engine = Engine.load(finished.folder / "engine.safetensors")
+    assert len(engine.labels) == 200
+    for number, conv in enumerate(engine.stack.convs, 1):
+        np.testing.assert_array_equal(conv.weights, finished.kernels[f"conv{number}_weights"])
+    assert "its engine" not in (finished.folder / "summary.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def model_uri(compact):
+    [output] = compact.run.outputs.model_outputs
+    return f"models:/{output.model_id}"
+
+
+@pytest.fixture
+def tracking(compact):
+    before = mlflow.get_tracking_uri()
+    uri = compact.client.tracking_uri
+    mlflow.set_tracking_uri(uri)
+    yield uri
+    mlflow.set_tracking_uri(before)
+
+
+def test_mlflow_has_the_engine_as_a_model(compact, model_uri, tracking, unseen):
+    engine = Engine.load(compact.folder / "engine.safetensors")
+    model = mlflow.pyfunc.load_model(model_uri)
+    assert model.metadata.signature.inputs.inputs[0].shape == (-1, 28, 28, 1)
+    np.testing.assert_array_equal(model.predict(unseen.images), engine.predict(unseen.images))
+    shares = model.predict(unseen.images, params={"proba": True})
+    np.testing.assert_array_equal(shares, engine.predict_proba(unseen.images))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_the_model_is_served(compact, model_uri, tracking, unseen, tmp_path):
+    engine = Engine.load(compact.folder / "engine.safetensors")
+    port = free_port()
+    # As in an activated environment: MLflow looks for uvicorn there.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", model_uri,
+             "--env-manager", "local", "--port", str(port)],
+            cwd=tmp_path, env=os.environ | {"MLFLOW_TRACKING_URI": tracking, "PATH": path},
+            stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    try:
+        address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 120
+        while True:
+            try:
+                assert requests.get(f"{address}/ping", timeout=5).ok
+                break
+            except requests.ConnectionError:
+                assert server.poll() is None, (tmp_path / "log").read_text()
+                assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+                time.sleep(0.5)
+        query = {"inputs": unseen.images[:5].tolist()}
+        answer = requests.post(f"{address}/invocations", json=query, timeout=60)
+        assert answer.json()["predictions"] == engine.predict(unseen.images[:5]).tolist()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["slicing.projection=lda", "slicing.components=10"], "components=10 .* choose 1 to 9"),
+        (["slicing.projection=pca", "slicing.components=0"], "components=0"),
+        (["slicing=prototypes", "slicing.per_class=0"], "per_class=0"),
+        (["slicing.tuning_generations=3"], "add slicing.references=prototypes"),
+        (["slicing=tuned", "slicing.tuning_generations=-1"], "tuning_generations=-1"),
+    ],
+)
+def test_what_cannot_be_is_refused_at_once(tiny, options, sentence, tmp_path):
+    with pytest.raises(InputError, match=sentence):
+        run_here([*tiny, *options], tmp_path)
+    assert not (tmp_path / "results" / "kernels.npz").exists()
+
+
+@pytest.mark.parametrize("option", ["int8", "condensed", "prototypes", "tuned"])
+def test_every_kind_of_engine(option, tiny, tmp_path):
+    options = ["slicing.per_class=2", "strategy.generations=1", "strategy.layers=[1]"]
+    result = run_here([*tiny, f"slicing={option}", *options], tmp_path)
+    engine = Engine.load(result.folder / "engine.safetensors")
+    metrics = result.run.data.metrics
+    assert metrics["engine/test_accuracy"] > 0.2
+    n_references = len(engine.labels)
+    assert n_references == {"int8": 120, "prototypes": 20, "tuned": 20}.get(option, n_references)
+    assert n_references <= 120

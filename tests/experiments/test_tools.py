@@ -1,0 +1,133 @@
+"""The small tools: predict and export, through their command lines."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments.overrides import CONF
+from slicing.data import idx
+from slicing.engine import Engine
+
+
+def tool(name, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", f"experiments.{name}", *arguments],
+        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(CONF.parent)},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def engine_file(finished):
+    return finished.folder / "engine.safetensors"
+
+
+@pytest.fixture(scope="module")
+def pixels(digits):
+    return idx.read(digits / "t10k-images-idx3-ubyte", (28, 28))[:12]
+
+
+@pytest.fixture(scope="module")
+def folder(pixels, tmp_path_factory):
+    """Images in a folder, some in a folder of it, one in colour, one of another size."""
+    folder = tmp_path_factory.mktemp("images")
+    (folder / "more").mkdir()
+    for number, image in enumerate(pixels):
+        place = folder / "more" if number % 2 else folder
+        Image.fromarray(image).save(place / f"{number:02}.png")
+    Image.fromarray(pixels[0]).convert("RGB").save(folder / "colour.png")
+    Image.fromarray(255 - pixels[0]).save(folder / "dark.png")
+    Image.fromarray(pixels[0]).resize((56, 56)).save(folder / "large.jpg")
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+def test_predictions_are_those_of_the_engine(engine_file, folder, pixels):
+    found = tool("predict", f"engine={engine_file}", f"images={folder}", "format=json")
+    assert found.returncode == 0, found.stderr
+    rows = {row["image"]: row for row in json.loads(found.stdout)}
+    assert len(rows) == 15
+    engine = Engine.load(engine_file)
+    images = (pixels / np.float32(255))[..., None]
+    expected = zip(engine.predict(images), engine.predict_proba(images), strict=True)
+    for number, (name, shares) in enumerate(expected):
+        place = folder / "more" if number % 2 else folder
+        row = rows[str(place / f"{number:02}.png")]
+        assert row["class"] == name
+        assert list(row["votes"].values()) == shares.tolist()
+        assert list(row["votes"]) == list(engine.classes)
+    assert rows[str(folder / "colour.png")]["class"] == engine.predict(images[:1])[0]
+
+
+def test_table_and_csv_of_several_files(engine_file, folder, pixels):
+    engine = Engine.load(engine_file)
+    [first, second] = engine.predict((pixels[[0, 2]] / np.float32(255))[..., None])
+    files = f"images=[{folder}/00.png,{folder}/02.png]"
+    found = tool("predict", f"engine={engine_file}", files, "format=csv")
+    header, one, two = csv.reader(io.StringIO(found.stdout))
+    assert header == ["image", "class", *engine.classes]
+    assert (one[:2], two[:2]) == ([f"{folder}/00.png", first], [f"{folder}/02.png", second])
+    assert sum(map(float, one[2:])) == pytest.approx(1)
+    found = tool("predict", f"engine={engine_file}", files)
+    lines = [line.split("|")[1:3] for line in found.stdout.splitlines()]
+    assert [cell.strip() for cell in lines[2]] == [f"{folder}/00.png", first]
+    assert len(lines) == 4
+
+
+def test_dark_digits_on_a_bright_ground_are_inverted(engine_file, folder, pixels):
+    arguments = [f"engine={engine_file}", f"images={folder}/dark.png", "format=json"]
+    [plain] = json.loads(tool("predict", *arguments).stdout)
+    [inverted] = json.loads(tool("predict", *arguments, "invert=true").stdout)
+    engine = Engine.load(engine_file)
+    assert inverted["class"] == engine.predict((pixels[:1] / np.float32(255))[..., None])[0]
+    assert plain["votes"] != inverted["votes"]
+
+
+@pytest.mark.parametrize(("format", "suffix"), [("onnx", ".onnx"), ("litert", ".tflite")])
+def test_the_export_says_where_it_is(engine_file, tmp_path, format, suffix):  # noqa: A002
+    target = tmp_path / f"mine{suffix}"
+    found = tool("export", f"engine={engine_file}", f"format={format}", f"output={target}")
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith(f"{target}: {target.stat().st_size:,} bytes")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "sentence"),
+    [
+        ("predict", [], "engine is missing: give it as engine=..."),
+        ("predict", ["engine=nowhere"], "images is missing"),
+        ("predict", ["engine=nowhere", "images=x"], "nowhere cannot be read: No such file"),
+        ("predict", ["engine={engine}", "images=nowhere"], "There is no file or folder nowhere"),
+        ("predict", ["engine={engine}", "images={empty}"], "holds no PNG or JPEG files"),
+        ("predict", ["engine={engine}", "images=[]"], "images names no file"),
+        ("predict", ["engine={engine}", "images={engine}"], "cannot be read as a PNG or JPEG"),
+        ("predict", ["engine={empty}/text", "images=x"], "is no knn-slicing engine"),
+        ("predict", ["image=x"], "There is no option image: did you mean images?"),
+        ("predict", ["engine=a", "images=b", "format=xml"], "format=xml does not fit"),
+        ("predict", ["--verbose"], "--verbose is no NAME=VALUE"),
+        ("export", ["engine={engine}"], "format is missing"),
+        ("export", ["engine={engine}", "format=keras"], "format=keras does not fit"),
+        ("export", ["engine={engine}", "format=onnx", "output=x.tflite"], "must end in .onnx"),
+        ("export", ["engine={engine}", "format=onnx", "output=no/x.onnx"], "no folder no"),
+    ],
+)
+def test_a_mistake_is_one_sentence(name, arguments, sentence, engine_file, tmp_path):
+    (tmp_path / "text").write_text("no engine")
+    found = tool(name, *[each.format(engine=engine_file, empty=tmp_path) for each in arguments])
+    assert found.returncode == 2
+    assert sentence in found.stderr
+    assert found.stderr.count("\n") == 1
+    assert found.stdout == ""
+
+
+@pytest.mark.parametrize("name", ["predict", "export"])
+def test_help_names_all_options(name):
+    found = tool(name, "--help")
+    assert found.returncode == 0
+    assert "engine=..." in found.stdout

@@ -1,0 +1,79 @@
+import json
+
+import numpy as np
+import pytest
+
+from slicing.data import Images
+from slicing.engine import Engine
+from slicing.errors import InputError
+from slicing.export import to_litert, to_onnx
+from slicing.reduction import project
+from slicing.stack import Conv, ConvStack, Pool
+
+CLASSES = ("a", "b", "c")
+
+
+def make_engine(metric="euclidean", storage="float32", projected=False):
+    rng = np.random.default_rng(0)
+
+    def conv(n_in, n_out, *options, **more):
+        weights = rng.normal(size=(3, 3, n_in, n_out)).astype(np.float32)
+        return Conv(weights, rng.normal(size=n_out).astype(np.float32), *options, **more)
+
+    stack = ConvStack(
+        (
+            conv(2, 4), Pool("average", (3, 2), (2, 1), "same"),
+            conv(4, 5, (2, 1), "same", relu=False), Pool("max", (2, 2), (1, 1), "same"),
+            conv(5, 3, (1, 1), "valid"),
+        ), (11, 8, 2),
+    )  # fmt: skip
+    train = Images(rng.random((90, 11, 8, 2), dtype=np.float32), np.arange(90) % 3)
+    if projected:
+        stack = project(stack, stack.forward(train.images), train.labels, "pca", 6)
+    return Engine.fit(stack, train, CLASSES, 5, metric, storage)
+
+
+def run_onnx(content, images):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == list(CLASSES)
+    return session.run(["label", "votes"], {"images": images})
+
+
+def run_litert(content, images):
+    from ai_edge_litert.interpreter import Interpreter
+
+    found = Interpreter(model_content=content).get_signature_runner()(images=images)
+    return found["label"], found["votes"]
+
+
+@pytest.mark.parametrize(("convert", "execute"), [(to_onnx, run_onnx), (to_litert, run_litert)])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("storage", ["float32", "int8"])
+@pytest.mark.parametrize("projected", [False, True])
+def test_the_graph_votes_as_the_engine_does(convert, execute, metric, storage, projected):
+    engine = make_engine(metric, storage, projected)
+    images = np.random.default_rng(1).random((300, 11, 8, 2), dtype=np.float32)
+    label, votes = execute(convert(engine), images)
+    np.testing.assert_array_equal(votes, engine.votes(images))
+    np.testing.assert_array_equal(label, engine.predict_labels(images))
+    # And one image alone.
+    label, votes = execute(convert(engine), images[:1])
+    np.testing.assert_array_equal(votes, engine.votes(images[:1]))
+
+
+def test_int8_stays_int8_in_onnx():
+    small, large = (len(to_onnx(make_engine(storage=each))) for each in ("int8", "float32"))
+    engine = make_engine()
+    saved = 3 * (engine.references.size + sum(conv.weights.size for conv in engine.stack.convs))
+    # The steps, and the nodes that multiply by them, take some of it.
+    assert 0.85 * saved < large - small < saved
+
+
+def test_a_missing_onnx_is_one_sentence(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(InputError, match=r"ONNX is not installed: pip install -e '\.\[onnx\]'"):
+        to_onnx(make_engine())
