@@ -128,7 +128,7 @@ class Schedule(ABC):
     generations : int
         Generations a block.
     passes : int
-        How often all blocks are gone through.
+        How often all blocks are gone through; 0 leaves the network as it is.
     order : {"layer", "random", "importance"}
         Layer by layer as in the slides; within a layer kernel by kernel, or shuffled anew in every
         pass, or first those without which (all weights and the bias zero) the loss is highest,
@@ -196,11 +196,13 @@ class Schedule(ABC):
 
     def __post_init__(self) -> None:
         for name in (
-            "generations", "passes", "patience_generations", "patience_blocks", "max_evaluations",
+            "generations", "patience_generations", "patience_blocks", "max_evaluations",
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name}={value} is not possible: give 1 or more.")
+        if self.passes < 0:
+            raise InputError(f"passes={self.passes} is not possible: give 0 or more.")
         for name in ("step", "max_seconds"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):

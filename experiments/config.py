@@ -394,7 +394,7 @@ class Serial:
     generations: int = 14
     """Generations a block."""
     passes: int = 1
-    """How often all blocks are gone through."""
+    """How often all blocks are gone through; 0: the kernels stay as they are."""
     order: Order = Order.random
     """Within a layer: kernel by kernel, shuffled anew in every pass, or first those without which
     the loss is highest (importance)."""

@@ -19,9 +19,11 @@ class EngineModel(PythonModel):
         """Read the engine."""
         self._engine = Engine.load(context.artifacts["engine"])
 
-    # MLflow would take a type of model_input for a signature.
-    def predict(  # type: ignore[no-untyped-def]
-        self, context: PythonModelContext, model_input, params: dict[str, Any] | None = None
+    def predict(
+        self,
+        context: PythonModelContext,
+        model_input: np.ndarray,  # MLflow knows no other type of array
+        params: dict[str, Any] | None = None,
     ) -> Any:
         """Give the names of the classes, or each one's share of the votes with ``proba``."""
         images = np.asarray(model_input, np.float32)

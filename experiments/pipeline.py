@@ -365,7 +365,7 @@ def _evolve(schedule: Schedule, history: History, progress: Progress, tracker: T
     for event in history.events:
         generations += isinstance(event, Generation)
         tracker.log(*_metrics(event, generations))
-    at_first, done = None, schedule.blocks_done / schedule.n_blocks
+    at_first, done = None, schedule.blocks_done / max(schedule.n_blocks, 1)
     with progress.task("evolving", done), _stopped_by_interrupt(schedule) as interrupted:
         progress.show(done, "computing the distances")
         for event in schedule:
