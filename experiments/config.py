@@ -513,6 +513,18 @@ class MLflow:
 
 
 @dataclass
+class NewClasses:
+    """Classes that only the finished engine learns, from a few images and without training."""
+
+    classes: list[str] = field(default_factory=list)
+    """Their names; none by default."""
+    images: list[int] = field(default_factory=lambda: [1, 5, 10, 50, 500])
+    """From how many training images of each, or all where there are fewer."""
+    retrain: bool = True
+    """Whether the CNN is trained anew with the same images, to compare."""
+
+
+@dataclass
 class Config:
     """Evolutionary k-NN slicing: train a CNN, cut its dense layers off, evolve its kernels."""
 
@@ -532,6 +544,8 @@ class Config:
     """Where it is computed."""
     tracking: MLflow = MISSING
     """Where it is recorded."""
+    new: NewClasses = field(default_factory=NewClasses)
+    """Classes that the engine learns at the end."""
     seed: int = 0
     """Seed of everything random but the choice of the images, which data.seed decides."""
     threads: int | None = None

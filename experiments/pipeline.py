@@ -26,14 +26,15 @@ from evolve.fitness import Fitness
 from evolve.protocols import Split, split
 from evolve.schedule import BlockEnd, Schedule
 from evolve.search import Generation
-from experiments import plots, resume
+from experiments import new_classes, plots, resume
 from experiments.config import plain
 from experiments.engines import build_engine, check_options, describe
 from experiments.history import BLOCKS, GENERATIONS, Event, History
+from experiments.new_classes import Addition
 from experiments.progress import Progress, training_callback
 from experiments.resume import Begun, checkpoint_of
 from experiments.statistics import Accuracy
-from experiments.summary import LEAKS, Row, Summary
+from experiments.summary import LEAKS, Row, Summary, addition_metrics
 from experiments.tracking import Tracker, environment, leaves
 from slicing.baselines import Baseline, random_cnn
 from slicing.data.dataset import Dataset, Images
@@ -122,6 +123,12 @@ def _run(
     OmegaConf.save(OmegaConf.create(options), folder / "config.yaml")
     progress = Progress()
     threads = set_threads(options["threads"])
+    whole = dataset
+    names = options["new"]["classes"]
+    if names:
+        new_classes.check_options(dataset, names, options["new"]["images"])
+        old = [name for name in dataset.classes if name not in names]
+        whole, dataset = dataset.of_classes([*old, *names]), dataset.of_classes(old)
     images = _split(options, dataset)
     _check(options, images, len(dataset.classes))
     tracker = Tracker(**options["tracking"])
@@ -146,7 +153,7 @@ def _run(
             tracker.resume(begun.mlflow_run, tags)
         progress.say(f"{name}: {len(dataset.train):,} training images of {dataset.name}, {folder}")
         summary = _experiment(
-            options, choices, name, dataset, images, folder, progress, tracker, checkpoint
+            options, choices, name, dataset, whole, images, folder, progress, tracker, checkpoint
         )
         tracker.finish(folder, _FILES, summary.text(), summary.interrupted)
     except BaseException as error:
@@ -186,6 +193,7 @@ def _experiment(
     choices: Mapping[str, str],
     name: str,
     dataset: Dataset,
+    whole: Dataset,
     images: Split,
     folder: Path,
     progress: Progress,
@@ -229,6 +237,7 @@ def _experiment(
     saved = evolved
     if smaller:
         saved, predicted = _measured(f"its engine: {smaller}", engine, tests)
+    additions = _add_classes(options, engine, whole, progress)
     ends = [event for event in history.events if isinstance(event, BlockEnd)]
     summary = Summary(
         title=name,
@@ -249,8 +258,11 @@ def _experiment(
         evolve_seconds=schedule.seconds,
         from_cache=baseline.from_cache,
         interrupted=interrupted,
+        additions=tuple(additions),
     )
     tracker.log(summary.metrics())
+    for addition in additions:
+        tracker.log(addition_metrics(addition), addition.images)
     tracker.log_engine(folder / ENGINE, engine.stack.input_shape)
     (folder / "summary.md").write_text(summary.text() + "\n", encoding="utf-8")
     log.info("%s", summary.text())
@@ -315,6 +327,20 @@ def _baseline(
         return make(  # type: ignore[no-any-return]
             references, n_classes, callbacks=[training_callback(progress)]
         )
+
+
+def _add_classes(
+    options: Options, engine: Engine, whole: Dataset, progress: Progress
+) -> list[Addition]:
+    """Teach the engine the new classes, if there are any."""
+    new = options["new"]
+    if not new["classes"]:
+        return []
+    train = None
+    if new["retrain"] and "epochs" in options["baseline"]:
+        progress.say(f"Training the CNN anew {len(new['images'])} times")
+        train = _call(options["baseline"])
+    return new_classes.add(engine, whole, new["classes"], new["images"], train, options["seed"])
 
 
 def _fitnesses(options: Options, stack: ConvStack, images: Split) -> tuple[Fitness, Fitness | None]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from experiments.new_classes import Addition
 from experiments.statistics import Accuracy
 
 LEAKS = "LEAKS: the test images chose the kernels"
@@ -63,6 +64,8 @@ class Summary:
         Whether the baseline was trained by an earlier run.
     interrupted : bool
         Whether the user ended the evolution early.
+    additions : tuple of Addition
+        How well new classes were learnt.
     """
 
     title: str
@@ -83,6 +86,7 @@ class Summary:
     evolve_seconds: float
     from_cache: bool
     interrupted: bool
+    additions: tuple[Addition, ...] = ()
 
     @property
     def leaks(self) -> bool:
@@ -132,6 +136,8 @@ class Summary:
             f"({rate:,.0f} a second)" + (f", ended by {self.ended}" if early else ""),
             f"- baseline: {trained}",
         ]
+        if self.additions:
+            lines += ["", *_additions_table(self.additions)]
         if self.leaks:
             lines.append(f"- protocol test {LEAKS}; the accuracies flatter it")
         return "\n".join(lines)
@@ -171,6 +177,37 @@ class Summary:
             for cells in body[2:]:
                 cells[0] += " LEAKS"
         return table(header, body)
+
+
+def addition_metrics(addition: Addition) -> dict[str, float]:
+    """Figures of new classes by the names under which MLflow has them, at step ``images``."""
+    metrics: dict[str, float] = {}
+    for key, taught in (("engine", addition.engine), ("cnn", addition.cnn)):
+        if taught is not None:
+            metrics[f"new_class/{key}_seconds"] = taught.seconds
+            metrics[f"new_class/{key}_old_accuracy"] = taught.old.value
+            metrics[f"new_class/{key}_new_accuracy"] = taught.new.value
+    return metrics
+
+
+def _additions_table(additions: Sequence[Addition]) -> list[str]:
+    header = ["images of each new class"]
+    for name, unit in (("engine", "ms to add"), ("CNN", "s to train anew")):
+        header += [f"{name}: {unit}", "% of old classes", "% of new classes"]
+    body = []
+    for addition in additions:
+        cells = [str(addition.images)]
+        for taught, scale in ((addition.engine, 1000.0), (addition.cnn, 1.0)):
+            if taught is None:
+                cells += ["-"] * 3
+            else:
+                cells += [
+                    f"{scale * taught.seconds:.1f}",
+                    _percent(taught.old),
+                    _percent(taught.new),
+                ]
+        body.append(cells)
+    return table(header, body)
 
 
 def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:

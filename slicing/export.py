@@ -8,21 +8,16 @@ cancellation; for the cosine, q·r / ‖r‖ is.
 """
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slicing.backend import load_keras
 from slicing.engine import Engine
-from slicing.errors import InputError
+from slicing.onnx_graph import OnnxGraph
 from slicing.stack import Conv
 
-if TYPE_CHECKING:
-    import onnx
-
-# The opset in which ReduceSum takes its axes as an input; read by every runtime of these years.
-_OPSET, _IR_VERSION = 17, 8
 _TINY = np.float32(np.finfo(np.float32).tiny)
 
 
@@ -88,11 +83,33 @@ def to_onnx(engine: Engine) -> bytes:
     InputError
         Where the package onnx is not installed.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise InputError("ONNX is not installed: pip install -e '.[onnx]'.") from error
-    return bytes(_OnnxGraph(engine, onnx).model().SerializeToString())
+    graph = OnnxGraph()
+    features = graph.add_stack("images", engine.stack, engine.conv_arrays())
+    step = None if engine.step is None else np.array(engine.step, np.float32)
+    stored = graph.stored(engine.reference_arrays()["references"], step)
+    centre = graph.constant(_centre(engine))
+    references = graph.add("Sub", stored, centre)
+    squares = graph.add("ReduceSumSquare", references, axes=(1,), keepdims=1)
+    if engine.metric == "cosine":
+        length = graph.add("Max", graph.add("Sqrt", squares), graph.constant(_TINY))
+        references = graph.add("Div", references, length)
+    columns = graph.add("Transpose", references, perm=(1, 0))
+    scores = graph.add("MatMul", graph.add("Sub", features, centre), columns)
+    if engine.metric == "euclidean":
+        twice = graph.add("Mul", scores, graph.constant(np.float32(2.0)))
+        scores = graph.add("Sub", twice, graph.add("Transpose", squares, perm=(1, 0)))
+    nearest = graph.add("TopK", scores, graph.constant(np.array([engine.k])), outputs=2)
+    classes = graph.add("Gather", graph.constant(engine.labels), nearest)
+    depth = graph.constant(np.array(len(engine.classes)))
+    chosen = graph.add("OneHot", classes, depth, graph.constant(np.array([0, 1], np.float32)))
+    graph.add("ReduceSum", chosen, graph.constant(np.array([1])), name="votes", keepdims=0)
+    graph.add("ArgMax", "votes", name="label", axis=1, keepdims=0)
+    return graph.finish(
+        "images",
+        engine.stack.input_shape,
+        {"label": (np.int64, ()), "votes": (np.float32, (len(engine.classes),))},
+        {"classes": json.dumps(engine.classes)},
+    )
 
 
 def _centre(engine: Engine) -> NDArray[np.float32]:
@@ -101,108 +118,3 @@ def _centre(engine: Engine) -> NDArray[np.float32]:
         return np.zeros(engine.references.shape[1], np.float32)
     centre: NDArray[np.float32] = engine.references.mean(axis=0, dtype=np.float64)
     return centre.astype(np.float32)
-
-
-class _OnnxGraph:
-    """Nodes and constants of a graph, in the order in which they are computed."""
-
-    def __init__(self, engine: Engine, onnx: Any) -> None:
-        self._engine, self._onnx = engine, onnx
-        self._nodes: list[onnx.NodeProto] = []
-        self._constants: list[onnx.TensorProto] = []
-
-    def model(self) -> "onnx.ModelProto":
-        helper, types = self._onnx.helper, self._onnx.TensorProto
-        engine = self._engine
-        votes = self._votes(self._features("images"))
-        self._add("Identity", votes, name="votes")
-        self._add("ArgMax", votes, name="label", axis=1, keepdims=0)
-        graph = helper.make_graph(
-            self._nodes,
-            "engine",
-            [
-                helper.make_tensor_value_info(
-                    "images", types.FLOAT, ["n", *engine.stack.input_shape]
-                )
-            ],
-            [
-                helper.make_tensor_value_info("label", types.INT64, ["n"]),
-                helper.make_tensor_value_info("votes", types.FLOAT, ["n", len(engine.classes)]),
-            ],
-            self._constants,
-        )
-        model: onnx.ModelProto = helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", _OPSET)],
-            ir_version=_IR_VERSION,
-            producer_name="knn-slicing",
-        )
-        helper.set_model_props(model, {"classes": json.dumps(engine.classes)})
-        self._onnx.checker.check_model(model)
-        return model
-
-    def _features(self, images: str) -> str:
-        """Send the images through the conv stack, channels first meanwhile."""
-        out = self._add("Transpose", images, perm=(0, 3, 1, 2))
-        arrays = self._engine.conv_arrays()
-        number = 0
-        for layer in self._engine.stack.layers:
-            padding = {"valid": "VALID", "same": "SAME_UPPER"}[layer.padding]
-            if isinstance(layer, Conv):
-                number += 1
-                kernels = arrays[f"kernels{number}"].transpose(3, 2, 0, 1)
-                weights = self._stored(kernels, arrays.get(f"steps{number}"), axis=0)
-                bias = self._constant(layer.bias)
-                out = self._add("Conv", out, weights, bias, strides=layer.strides, auto_pad=padding)
-                out = self._add("Relu", out) if layer.relu else out
-            else:
-                kind = {"max": "MaxPool", "average": "AveragePool"}[layer.kind]
-                out = self._add(
-                    kind, out, kernel_shape=layer.size, strides=layer.strides, auto_pad=padding
-                )
-        return self._add("Flatten", self._add("Transpose", out, perm=(0, 2, 3, 1)))
-
-    def _votes(self, features: str) -> str:
-        """Find the nearest references, and let them vote."""
-        engine = self._engine
-        step = None if engine.step is None else np.array(engine.step, np.float32)
-        stored = self._stored(engine.reference_arrays()["references"], step)
-        centre = self._constant(_centre(engine))
-        references = self._add("Sub", stored, centre)
-        squares = self._add("ReduceSumSquare", references, axes=(1,), keepdims=1)
-        if engine.metric == "cosine":
-            length = self._add("Max", self._add("Sqrt", squares), self._constant(_TINY))
-            references = self._add("Div", references, length)
-        columns = self._add("Transpose", references, perm=(1, 0))
-        scores = self._add("MatMul", self._add("Sub", features, centre), columns)
-        if engine.metric == "euclidean":
-            twice = self._add("Mul", scores, self._constant(np.float32(2.0)))
-            scores = self._add("Sub", twice, self._add("Transpose", squares, perm=(1, 0)))
-        nearest = self._add("TopK", scores, self._constant(np.array([engine.k])), outputs=2)
-        classes = self._add("Gather", self._constant(engine.labels), nearest)
-        depth = self._constant(np.array(len(engine.classes)))
-        chosen = self._add("OneHot", classes, depth, self._constant(np.array([0, 1], np.float32)))
-        return self._add("ReduceSum", chosen, self._constant(np.array([1])), keepdims=0)
-
-    def _stored(
-        self, numbers: NDArray[Any], step: NDArray[np.float32] | None, axis: int = 0
-    ) -> str:
-        """Add float32 numbers, or int8 ones that the graph multiplies by their steps."""
-        name = self._constant(np.ascontiguousarray(numbers))
-        if step is None:
-            return name
-        return self._add("DequantizeLinear", name, self._constant(step), axis=axis)
-
-    def _constant(self, value: NDArray[Any] | np.generic) -> str:
-        name = f"constant{len(self._constants)}"
-        self._constants.append(self._onnx.numpy_helper.from_array(np.asarray(value), name))
-        return name
-
-    def _add(
-        self, operator: str, *inputs: str, name: str = "", outputs: int = 1, **attributes: Any
-    ) -> str:
-        """Add a node; give the name of its last output."""
-        name = name or f"{operator}{len(self._nodes)}"
-        names = [f"{name}_{number}" for number in range(1, outputs)] + [name]
-        self._nodes.append(self._onnx.helper.make_node(operator, inputs, names, **attributes))
-        return names[-1]

@@ -1,7 +1,7 @@
 """What every dataset looks like to the rest of the framework."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -62,3 +62,29 @@ class Dataset:
     train: Images
     read_test: Callable[[], Images]
     read_test_all: Callable[[], Images] | None = None
+
+    def of_classes(self, names: Sequence[str]) -> "Dataset":
+        """Keep the images of some classes alone.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Names among ``classes``; their order is that of the labels from now on.
+        """
+        labels = np.full(len(self.classes), -1)
+        labels[[self.classes.index(name) for name in names]] = np.arange(len(names))
+
+        def kept(images: Images) -> Images:
+            chosen = np.flatnonzero(labels[images.labels] >= 0)
+            return Images(images.images[chosen], labels[images.labels[chosen]])
+
+        def reading(read: Callable[[], Images]) -> Callable[[], Images]:
+            return lambda: kept(read())
+
+        return Dataset(
+            f"{self.name}-{len(names)}of{len(self.classes)}",
+            tuple(names),
+            kept(self.train),
+            reading(self.read_test),
+            reading(self.read_test_all) if self.read_test_all is not None else None,
+        )

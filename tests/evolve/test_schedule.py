@@ -198,7 +198,7 @@ def test_parallel_keeps_its_budget(fitness):
     ("kwargs", "words"),
     [
         ({"generations": 0}, "generations=0"),
-        ({"passes": 0}, "passes=0"),
+        ({"passes": -1}, "passes=-1"),
         ({"max_evaluations": 0}, "max_evaluations=0"),
         ({"step": 0.0}, "step=0.0"),
         ({"step": float("inf")}, "step=inf"),
@@ -293,3 +293,11 @@ def test_selection_needs_its_queries(fitness):
         serial(fitness, hand_over="selection")
     with pytest.raises(InputError, match="selection"):
         serial(fitness, selection=fitness)
+
+
+def test_no_passes_leave_the_network_as_it_is(fitness):
+    before = fitness.stack
+    schedule = serial(fitness, passes=0)
+    assert list(schedule) == []
+    assert schedule.ended == "passes"
+    assert fitness.stack is before

@@ -1,0 +1,134 @@
+"""ONNX graphs, node by node."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slicing.errors import InputError
+from slicing.stack import Conv, ConvStack
+
+# An opset and a version of the format that the runtimes of these years read.
+_OPSET, _IR_VERSION = 17, 8
+
+
+class OnnxGraph:
+    """A graph under construction: nodes and constants in the order in which they are computed.
+
+    Raises
+    ------
+    InputError
+        Where the package onnx is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            import onnx
+        except ImportError as error:
+            raise InputError("ONNX is not installed: pip install -e '.[onnx]'.") from error
+        self._onnx = onnx
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+
+    def constant(self, value: NDArray[Any] | np.generic) -> str:
+        """Store a value; give its name."""
+        name = f"constant{len(self._constants)}"
+        self._constants.append(self._onnx.numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def stored(self, numbers: NDArray[Any], step: NDArray[np.float32] | None) -> str:
+        """Store float32 numbers, or int8 ones that the graph multiplies by steps along axis 0."""
+        name = self.constant(np.ascontiguousarray(numbers))
+        if step is None:
+            return name
+        return self.add("DequantizeLinear", name, self.constant(step), axis=0)
+
+    def add(
+        self, operator: str, *inputs: str, name: str = "", outputs: int = 1, **attributes: Any
+    ) -> str:
+        """Add a node; give the name of its last output."""
+        name = name or f"{operator}{len(self._nodes)}"
+        names = [f"{name}_{number}" for number in range(1, outputs)] + [name]
+        self._nodes.append(self._onnx.helper.make_node(operator, inputs, names, **attributes))
+        return names[-1]
+
+    def add_stack(
+        self, images: str, stack: ConvStack, arrays: Mapping[str, NDArray[Any]] | None = None
+    ) -> str:
+        """Send images (n, height, width, channels) through a conv stack: features (n, n_features).
+
+        Parameters
+        ----------
+        images : str
+        stack : ConvStack
+        arrays : mapping, optional
+            The kernels and steps as they are stored, see ``Engine.conv_arrays``; by default the
+            kernels of the stack.
+        """
+        out = self.add("Transpose", images, perm=(0, 3, 1, 2))
+        arrays = arrays or {}
+        number = 0
+        for layer in stack.layers:
+            padding = {"valid": "VALID", "same": "SAME_UPPER"}[layer.padding]
+            if isinstance(layer, Conv):
+                number += 1
+                kernels = arrays.get(f"kernels{number}", layer.weights).transpose(3, 2, 0, 1)
+                weights = self.stored(kernels, arrays.get(f"steps{number}"))
+                bias = self.constant(layer.bias)
+                out = self.add("Conv", out, weights, bias, strides=layer.strides, auto_pad=padding)
+                out = self.add("Relu", out) if layer.relu else out
+            else:
+                kind = {"max": "MaxPool", "average": "AveragePool"}[layer.kind]
+                out = self.add(
+                    kind, out, kernel_shape=layer.size, strides=layer.strides, auto_pad=padding
+                )
+        return self.add("Flatten", self.add("Transpose", out, perm=(0, 2, 3, 1)))
+
+    def finish(
+        self,
+        images: str,
+        input_shape: Sequence[int],
+        outputs: Mapping[str, tuple[type, tuple[int, ...]]],
+        properties: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """Make a model of the graph, and check it.
+
+        Parameters
+        ----------
+        images : str
+            Name of the input, float32.
+        input_shape : sequence of int
+            Height, width and channels of an image.
+        outputs : mapping of str to (type, tuple of int)
+            NumPy type, and shape without the first axis.
+        properties : mapping of str to str, optional
+            Metadata.
+
+        Returns
+        -------
+        bytes
+            The content of a ``.onnx`` file.
+        """
+        helper = self._onnx.helper
+
+        def value(name: str, kind: type, shape: Sequence[int]) -> Any:
+            element = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+            return helper.make_tensor_value_info(name, element, ["n", *shape])
+
+        graph = helper.make_graph(
+            self._nodes,
+            "engine",
+            [value(images, np.float32, input_shape)],
+            [value(name, *kind_and_shape) for name, kind_and_shape in outputs.items()],
+            self._constants,
+        )
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", _OPSET)],
+            ir_version=_IR_VERSION,
+            producer_name="knn-slicing",
+        )
+        helper.set_model_props(model, dict(properties or {}))
+        self._onnx.checker.check_model(model)
+        return bytes(model.SerializeToString())
