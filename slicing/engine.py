@@ -15,6 +15,7 @@ from slicing.errors import InputError
 from slicing.knn import Metric, NeighbourSearch, check_metric, count_votes
 from slicing.quantization import levels, on_grid, snap, step_of
 from slicing.stack import Conv, ConvStack, Layer, Pool
+from slicing.threads import single_threaded_blas
 
 Storage = Literal["float32", "int8"]
 
@@ -160,7 +161,8 @@ class Engine:
                 f"The images are of type {images.dtype}, and must be float32 from 0 to 1: divide "
                 "pixels of 0 to 255 by 255."
             )
-        _, indices = self._search.search(self.stack.forward(images), self.k)
+        with single_threaded_blas():
+            _, indices = self._search.search(self.stack.forward(images), self.k)
         return count_votes(self.labels[indices], len(self.classes))
 
     def predict_labels(self, images: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -31,6 +31,8 @@ _ROWS, _PROPOSALS = 128, 1 << 22
 # More than the terms of a product of scaled features can lose below float32's smallest number.
 _UNDERFLOW = 1e-30
 _LEAST_NORMAL = 2.0**-126
+# Queries so few that preparing them takes longer than measuring every reference.
+_FEW = 4
 # Bounds are compared with this relative slack, far above the rounding of float64 sums.
 _SLACK = 1e-9
 
@@ -162,6 +164,21 @@ def _search(  # type: ignore[no-untyped-def]
                 heap.sort(best, nearest)
 
 
+@njit(cache=True)
+def _measure_all(  # type: ignore[no-untyped-def]
+    queries, references, query_inverses, reference_inverses, excluded, cosine, distances, indices
+):  # fmt: skip
+    """Find the k nearest references of few queries: see :func:`_search`."""
+    for i in range(len(queries)):
+        best, nearest = distances[i], indices[i]
+        heap.clear(best, nearest)
+        for j in range(len(references)):
+            if j != excluded[i]:
+                inverses = query_inverses[i] * reference_inverses[j]
+                heap.push(best, nearest, measure(queries[i], references[j], inverses, cosine), j)
+        heap.sort(best, nearest)
+
+
 def inverse(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """One over each length, 0 where it is 0: a zero vector is orthogonal to all."""
     return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0.0)
@@ -274,12 +291,25 @@ class NeighbourSearch:
             raise InputError(
                 f"k={k} is not possible: there are {available} references to choose from."
             )
-        if not isinstance(queries, Points):
-            queries = self.points(queries)
-        n_queries = len(queries.features)
+        n_queries = len(queries.features if isinstance(queries, Points) else queries)
         if excluded is None:
             excluded = np.full(n_queries, -1)
         distances, indices = np.empty((n_queries, k)), np.empty((n_queries, k), np.int64)
+        if n_queries <= _FEW and not isinstance(queries, Points):
+            queries, row_lengths = self._valid(queries)
+            _measure_all(
+                queries,
+                references.features,
+                inverse(row_lengths),
+                references.inverse_lengths,
+                excluded,
+                self.cosine,
+                distances,
+                indices,
+            )
+            return distances, indices
+        if not isinstance(queries, Points):
+            queries = self.points(queries)
         n_rows = min(max(_PROPOSALS // n_references, 8), _ROWS)
         with single_threaded_blas():
             _search(
@@ -304,6 +334,12 @@ class NeighbourSearch:
 
     def points(self, queries: NDArray[np.float32]) -> Points:
         """Make queries of shape (n, n_features), float32, ready to be compared."""
+        return self._points(*self._valid(queries))
+
+    def _valid(
+        self, queries: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Check queries; give them and their lengths."""
         queries = _checked("queries", queries)
         shape = self.references.features.shape
         if queries.shape[1] != shape[1]:
@@ -311,7 +347,7 @@ class NeighbourSearch:
                 f"Queries of shape {queries.shape} do not fit references of shape {shape}: both "
                 "need the same number of features."
             )
-        return self._points(queries, _finite_lengths("queries", queries))
+        return queries, _finite_lengths("queries", queries)
 
     def slacks(self, queries: Points) -> NDArray[np.float64]:
         """Bound, for each query, how much farther apart points may be than their features."""

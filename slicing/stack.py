@@ -1,9 +1,9 @@
 """The conv stack: the convolutional part of a network as plain arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from slicing.threads import single_threaded_blas
 
 Padding = Literal["valid", "same"]
 Shape = tuple[int, int, int]
+Compute = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 # Activations of one chunk of images stay within a few tens of megabytes.
 _CHUNK = 512
@@ -81,16 +82,12 @@ class Conv:
         size = self.weights.shape[:2]
         return (*_slide_both(shape, size, self.strides, self.padding)[0], self.n_kernels)
 
-    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Convolve images of shape (n, height, width, in_channels), float32."""
+    def on(self, shape: Shape) -> Compute:
+        """Give what convolves images of a shape, (n, *shape), float32, C-contiguous."""
         size = self.weights.shape[:2]
-        out_shape, pads = _slide_both(images.shape[1:], size, self.strides, self.padding)
-        weights = np.ascontiguousarray(self.weights)
-        with single_threaded_blas():
-            out: NDArray[np.float32] = convolve(
-                images, weights, self.bias, self.strides, pads, out_shape, self.relu
-            )
-        return out
+        out_shape, pads = _slide_both(shape, size, self.strides, self.padding)
+        weights, bias, strides = np.ascontiguousarray(self.weights), self.bias, self.strides
+        return lambda images: convolve(images, weights, bias, strides, pads, out_shape, self.relu)
 
 
 @dataclass(frozen=True)
@@ -115,39 +112,63 @@ class Pool:
         """Height, width and channels that come out where ``shape`` goes in."""
         return (*_slide_both(shape, self.size, self.strides, self.padding)[0], shape[2])
 
-    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Pool images of shape (n, height, width, channels), float32."""
-        out_shape, pads = _slide_both(images.shape[1:], self.size, self.strides, self.padding)
-        average = self.kind == "average"
-        out: NDArray[np.float32] = pool(images, self.size, self.strides, pads, out_shape, average)
-        return out
+    def on(self, shape: Shape) -> Compute:
+        """Give what pools images of a shape, (n, *shape), float32, C-contiguous."""
+        out_shape, pads = _slide_both(shape, self.size, self.strides, self.padding)
+        size, strides, average = self.size, self.strides, self.kind == "average"
+        return lambda images: pool(images, size, strides, pads, out_shape, average)
 
 
 Layer = Conv | Pool
 
 
-def forward(layers: Sequence[Layer], images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Send images through layers, chunk by chunk.
+class Forward:
+    """Layers that are ready to compute images of one shape.
 
     Parameters
     ----------
     layers : sequence of Conv and Pool
-    images : ndarray of shape (n, height, width, channels), float32
-
-    Returns
-    -------
-    ndarray of shape (n, out_height, out_width, out_channels), float32
+    shape : (int, int, int)
+        Height, width and channels of an image.
     """
-    shape: Shape = images.shape[1:]
-    for layer in layers:
-        shape = layer.output_shape(shape)
-    out = np.empty((len(images), *shape), np.float32)
-    for start in range(0, len(images), _CHUNK):
-        chunk = np.ascontiguousarray(images[start : start + _CHUNK], np.float32)
+
+    def __init__(self, layers: Sequence[Layer], shape: Shape) -> None:
+        self._steps: list[Compute] = []
         for layer in layers:
-            chunk = layer(chunk)
-        out[start : start + _CHUNK] = chunk
-    return out
+            self._steps.append(layer.on(shape))
+            shape = layer.output_shape(shape)
+        self._out_shape = shape
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Send images through the layers, chunk by chunk.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, height, width, channels), float32
+
+        Returns
+        -------
+        ndarray of shape (n, out_height, out_width, out_channels), float32
+        """
+        # Convolutions run their own parallel loops.
+        with single_threaded_blas():
+            if len(images) <= _CHUNK:
+                return self._chunk(images)
+            out = np.empty((len(images), *self._out_shape), np.float32)
+            for start in range(0, len(images), _CHUNK):
+                out[start : start + _CHUNK] = self._chunk(images[start : start + _CHUNK])
+        return out
+
+    def _chunk(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        images = np.ascontiguousarray(images, np.float32)
+        for step in self._steps:
+            images = step(images)
+        return images
+
+
+def forward(layers: Sequence[Layer], images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Send images of shape (n, height, width, channels) through layers: see :class:`Forward`."""
+    return Forward(layers, images.shape[1:])(images)
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,4 +273,12 @@ class ConvStack:
             raise InputError(
                 f"The network takes images of shape {self.input_shape}, not {images.shape[1:]}."
             )
-        return forward(self.layers, images).reshape(len(images), -1)
+        return self._forward(images).reshape(len(images), -1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is computed anew, and holds functions that do not pickle."""
+        return {"layers": self.layers, "input_shape": self.input_shape}
+
+    @cached_property
+    def _forward(self) -> Forward:
+        return Forward(self.layers, self.input_shape)

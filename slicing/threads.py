@@ -1,22 +1,41 @@
 """How many threads the numerical libraries use."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 import numpy  # noqa: F401  (its BLAS must be loaded before the controller looks for it)
 import scipy.linalg  # noqa: F401  (numba's np.dot calls scipy's BLAS, not numpy's)
 from threadpoolctl import ThreadpoolController
 
+_here = threading.local()
+
 
 @lru_cache(maxsize=1)
-def _controller() -> ThreadpoolController:
+def _libraries() -> list[Any]:
     # Looking for the loaded libraries takes milliseconds: once is enough.
-    return ThreadpoolController()
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
 @contextmanager
 def single_threaded_blas() -> Iterator[None]:
-    """Keep BLAS to one thread, for calls from inside numba's own parallel loops."""
-    with _controller().limit(limits=1, user_api="blas"):
+    """Keep BLAS to one thread, for calls from inside numba's own parallel loops.
+
+    Inside another one it costs nothing.
+    """
+    if getattr(_here, "is_limited", False):
         yield
+        return
+    # As threadpoolctl's own limit(), which takes longer than it takes to classify an image.
+    before = [(library, library.get_num_threads()) for library in _libraries()]
+    for library, _ in before:
+        library.set_num_threads(1)
+    _here.is_limited = True
+    try:
+        yield
+    finally:
+        _here.is_limited = False
+        for library, threads in before:
+            library.set_num_threads(threads)

@@ -61,7 +61,7 @@ shapes = st.tuples(st.integers(4, 9), st.integers(4, 9), st.integers(1, 3))
 def test_convolution_equals_the_definition(shape, size, stride, padding, c_out, relu):
     images = RNG.random((3, *shape), dtype=np.float32)
     layer = conv(size, shape[2], c_out, strides=stride, padding=padding, relu=relu)
-    out = layer(images)
+    out = forward([layer], images)
     assert out.dtype == np.float32
     assert out.shape[1:] == layer.output_shape(shape)
     np.testing.assert_allclose(out, slow(layer, images), rtol=1e-4, atol=1e-5)
@@ -72,7 +72,7 @@ def test_convolution_equals_the_definition(shape, size, stride, padding, c_out, 
 def test_pooling_equals_the_definition(shape, size, stride, padding, kind):
     images = RNG.normal(size=(3, *shape)).astype(np.float32)
     layer = Pool(kind, size, stride, padding)
-    out = layer(images)
+    out = forward([layer], images)
     assert out.shape[1:] == layer.output_shape(shape)
     np.testing.assert_allclose(out, slow(layer, images), rtol=1e-6, atol=1e-7)
 
