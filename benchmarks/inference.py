@@ -46,6 +46,13 @@ from slicing.errors import InputError
 from slicing.export import to_litert, to_onnx
 from slicing.onnx_graph import OnnxGraph
 
+# The packages of the runtimes that are extras, and those extras.
+_PACKAGES = {
+    "LiteRT": ("ai_edge_litert", "litert"),
+    "ONNX Runtime": ("onnxruntime", "onnx"),
+    "OpenVINO": ("openvino", "openvino"),
+}
+
 
 def cnn_to_onnx(baseline: Baseline) -> bytes:
     """Convert a CNN of :func:`slicing.baselines.trained_cnn`, its dense layers included."""
@@ -66,7 +73,14 @@ def cnn_to_litert(baseline: Baseline) -> bytes:
     """Convert a Keras model."""
     import tensorflow as tf
 
-    return bytes(tf.lite.TFLiteConverter.from_keras_model(baseline.model).convert())
+    # Not from_keras_model(), which prints.
+    model = baseline.model
+    signature = [tf.TensorSpec((None, *baseline.stack.input_shape), tf.float32, "images")]
+    function = tf.function(lambda images: {"shares": model(images)}, input_signature=signature)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [function.get_concrete_function()], model
+    )
+    return bytes(converter.convert())
 
 
 def write_networks(folder: Path, train: Any, classes: tuple[str, ...]) -> dict[str, Path]:
@@ -124,11 +138,16 @@ def report(results: Sequence[Measured]) -> str:
 
 
 def run(
-    train_size: int | None, test_size: int, repeats: int, threads: Sequence[int], data: str
+    train_size: int,
+    test_size: int,
+    repeats: int,
+    threads: Sequence[int],
+    data: str,
+    runtimes: Sequence[str],
 ) -> list[Measured]:
     """Measure everything."""
     load = {"mnist": mnist, "mnist5k": mnist5k}[data]
-    dataset = load(test_size=test_size, **({"train_size": train_size} if train_size else {}))
+    dataset = load(train_size=train_size, test_size=test_size)
     results = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -137,8 +156,8 @@ def run(
         images = str(folder / "images.npz")
         np.savez(images, images=test.images, labels=test.labels)
         for network, stem in files.items():
-            for runtime, (suffix, _) in RUNTIMES.items():
-                path = stem.with_suffix(suffix)
+            for runtime in runtimes:
+                path = stem.with_suffix(RUNTIMES[runtime][0])
                 if not path.exists():
                     continue
                 for count in threads:
@@ -172,13 +191,18 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=4000, help="training images")
     parser.add_argument("--test", type=int, default=10_000, help="test images")
     parser.add_argument("--repeats", type=int, default=500, help="images one by one")
+    parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=list(RUNTIMES))
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     arguments = parser.parse_args()
     try:
-        _require("ai_edge_litert", "onnx", "onnxruntime", "openvino")
         output = None if arguments.json is None else Output("--json", arguments.json)
         results = run(
-            arguments.train, arguments.test, arguments.repeats, arguments.threads, arguments.data
+            arguments.train,
+            arguments.test,
+            arguments.repeats,
+            arguments.threads,
+            arguments.data,
+            _installed(arguments.runtimes),
         )
     except InputError as error:
         print(error, file=sys.stderr)
@@ -194,12 +218,16 @@ def main() -> None:
     print(report(results))
 
 
-def _require(*packages: str) -> None:
-    missing = [name for name in packages if find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"{', '.join(missing)} not installed: pip install -e '.[litert,onnx,openvino]'."
-        )
+def _installed(runtimes: Sequence[str]) -> list[str]:
+    """Leave out, and name, the runtimes whose packages are missing."""
+    found = []
+    for runtime in runtimes:
+        package, extra = _PACKAGES.get(runtime, ("numba", ""))
+        if find_spec(package) is None:
+            _say(f"{runtime} is not installed and left out: pip install -e '.[{extra}]'.")
+        else:
+            found.append(runtime)
+    return found
 
 
 def _say(text: str) -> None:
