@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -73,14 +74,10 @@ def cnn_to_litert(baseline: Baseline) -> bytes:
     """Convert a Keras model."""
     import tensorflow as tf
 
-    # Not from_keras_model(), which prints.
-    model = baseline.model
-    signature = [tf.TensorSpec((None, *baseline.stack.input_shape), tf.float32, "images")]
-    function = tf.function(lambda images: {"shares": model(images)}, input_signature=signature)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [function.get_concrete_function()], model
-    )
-    return bytes(converter.convert())
+    converter = tf.lite.TFLiteConverter.from_keras_model(baseline.model)
+    # It prints, and standard output is for the table.
+    with redirect_stdout(sys.stderr):
+        return bytes(converter.convert())
 
 
 def write_networks(folder: Path, train: Any, classes: tuple[str, ...]) -> dict[str, Path]:
