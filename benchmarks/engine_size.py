@@ -73,7 +73,6 @@ NETWORKS = (
     Network((16, 32)),
     Network((8, 16, 32), (True, False, True)),
     Network((16, 32, 32), (True, False, True)),
-    Network((32, 64)),
 )
 PER_CLASS = (1, 3, 10)
 

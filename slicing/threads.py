@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-import numpy  # noqa: F401  (its BLAS must be loaded before the controller looks for it)
-import scipy.linalg  # noqa: F401  (numba's np.dot calls scipy's BLAS, not numpy's)
 from threadpoolctl import ThreadpoolController
 
 _here = threading.local()
@@ -15,7 +13,12 @@ _here = threading.local()
 
 @lru_cache(maxsize=1)
 def _libraries() -> list[Any]:
-    # Looking for the loaded libraries takes milliseconds: once is enough.
+    # Both must be loaded before the controller looks for them: numba's np.dot calls scipy's BLAS,
+    # not numpy's. Here, not above: an engine is to be loaded at once.
+    import numpy  # noqa: F401
+    import scipy.linalg  # noqa: F401
+
+    # Looking for them takes milliseconds: once is enough.
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 

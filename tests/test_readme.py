@@ -31,3 +31,19 @@ def test_the_commands_are_valid(command, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda program: f"/usr/bin/{program}")
     words = [word for word in command.split() if not word.startswith("--")]
     assert check(words, multirun="--multirun" in command)
+
+
+TOOLS = re.findall(r"^python -m experiments\.(predict|export) (.*)$", README, re.M)
+
+
+@pytest.mark.parametrize(("tool", "arguments"), TOOLS)
+def test_the_commands_of_the_tools_are_valid(tool, arguments):
+    from importlib import import_module
+
+    from experiments.options import parse
+
+    assert parse(import_module(f"experiments.{tool}").Options, arguments.split()).engine
+
+
+def test_all_tools_are_shown():
+    assert {tool for tool, _ in TOOLS} == {"predict", "export"}

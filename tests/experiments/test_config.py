@@ -11,6 +11,7 @@ import evolve.fitness
 import evolve.protocols
 import evolve.schedule
 import slicing.data.mnist_family
+import slicing.engine
 import slicing.knn
 from experiments import config as schema
 from experiments.config import GROUPS, Config, field_docs, plain
@@ -90,6 +91,7 @@ def list_of(value):
         (schema.HandOver, evolve.schedule.HandOver),
         (schema.Objective, evolve.fitness.ObjectiveName),
         (schema.Protocol, evolve.protocols.Protocol),
+        (schema.Storage, slicing.engine.Storage),
     ],
 )
 def test_choices_are_those_of_the_library(choices, literal):
@@ -116,4 +118,5 @@ def test_seed_and_threads_reach_the_baseline():
 
 def test_plain_values_are_what_the_library_takes():
     [config] = check(["slicing.metric=cosine"])
-    assert plain(config)["slicing"] == {"k": 9, "metric": "cosine"}
+    slicing = plain(config)["slicing"]
+    assert (slicing["k"], slicing["metric"], slicing["storage"]) == (9, "cosine", "float32")
