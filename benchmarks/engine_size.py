@@ -72,9 +72,9 @@ NETWORKS = (
     Network((8, 16)),
     Network((16, 32)),
     Network((8, 16, 32), (True, False, True)),
-    Network((16, 32, 32), (True, False, True)),
 )
-PER_CLASS = (1, 3, 10)
+# Prototypes of each class: so many are moved by the optimiser, the more are as k-means places them.
+MOVED, PLACED = (1, 3, 10), (1, 100, 300)
 
 
 @dataclass(frozen=True)
@@ -104,18 +104,32 @@ class Result:
 
 
 def commands(
-    networks: Sequence[Network], per_class: Sequence[int], seed: int, common: Sequence[str]
+    networks: Sequence[Network],
+    moved: Sequence[int],
+    placed: Sequence[int],
+    seed: int,
+    common: Sequence[str],
 ) -> Iterator[list[str]]:
     """Give the overrides of every engine that is tried."""
     for network in networks:
-        for count in per_class:
-            for kind in ("small", "small slicing.tuning_generations=0"):
-                yield [
-                    *common,
-                    *network.overrides,
-                    *f"slicing={kind} slicing.per_class={count} strategy.passes=0".split(),
-                    f"seed={seed}",
-                ]
+        for count, more in (
+            *((count, []) for count in moved),
+            *((count, _placed(count)) for count in placed),
+        ):
+            yield [
+                *common,
+                *network.overrides,
+                "slicing=small",
+                f"slicing.per_class={count}",
+                *more,
+                "strategy.passes=0",
+                f"seed={seed}",
+            ]
+
+
+def _placed(per_class: int) -> list[str]:
+    """Leave prototypes where k-means places them; of many, several vote."""
+    return ["slicing.tuning_generations=0", f"slicing.k={9 if per_class >= 30 else 1}"]
 
 
 def build(overrides: Sequence[str], train: Images, classes: tuple[str, ...]) -> Engine:
@@ -240,7 +254,8 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=50_000, help="training images that teach")
     parser.add_argument("--validation", type=int, default=10_000, help="those that choose")
     parser.add_argument("--networks", type=int, default=len(NETWORKS), help="only the first ones")
-    parser.add_argument("--per-class", type=int, nargs="+", default=PER_CLASS, help="prototypes")
+    parser.add_argument("--moved", type=int, nargs="+", default=MOVED, help="prototypes a class")
+    parser.add_argument("--placed", type=int, nargs="+", default=PLACED, help="the same, not moved")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     try:
@@ -265,7 +280,7 @@ def _run(arguments: argparse.Namespace) -> None:
     ]  # fmt: skip
     networks = NETWORKS[: arguments.networks]
     results = compare(
-        list(commands(networks, arguments.per_class, arguments.seed, common)),
+        list(commands(networks, arguments.moved, arguments.placed, arguments.seed, common)),
         data.train[:n_train],
         data.train[n_train:],
         data.read_test,

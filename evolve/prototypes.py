@@ -152,7 +152,7 @@ class Prototypes:
         metric: Metric = "euclidean",
         generations: int = 20,
         passes: int = 1,
-        temperature: float = 0.3,
+        temperature: float = 1.0,
         step: float = 0.3,
         seed: int = 0,
     ) -> None:

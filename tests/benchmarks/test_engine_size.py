@@ -40,8 +40,8 @@ def digits(monkeypatch):
 
 def run(monkeypatch, *arguments):
     options = [
-        "--train", "500", "--validation", "200", "--networks", "2", "--per-class", "1", "2",
-        "--epochs", "2",
+        "--train", "500", "--validation", "200", "--networks", "2", "--epochs", "2",
+        "--moved", "1", "2", "--placed", "2",
     ]  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["engine_size", *options, *arguments])
     main()
@@ -51,7 +51,7 @@ def test_the_front_is_measured_and_can_be_built_again(digits, monkeypatch, tmp_p
     path, figure = tmp_path / "front.json", tmp_path / "front.png"
     run(monkeypatch, "--json", str(path), "--figure", str(figure))
     engines = json.loads(path.read_text())
-    assert len(engines) == 8
+    assert len(engines) == 6
     assert [each["bytes"] for each in engines] == sorted(each["bytes"] for each in engines)
     measured = [each for each in engines if each["test_accuracy"] is not None]
     assert len(digits) == 1
