@@ -33,6 +33,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 
 from benchmarks.machine import describe, versions
@@ -192,6 +193,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     arguments = parser.parse_args()
     try:
+        cores = int(numba.config.NUMBA_NUM_THREADS)
+        if not all(1 <= count <= cores for count in arguments.threads):
+            raise InputError(f"--threads must lie between 1 and {cores} on this machine.")
         output = None if arguments.json is None else Output("--json", arguments.json)
         results = run(
             arguments.train,

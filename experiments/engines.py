@@ -10,11 +10,19 @@ from evolve.search import MakeOptimizer
 from slicing.data.dataset import Images
 from slicing.engine import Engine, quantized
 from slicing.errors import InputError
-from slicing.reduction import condense, most_components, project, prototypes
+from slicing.reduction import (
+    condense,
+    default_components,
+    most_components,
+    project,
+    prototypes,
+)
 from slicing.stack import ConvStack, forward
 
 
-def check_options(options: dict[str, Any], stack: ConvStack, train: Images) -> None:
+def check_options(
+    options: dict[str, Any], stack: ConvStack, train: Images, make_optimizer: MakeOptimizer
+) -> None:
     """Refuse, before anything is computed, options of :func:`build_engine` that cannot be.
 
     Raises
@@ -22,10 +30,14 @@ def check_options(options: dict[str, Any], stack: ConvStack, train: Images) -> N
     InputError
     """
     kind, components = options["projection"], options["components"]
-    if kind != "none":
-        shape = (len(train), int(np.prod(stack.feature_shape)))
-        most = most_components(kind, shape, len(np.unique(train.labels)))
-        if components is not None and not 1 <= components <= most:
+    n_features = int(np.prod(stack.feature_shape))
+    if kind == "none":
+        if components is not None:
+            raise InputError("slicing.components belongs to a projection: add slicing.projection.")
+    else:
+        most = most_components(kind, (len(train), n_features), len(np.unique(train.labels)))
+        n_features = default_components(most) if components is None else components
+        if not 1 <= n_features <= most:
             raise InputError(
                 f"slicing.components={components} is out of range for {kind}: choose 1 to {most}."
             )
@@ -41,6 +53,15 @@ def check_options(options: dict[str, Any], stack: ConvStack, train: Images) -> N
     if options["tuning_generations"] and options["references"] != "prototypes":
         raise InputError(
             "slicing.tuning_generations moves prototypes: add slicing.references=prototypes."
+        )
+    if options["tuning_generations"]:
+        make_optimizer(np.zeros(n_features), 1.0, np.random.default_rng(0))
+    n_references = len(train)
+    if options["references"] == "prototypes":
+        n_references = int(np.minimum(np.bincount(train.labels), options["per_class"]).sum())
+    if not 1 <= options["k"] <= n_references:
+        raise InputError(
+            f"slicing.k={options['k']} is not possible: there are {n_references} references."
         )
 
 
@@ -107,7 +128,7 @@ def build_engine(
     references = features
     if options["references"] == "condensed":
         show(0.2, f"condensing {len(features):,} references")
-        chosen = condense(features, labels, metric, seed)
+        chosen = condense(features, labels, metric, seed, options["k"])
         references, labels = features[chosen], labels[chosen]
     elif options["references"] == "prototypes":
         show(0.2, "placing the prototypes")

@@ -43,6 +43,8 @@ def main(options: Options) -> None:
         raise InputError(
             f"output={target} must end in {suffix}, by which runtimes know the format."
         )
+    if target.resolve() == source.resolve():
+        raise InputError(f"output={target} is the engine itself: name another file.")
     if not target.parent.is_dir():
         raise InputError(f"There is no folder {target.parent}: create it.")
     engine = Engine.load(source)

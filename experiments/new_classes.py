@@ -25,13 +25,14 @@ class Taught:
     ----------
     seconds : float
         Until it could classify: of the engine with its first answer, of the CNN its training.
-    old, new : Accuracy
-        On the test images of the classes that it knew before, and of the new ones.
+    old, new : Accuracy or None
+        On the test images of the classes that it knew before, and of the new ones; None where
+        there are none.
     """
 
     seconds: float
-    old: Accuracy
-    new: Accuracy
+    old: Accuracy | None
+    new: Accuracy | None
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ def check_options(dataset: Dataset, names: Sequence[str], counts: Sequence[int])
         raise InputError(
             f"new.classes names {unknown[0]}, and the classes are {', '.join(dataset.classes)}."
         )
-    if len(dataset.classes) - len(set(names)) < 2:
+    if len(set(names)) < len(names):
+        raise InputError(f"new.classes={list(names)} names a class twice: name it once.")
+    if len(dataset.classes) - len(names) < 2:
         raise InputError("new.classes leaves fewer than two classes to begin with: name fewer.")
     if not counts or min(counts) < 1:
         raise InputError(f"new.images={list(counts)} is not possible: give numbers of at least 1.")
@@ -108,7 +111,10 @@ def add(
 
     def taught(seconds: float, predicted: NDArray[np.int64]) -> Taught:
         is_old = test.labels < n_old
-        old, new = (Accuracy.of(predicted[part], test.labels[part]) for part in (is_old, ~is_old))
+        old, new = (
+            Accuracy.of(predicted[part], test.labels[part]) if part.any() else None
+            for part in (is_old, ~is_old)
+        )
         return Taught(seconds, old, new)
 
     additions = []

@@ -48,13 +48,18 @@ def parse(schema: type[Schema], arguments: Sequence[str]) -> Schema:
         if name not in names:
             near = get_close_matches(name, names, n=1) or names
             raise InputError(f"There is no option {name}: did you mean {', '.join(near)}?")
+        if override.is_sweep_override():
+            raise InputError(f"{word} names several values: put them in brackets, {name}=[...].")
         try:
             config[name] = override.value()
         except OmegaConfBaseException as error:
             raise InputError(f"{word} does not fit: {str(error).splitlines()[0]}.") from error
     for name in sorted(OmegaConf.missing_keys(config)):
         raise InputError(f"{name} is missing: give it as {name}=...")
-    return cast(Schema, OmegaConf.to_object(config))
+    try:
+        return cast(Schema, OmegaConf.to_object(config))
+    except OmegaConfBaseException as error:
+        raise InputError(f"An option cannot be resolved: {str(error).splitlines()[0]}.") from error
 
 
 def run_tool(module: str, schema: type, main: Callable[[Any], None]) -> None:

@@ -36,6 +36,7 @@ from experiments.resume import Begun, checkpoint_of
 from experiments.statistics import Accuracy
 from experiments.summary import LEAKS, Row, Summary, addition_metrics
 from experiments.tracking import Tracker, environment, leaves
+from slicing.backend import configure_threads
 from slicing.baselines import Baseline, random_cnn
 from slicing.data.dataset import Dataset, Images
 from slicing.engine import Engine
@@ -118,11 +119,15 @@ def _run(
     checkpoint: Checkpoint,
 ) -> Summary:
     dataset: Dataset = _call(options["data"])()
+    digest = dataset.train.digest
     if begun is not None:
-        begun.check(options, dataset.train.digest)
+        begun.check(options, digest)
     OmegaConf.save(OmegaConf.create(options), folder / "config.yaml")
     progress = Progress()
     threads = set_threads(options["threads"])
+    if "threads" in options["baseline"]:
+        # What TensorFlow has in force: it takes a number only before its first computation.
+        threads = configure_threads(threads)
     whole = dataset
     names = options["new"]["classes"]
     if names:
@@ -137,7 +142,7 @@ def _run(
         protocol = options["fitness"]["protocol"]
         tags = {
             "dataset": dataset.name,
-            "dataset.train_digest": dataset.train.digest,
+            "dataset.train_digest": digest,
             "protocol": protocol,
             "threads": threads,
             "status": "running",
@@ -148,7 +153,7 @@ def _run(
             tags["leaks"] = LEAKS
         if begun is None:
             tracker.begin(name, {**choices, **leaves(options)}, tags)
-            Begun(overrides, options, tracker.run_id, dataset.train.digest).save(checkpoint)
+            Begun(overrides, options, tracker.run_id, digest).save(checkpoint)
         else:
             tracker.resume(begun.mlflow_run, tags)
         progress.say(f"{name}: {len(dataset.train):,} training images of {dataset.name}, {folder}")
@@ -237,7 +242,8 @@ def _experiment(
     saved = evolved
     if smaller:
         saved, predicted = _measured(f"its engine: {smaller}", engine, tests)
-    additions = _add_classes(options, engine, whole, progress)
+    # Whoever has interrupted the run does not wait for more training.
+    additions = [] if interrupted else _add_classes(options, engine, whole, progress)
     ends = [event for event in history.events if isinstance(event, BlockEnd)]
     summary = Summary(
         title=name,
@@ -263,13 +269,15 @@ def _experiment(
     tracker.log(summary.metrics())
     for addition in additions:
         tracker.log(addition_metrics(addition), addition.images)
-    tracker.log_engine(folder / ENGINE, engine.stack.input_shape)
     (folder / "summary.md").write_text(summary.text() + "\n", encoding="utf-8")
     log.info("%s", summary.text())
     plots.convergence(history.events, folder / "convergence.png", name)
     plots.kernels(before, fitness.stack, folder / "kernels.png")
     title = f"{name}\n{saved.name}, {len(tests[0]):,} test images"
     plots.confusion(tests[0].labels, predicted, dataset.classes, folder / "confusion.png", title)
+    # Last: all that is in the folder is there, whether MLflow answers or not.
+    if not interrupted:
+        tracker.log_engine(folder / ENGINE, engine.stack.input_shape)
     return summary
 
 
@@ -312,7 +320,7 @@ def _check(options: Options, images: Split, n_classes: int) -> None:
         stack = random_cnn(images.references, n_classes, **shape).stack
     else:
         stack = _call(baseline)(images.references, n_classes).stack
-    check_options(options["slicing"], stack, images.references)
+    check_options(options["slicing"], stack, images.references, _call(options["optimizer"]))
     for block in _blocks(options, stack):
         _call(options["optimizer"])(block.read(stack), 1.0, np.random.default_rng(0))
 

@@ -84,7 +84,7 @@ def find_images(images: Any) -> list[Path]:
     for name in images if isinstance(images, list) else [images]:
         path = Path(str(name)).expanduser()
         if path.is_dir():
-            inside = [each for each in sorted(path.rglob("*")) if each.suffix.lower() in _SUFFIXES]
+            inside = [each for each in sorted(path.rglob("*")) if _is_image(each)]
             if not inside:
                 raise InputError(f"{path} holds no PNG or JPEG files: name another folder.")
             found += inside
@@ -95,6 +95,11 @@ def find_images(images: Any) -> list[Path]:
     if not found:
         raise InputError("images names no file: give a folder or files.")
     return found
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a file in a folder is meant: macOS hides others of the same suffix beside them."""
+    return path.suffix.lower() in _SUFFIXES and path.is_file() and not path.name.startswith(".")
 
 
 def main(options: Options) -> None:

@@ -185,8 +185,9 @@ def addition_metrics(addition: Addition) -> dict[str, float]:
     for key, taught in (("engine", addition.engine), ("cnn", addition.cnn)):
         if taught is not None:
             metrics[f"new_class/{key}_seconds"] = taught.seconds
-            metrics[f"new_class/{key}_old_accuracy"] = taught.old.value
-            metrics[f"new_class/{key}_new_accuracy"] = taught.new.value
+            for which, accuracy in (("old", taught.old), ("new", taught.new)):
+                if accuracy is not None:
+                    metrics[f"new_class/{key}_{which}_accuracy"] = accuracy.value
     return metrics
 
 

@@ -238,6 +238,10 @@ class Tracker:
         """
         if not self._logs_model:
             return
+        with _one_sentence(f"The engine is in {path}."):
+            outputs = self._client.get_run(self._run_id).outputs
+        if outputs is not None and outputs.model_outputs:
+            return  # by the process that this one goes on from
         import mlflow
         from mlflow.models import Model, ModelSignature
         from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec

@@ -14,7 +14,7 @@ from slicing.data.dataset import Images
 from slicing.errors import InputError
 from slicing.knn import Metric, NeighbourSearch, check_metric, count_votes
 from slicing.quantization import levels, on_grid, snap, step_of
-from slicing.stack import Conv, ConvStack, Layer, Pool
+from slicing.stack import Conv, ConvStack, Layer, Padding, Pool
 from slicing.threads import single_threaded_blas
 
 Storage = Literal["float32", "int8"]
@@ -68,8 +68,16 @@ class Engine:
                 f"The references have shape {self.references.shape}, and {n} labels and "
                 f"{n_features} features need {(n, n_features)}."
             )
-        if not np.isfinite(self.references).all():
-            raise InputError("The references hold features that are not finite: mend or drop them.")
+        arrays = [self.references]
+        for conv in self.stack.convs:
+            arrays += [conv.weights, conv.bias]
+        for array in arrays:
+            if array.dtype != np.float32 or not np.isfinite(array).all():
+                raise InputError("Kernels and references must be finite numbers of float32.")
+        if len(set(self.classes)) < len(self.classes):
+            raise InputError(f"Two classes have one name: {', '.join(self.classes)}.")
+        if type(self.k) is not int:
+            raise InputError(f"k={self.k!r} is no whole number.")
         if not 1 <= self.k <= n:
             raise InputError(f"k={self.k} is not possible: there are {n} references.")
         if n and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
@@ -103,9 +111,8 @@ class Engine:
         """
         if check_storage(storage) == "int8":
             stack = quantized(stack)
-        return cls.of(
-            stack, stack.forward(images.images), images.labels, classes, k, metric, storage
-        )
+        features = stack.forward(_checked(images.images))
+        return cls.of(stack, features, images.labels, classes, k, metric, storage)
 
     @classmethod
     def of(
@@ -154,13 +161,9 @@ class Engine:
         Raises
         ------
         InputError
-            Where the images have another shape or are whole numbers.
+            Where the images have another shape or other pixels.
         """
-        if not np.issubdtype(images.dtype, np.floating):
-            raise InputError(
-                f"The images are of type {images.dtype}, and must be float32 from 0 to 1: divide "
-                "pixels of 0 to 255 by 255."
-            )
+        images = _checked(images)
         with single_threaded_blas():
             _, indices = self._search.search(self.stack.forward(images), self.k)
         return count_votes(self.labels[indices], len(self.classes))
@@ -179,11 +182,16 @@ class Engine:
         return self.votes(images) / self.k
 
     def score(self, images: NDArray[np.float32], labels: NDArray[Any]) -> float:
-        """Measure the accuracy of :meth:`predict` on images with known names of classes."""
-        return float(np.mean(self.predict(images) == np.asarray(labels)))
+        """Measure the accuracy on images with known classes: their names, or their indices."""
+        labels = np.asarray(labels)
+        whole = np.issubdtype(labels.dtype, np.integer)
+        found = self.predict_labels(images) if whole else self.predict(images)
+        return float(np.mean(found == labels))
 
     def add_class(self, images: NDArray[np.float32], name: str) -> "Engine":
         """Learn a new class from examples, without any training: they become references.
+
+        With int8, features beyond the grid of the references there are become its ends.
 
         Parameters
         ----------
@@ -203,7 +211,7 @@ class Engine:
             raise InputError(f"There is a class {name} already: choose another name.")
         if not len(images):
             raise InputError(f"The class {name} has no images: give at least one.")
-        features = self.stack.forward(images)
+        features = self.stack.forward(_checked(images))
         if self.step is not None:
             features = snap(features, np.float32(self.step))
         return replace(
@@ -270,7 +278,7 @@ class Engine:
         settings, arrays = tensor_file.read(Path(path), _KIND)
         try:
             return cls._unpacked(settings, arrays)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise InputError(f"{path} holds no engine that fits together ({error}).") from error
 
     def _packed(self) -> bytes:
@@ -308,10 +316,17 @@ class Engine:
     @classmethod
     def _unpacked(cls, settings: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "Engine":
         step, layers, number = settings.get("step"), list[Layer](), 0
+        if step is not None and not 0.0 < step < np.inf:
+            raise InputError(f"its step is {step}")
+        classes = settings["classes"]
+        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+            raise InputError("its classes have no names")
         for description in settings["layers"]:
             if "pool" in description:
                 kind, size, strides, padding = description["pool"]
-                layers.append(Pool(kind, tuple(size), tuple(strides), padding))
+                if kind not in ("max", "average"):
+                    raise InputError(f"a pooling is {kind}")
+                layers.append(Pool(kind, _pair(size), _pair(strides), _padding(padding)))
                 continue
             number += 1
             weights = arrays[f"kernels{number}"]
@@ -319,14 +334,16 @@ class Engine:
                 weights = on_grid(weights, arrays[f"steps{number}"])
             strides, padding, relu = description["conv"]
             bias = arrays[f"biases{number}"]
-            layers.append(Conv(weights, bias, tuple(strides), padding, relu))
+            if weights.ndim != 4 or bias.shape != weights.shape[3:]:
+                raise InputError(f"kernels of shape {weights.shape}, biases of {bias.shape}")
+            layers.append(Conv(weights, bias, _pair(strides), _padding(padding), bool(relu)))
         references = arrays["references"]
         if step is not None:
             references = on_grid(references, np.float32(step))
         return cls(
             ConvStack(tuple(layers), tuple(settings["input"])),
             references,
-            arrays["labels"].astype(np.int64),
+            _labels(arrays["labels"]),
             tuple(settings["classes"]),
             settings["k"],
             settings["metric"],
@@ -353,6 +370,35 @@ def quantized(stack: ConvStack) -> ConvStack:
         weights = snap(conv.weights, step_of(conv.weights, _ALL_BUT_LAST))
         stack = stack.with_conv(index, replace(conv, weights=weights))
     return stack
+
+
+def _checked(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Refuse images whose pixels are not numbers from 0 to 1."""
+    is_float = np.issubdtype(images.dtype, np.floating)
+    if not is_float or not (images.size == 0 or (images.min() >= 0.0 and images.max() <= 1.0)):
+        raise InputError(
+            "The pixels must be of float32, from 0 to 1: divide those of 0 to 255 by 255."
+        )
+    return images
+
+
+def _labels(stored: NDArray[Any]) -> NDArray[np.int64]:
+    if stored.ndim != 1 or stored.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"its labels have type {stored.dtype} and shape {stored.shape}")
+    return stored.astype(np.int64)
+
+
+def _pair(values: Any) -> tuple[int, int]:
+    one, two = values
+    if type(one) is not int or type(two) is not int or min(one, two) < 1:
+        raise InputError(f"{values} are no two sizes")
+    return one, two
+
+
+def _padding(padding: Any) -> Padding:
+    if padding not in get_args(Padding):
+        raise InputError(f"a padding is {padding}")
+    return padding  # type: ignore[no-any-return]
 
 
 def _described(layer: Layer) -> dict[str, Any]:

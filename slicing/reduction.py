@@ -1,10 +1,15 @@
-"""Fewer references of fewer numbers: what makes an engine small."""
+"""Fewer references of fewer numbers: what makes an engine small.
+
+scikit-learn computes on one thread here: its sums depend on how many there are.
+"""
 
 from typing import Literal, get_args
 
 import numpy as np
 from numba import njit, prange
+from numpy.linalg import LinAlgError
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from slicing.errors import InputError
 from slicing.knn import Metric, check_metric, measure
@@ -20,6 +25,11 @@ def most_components(kind: Projection, shape: tuple[int, int], n_classes: int) ->
     if kind not in get_args(Projection):
         raise InputError(f"projection={kind!r} is unknown: choose one of {get_args(Projection)}.")
     return min(shape) if kind == "pca" else min(shape[1], n_classes - 1)
+
+
+def default_components(most: int) -> int:
+    """Tell how many components there are where nobody says."""
+    return min(most, _COMPONENTS)
 
 
 def project(
@@ -55,18 +65,26 @@ def project(
     """
     most = most_components(kind, features.shape, len(np.unique(labels)))
     if components is None:
-        components = min(most, _COMPONENTS)
+        components = default_components(most)
     if not 1 <= components <= most:
         raise InputError(f"components={components} is out of range for {kind}: choose 1 to {most}.")
     if kind == "pca":
         from sklearn.decomposition import PCA
 
-        axes = PCA(components, svd_solver="covariance_eigh").fit(features).components_.T
+        with threadpool_limits(1):
+            axes = PCA(components, svd_solver="covariance_eigh").fit(features).components_.T
     else:
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
         found = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto")
-        axes = found.fit(features, labels).scalings_[:, :components]
+        try:
+            with threadpool_limits(1):
+                axes = found.fit(features, labels).scalings_[:, :components]
+        except (ValueError, LinAlgError) as error:
+            raise InputError(
+                f"lda finds no discriminants in {len(labels)} images ({error}): take more images, "
+                "or pca."
+            ) from error
     weights = axes.reshape(*stack.feature_shape, components).astype(np.float32)
     bias = -features.mean(axis=0, dtype=np.float64) @ axes
     layer = Conv(np.ascontiguousarray(weights), bias.astype(np.float32), relu=False)
@@ -99,7 +117,9 @@ def prototypes(
     for label in np.unique(labels):
         members = features[labels == label]
         if len(members) > per_class:
-            members = KMeans(per_class, n_init=1, random_state=seed).fit(members).cluster_centers_
+            means = KMeans(per_class, n_init=1, random_state=seed)
+            with threadpool_limits(1):
+                members = means.fit(members).cluster_centers_
         centres.append(members)
         of_class.append(np.full(len(members), label))
     return np.concatenate(centres).astype(np.float32), np.concatenate(of_class)
@@ -110,6 +130,7 @@ def condense(
     labels: NDArray[np.int64],
     metric: Metric,
     seed: int,
+    least: int = 1,
 ) -> NDArray[np.int64]:
     """Choose references among which the nearest one classifies all others rightly.
 
@@ -124,6 +145,8 @@ def condense(
     metric : {"euclidean", "cosine"}
     seed : int
         Of the order in which they are looked at.
+    least : int, default=1
+        How many to choose at least; where fewer suffice, the first in that order are added.
 
     Returns
     -------
@@ -134,7 +157,10 @@ def condense(
     lengths = np.linalg.norm(features.astype(np.float64), axis=1)
     inverses = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
     order = np.random.default_rng(seed).permutation(len(features))
-    return np.flatnonzero(_condense(features, labels, inverses, cosine, order))
+    chosen = _condense(features, labels, inverses, cosine, order)
+    others = order[~chosen[order]]
+    chosen[others[: max(least - chosen.sum(), 0)]] = True
+    return np.flatnonzero(chosen)
 
 
 @njit(parallel=True, cache=True)

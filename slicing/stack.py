@@ -273,7 +273,7 @@ class ConvStack:
             raise InputError(
                 f"The network takes images of shape {self.input_shape}, not {images.shape[1:]}."
             )
-        return self._forward(images).reshape(len(images), -1)
+        return self._forward(images).reshape(len(images), int(np.prod(self.feature_shape)))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is computed anew, and holds functions that do not pickle."""

@@ -67,14 +67,20 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
         arrays = load(content)
         length = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-    except (SafetensorError, ValueError, KeyError) as error:
+    except (SafetensorError, ValueError, LookupError, RecursionError) as error:
         raise InputError(f"{path} is no {kind} file, or cut short: make it anew.") from error
     if kind not in metadata:
         raise InputError(f"{path} is no {kind} file: give one that this version has written.")
     checksum, _, text = metadata[kind].partition(" ")
     if checksum != _checksum(text, arrays):
         raise InputError(f"{path} is damaged, its checksum is another: make it anew.")
-    return json.loads(text), arrays
+    try:
+        settings = json.loads(text)
+    except (ValueError, RecursionError):
+        settings = None
+    if not isinstance(settings, dict):
+        raise InputError(f"{path} holds no settings: give one that this version has written.")
+    return settings, arrays
 
 
 def _checksum(text: str, arrays: Arrays) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
-_here = threading.local()
+# The limit holds for the process: one thread at a time sets and resets it.
+_lock = threading.RLock()
+_depth = 0
 
 
 @lru_cache(maxsize=1)
@@ -26,19 +28,21 @@ def _libraries() -> list[Any]:
 def single_threaded_blas() -> Iterator[None]:
     """Keep BLAS to one thread, for calls from inside numba's own parallel loops.
 
-    Inside another one it costs nothing.
+    Inside another one it costs nothing; other threads wait for their turn.
     """
-    if getattr(_here, "is_limited", False):
-        yield
-        return
-    # As threadpoolctl's own limit(), which takes longer than it takes to classify an image.
-    before = [(library, library.get_num_threads()) for library in _libraries()]
-    for library, _ in before:
-        library.set_num_threads(1)
-    _here.is_limited = True
-    try:
-        yield
-    finally:
-        _here.is_limited = False
-        for library, threads in before:
-            library.set_num_threads(threads)
+    global _depth
+    with _lock:
+        if _depth:
+            yield
+            return
+        # As threadpoolctl's own limit(), which takes longer than it takes to classify an image.
+        before = [(library, library.get_num_threads()) for library in _libraries()]
+        for library, _ in before:
+            library.set_num_threads(1)
+        _depth = 1
+        try:
+            yield
+        finally:
+            _depth = 0
+            for library, threads in before:
+                library.set_num_threads(threads)

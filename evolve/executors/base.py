@@ -141,6 +141,8 @@ class Executor(ABC):
 class SerialExecutor(Executor):
     """Evaluates in this process, one task at a time, on all threads."""
 
+    _evaluate: Evaluator | None = None
+
     def start(self, fitness: Fitness, selection: Fitness | None, most: int) -> None:
         """See :meth:`Executor.start`."""
         self._evaluate = Evaluator(fitness, selection)
@@ -151,11 +153,12 @@ class SerialExecutor(Executor):
 
     def wait(self) -> tuple[int, NDArray[np.float64], int]:
         """See :meth:`Executor.wait`."""
+        assert self._evaluate is not None
         return 0, *self._evaluate(self._task)
 
     def close(self) -> None:
         """See :meth:`Executor.close`."""
-        del self._evaluate
+        self._evaluate = None
 
 
 def check_workers(workers: int | None) -> None:

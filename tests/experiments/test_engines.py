@@ -14,7 +14,13 @@ import numpy as np
 import pytest
 import requests
 from conftest import run_here
+from mlflow.exceptions import MlflowException
 
+from evolve.optimizers import CMAES
+from experiments.config import plain
+from experiments.engines import build_engine, check_options
+from experiments.overrides import check
+from slicing.baselines import random_cnn
 from slicing.data import mnist
 from slicing.engine import Engine
 from slicing.errors import InputError
@@ -124,6 +130,9 @@ def test_the_model_is_served(compact, model_uri, tracking, unseen, tmp_path):
         (["slicing=prototypes", "slicing.per_class=0"], "per_class=0"),
         (["slicing.tuning_generations=3"], "add slicing.references=prototypes"),
         (["slicing=tuned", "slicing.tuning_generations=-1"], "tuning_generations=-1"),
+        (["slicing.components=5"], "add slicing.projection"),
+        (["slicing=prototypes", "slicing.per_class=1", "slicing.k=11"], "there are 10 references"),
+        (["slicing=tuned", "optimizer=deap_cmaes", "baseline.filters=[2,30]"], "at most 500"),
     ],
 )
 def test_what_cannot_be_is_refused_at_once(tiny, options, sentence, tmp_path):
@@ -132,13 +141,41 @@ def test_what_cannot_be_is_refused_at_once(tiny, options, sentence, tmp_path):
     assert not (tmp_path / "results" / "kernels.npz").exists()
 
 
-@pytest.mark.parametrize("option", ["int8", "condensed", "prototypes", "tuned"])
-def test_every_kind_of_engine(option, tiny, tmp_path):
-    options = ["slicing.per_class=2", "strategy.generations=1", "strategy.layers=[1]"]
-    result = run_here([*tiny, f"slicing={option}", *options], tmp_path)
-    engine = Engine.load(result.folder / "engine.safetensors")
-    metrics = result.run.data.metrics
-    assert metrics["engine/test_accuracy"] > 0.2
+@pytest.mark.parametrize("option", ["int8", "condensed", "prototypes", "tuned", "small"])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_every_kind_of_engine(option, metric, digits, unseen):
+    [config] = check([f"slicing={option}", "slicing.per_class=2", f"slicing.metric={metric}"])
+    options = plain(config)["slicing"]
+    data = mnist(directory=digits, train_size=120, test_size=60)
+    stack = random_cnn(data.train, 10, filters=(2, 3)).stack
+    check_options(options, stack, data.train, CMAES)
+    shown = []
+    engine = build_engine(
+        stack, data.train, data.classes, options, CMAES, 0, lambda done, text: shown.append(done)
+    )
+    assert engine.score(unseen.images, unseen.labels) > 0.4
+    assert (engine.step is not None) == (option in ("int8", "small"))
     n_references = len(engine.labels)
-    assert n_references == {"int8": 120, "prototypes": 20, "tuned": 20}.get(option, n_references)
-    assert n_references <= 120
+    if option == "condensed":
+        assert 10 <= n_references < 120
+    else:
+        assert n_references == (120 if option == "int8" else 20)
+    assert shown == sorted(shown)
+    again = build_engine(stack, data.train, data.classes, options, CMAES, 0)
+    np.testing.assert_array_equal(again.references, engine.references)
+
+
+def test_an_mlflow_that_takes_no_model_loses_nothing(tiny, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise MlflowException("no space for models")
+
+    options = [*tiny, "strategy.generations=1", "strategy.layers=[1]", "tracking.model=true"]
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.models.Model.log", refuse)
+        with pytest.raises(InputError, match=r"did not take everything .* The engine is in"):
+            run_here(options, tmp_path)
+    for name in ("summary.md", "engine.safetensors", "confusion.png", "kernels.npz"):
+        assert (tmp_path / "results" / name).exists(), name
+    # And it goes on from there: with one model in the end.
+    result = run_here([*options, f"resume={tmp_path / 'results'}"], tmp_path)
+    assert len(result.run.outputs.model_outputs) == 1

@@ -47,10 +47,33 @@ def test_a_class_that_is_not_there_is_refused_at_once(tiny, tmp_path):
     for options, sentence in (
         (["new.classes=['11']"], "names 11, and the classes are 0, 1"),
         (["new.classes=['1']", "new.images=[0]"], r"new.images=\[0\]"),
+        (["new.classes=['8','8']"], "names a class twice"),
         (["new.classes=['0','1','2','3','4','5','6','7','8']"], "fewer than two classes"),
     ):
         with pytest.raises(InputError, match=sentence):
             run_here([*tiny, *options], tmp_path)
+
+
+def test_interrupted_and_resumed_it_ends_as_if_nothing_had_happened(tiny, tmp_path, monkeypatch):
+    options = [*tiny, "+experiment=new_class", "strategy.passes=1"]
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+    whole = run_here(options, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr("experiments.new_classes.add", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_here(options, tmp_path / "broken")
+    again = run_here([*options, f"resume={tmp_path / 'broken' / 'results'}"], tmp_path / "broken")
+    assert [each.engine.new for each in again.summary.additions] == [
+        each.engine.new for each in whole.summary.additions
+    ]
+    assert whole.summary.additions[0].cnn is None
+
+
+def test_without_test_images_of_a_class_there_is_no_accuracy(tiny, tmp_path):
+    options = [*tiny, "data.test_size=10", "new.classes=['8']", "strategy.passes=0"]
+    [*_, last] = run_here(options, tmp_path).summary.additions
+    assert (last.engine.old is None) != (last.engine.new is None)
 
 
 def test_classes_are_kept_in_the_order_of_their_names(digits):

@@ -6,11 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import fields
+from importlib import import_module
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from experiments.options import run_tool
 from experiments.overrides import CONF
 from slicing.data import idx
 from slicing.engine import Engine
@@ -45,6 +48,8 @@ def folder(pixels, tmp_path_factory):
     Image.fromarray(255 - pixels[0]).save(folder / "dark.png")
     Image.fromarray(pixels[0]).resize((56, 56)).save(folder / "large.jpg")
     (folder / "notes.txt").write_text("not an image")
+    (folder / "._00.png").write_text("what macOS hides")
+    (folder / "folder.png").mkdir()
     return folder
 
 
@@ -111,23 +116,42 @@ def test_the_export_says_where_it_is(engine_file, tmp_path, format, suffix):  # 
         ("predict", ["image=x"], "There is no option image: did you mean images?"),
         ("predict", ["engine=a", "images=b", "format=xml"], "format=xml does not fit"),
         ("predict", ["--verbose"], "--verbose is no NAME=VALUE"),
+        ("predict", ["engine=a", "images=a.png,b.png"], "images=[...]"),
+        ("predict", ["engine=a", "images=${{x}}"], "cannot be resolved"),
+        ("export", ["engine=x.onnx", "format=onnx"], "x.onnx is the engine itself"),
         ("export", ["engine={engine}"], "format is missing"),
         ("export", ["engine={engine}", "format=keras"], "format=keras does not fit"),
         ("export", ["engine={engine}", "format=onnx", "output=x.tflite"], "must end in .onnx"),
         ("export", ["engine={engine}", "format=onnx", "output=no/x.onnx"], "no folder no"),
     ],
 )
-def test_a_mistake_is_one_sentence(name, arguments, sentence, engine_file, tmp_path):
+def test_a_mistake_is_one_sentence(
+    name, arguments, sentence, engine_file, tmp_path, monkeypatch, capsys
+):
     (tmp_path / "text").write_text("no engine")
-    found = tool(name, *[each.format(engine=engine_file, empty=tmp_path) for each in arguments])
-    assert found.returncode == 2
-    assert sentence in found.stderr
-    assert found.stderr.count("\n") == 1
-    assert found.stdout == ""
+    words = [each.format(engine=engine_file, empty=tmp_path) for each in arguments]
+    module = import_module(f"experiments.{name}")
+    monkeypatch.setattr(sys, "argv", [name, *words])
+    with pytest.raises(SystemExit) as caught:
+        run_tool(f"experiments.{name}", module.Options, module.main)
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert sentence in err
+    assert err.count("\n") == 1
+    assert out == ""
 
 
 @pytest.mark.parametrize("name", ["predict", "export"])
-def test_help_names_all_options(name):
-    found = tool(name, "--help")
-    assert found.returncode == 0
-    assert "engine=..." in found.stdout
+def test_help_names_all_options(name, monkeypatch, capsys):
+    module = import_module(f"experiments.{name}")
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    run_tool(f"experiments.{name}", module.Options, module.main)
+    out = capsys.readouterr().out
+    for option in fields(module.Options):
+        assert f"  {option.name}=" in out
+
+
+def test_a_mistake_is_exit_code_2_of_the_process():
+    found = tool("predict", "engine=nowhere", "images=x")
+    assert found.returncode == 2
+    assert found.stderr == "nowhere cannot be read: No such file or directory.\n"

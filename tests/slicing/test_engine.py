@@ -1,11 +1,13 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from sklearn.neighbors import KNeighborsClassifier
+from threadpoolctl import threadpool_info
 
 from slicing import tensor_file
 from slicing.data import Images
@@ -61,6 +63,7 @@ def test_engine_is_scikit_learns_k_nn_on_the_features(stack, train, images):
     np.testing.assert_array_equal(engine.predict_proba(images), theirs.predict_proba(features))
     np.testing.assert_array_equal(engine.classes_, theirs.classes_)
     assert engine.score(images, theirs.predict(features)) == 1.0
+    assert engine.score(images, engine.predict_labels(images)) == 1.0
     np.testing.assert_array_equal(
         engine.classes_[engine.predict_labels(images)], engine.predict(images)
     )
@@ -134,7 +137,14 @@ def test_mistakes_are_one_sentence(engine, stack, images):
         (lambda: engine.add_class(images[:0], "d"), "has no images"),
         (lambda: engine.add_class(images[:, :5], "d"), r"images of shape \(9, 8, 1\)"),
         (lambda: engine.remove_class("d"), "There is no class d: choose one of a, b, c"),
-        (lambda: engine.predict((images * 255).astype(np.uint8)), "divide pixels of 0 to 255"),
+        (lambda: engine.predict((images * 255).astype(np.uint8)), "divide those of 0 to 255"),
+        (lambda: engine.predict(images * 255), "from 0 to 1"),
+        (lambda: engine.predict(images * np.nan), "from 0 to 1"),
+        (lambda: engine.add_class((images * 255).astype(np.uint8), "d"), "from 0 to 1"),
+        (lambda: Engine.fit(stack, Images(images * 2, np.zeros(20, int)), CLASSES), "from 0 to 1"),
+        (lambda: Engine(stack, engine.references, engine.labels, ("a", "b", "b")), "one name"),
+        (lambda: Engine(stack, engine.references, engine.labels, CLASSES, 1.5), "k=1.5"),
+        (lambda: Engine(stack, engine.references.astype(float), engine.labels, CLASSES), "float32"),
         (lambda: engine.predict(images[:, :5]), r"images of shape \(9, 8, 1\)"),
         (lambda: engine.remove_class("a").remove_class("b").remove_class("c"), "k=5"),
         (lambda: Engine(stack, engine.references[:, 1:], engine.labels, CLASSES), "have shape"),
@@ -195,6 +205,21 @@ def test_no_flipped_bit_goes_unnoticed(file):
         lambda settings, arrays: settings.update(input=[9, 8]),
         lambda settings, arrays: settings.update(layers=[{"conv": [1]}]),
         lambda settings, arrays: settings.update(layers=[]),
+        lambda settings, arrays: settings["layers"][0].update(conv=[[0, 0], "valid", True]),
+        lambda settings, arrays: settings["layers"][0].update(conv=[[1, 1], "full", True]),
+        lambda settings, arrays: settings["layers"][1].update(pool=["min", [2, 2], [1, 1], "same"]),
+        lambda settings, arrays: settings["layers"][1].update(pool=["max", [0, 2], [1, 1], "same"]),
+        lambda settings, arrays: settings.update(layers=[1]),
+        lambda settings, arrays: settings.update(classes="abc"),
+        lambda settings, arrays: settings.update(classes=[["a"], "b", "c"]),
+        lambda settings, arrays: settings.update(classes=["a", "a", "c"]),
+        lambda settings, arrays: settings.update(k=True),
+        lambda settings, arrays: settings.update(step=-1.0),
+        lambda settings, arrays: settings.update(step="1"),
+        lambda settings, arrays: arrays.update(labels=arrays["labels"].astype(float)),
+        lambda settings, arrays: arrays.update(labels=arrays["labels"][:, None]),
+        lambda settings, arrays: arrays.update(kernels1=arrays["kernels1"][None]),
+        lambda settings, arrays: arrays.update(biases2=arrays["biases2"] * np.float32(np.nan)),
         lambda settings, arrays: settings.pop("k"),
         lambda settings, arrays: arrays.pop("kernels2"),
         lambda settings, arrays: arrays.update(labels=arrays["labels"][:-1]),
@@ -210,6 +235,27 @@ def test_parts_that_do_not_fit_are_refused(file, change):
     file.write_bytes(tensor_file.pack(kind, settings, arrays))
     with pytest.raises(InputError, match="fits together"):
         Engine.load(file)
+
+
+@pytest.mark.parametrize("settings", ["[1]", '"text"', "no JSON", "[" * 100_000])
+def test_settings_that_are_none_are_refused(file, settings, monkeypatch):
+    monkeypatch.setattr(tensor_file.json, "dumps", lambda *_, **__: settings)
+    file.write_bytes(tensor_file.pack("knn-slicing engine 1", {}, {"a": np.zeros(1)}))
+    with pytest.raises(InputError, match="holds no settings"):
+        Engine.load(file)
+
+
+def test_threads_may_use_an_engine_side_by_side(engine, images):
+    expected = engine.votes(images)
+    before = [library["num_threads"] for library in threadpool_info()]
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: engine.votes(images), range(40)):
+            np.testing.assert_array_equal(found, expected)
+    assert [library["num_threads"] for library in threadpool_info()] == before
+
+
+def test_no_images_have_no_classes(engine, images):
+    assert engine.predict(images[:0]).shape == (0,)
 
 
 def test_the_file_is_safetensors(file):

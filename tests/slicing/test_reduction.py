@@ -55,6 +55,12 @@ def test_components_are_checked(sliced, digits):
         project(stack, features, digits[1], "umap", 2)
 
 
+def test_too_few_images_for_lda_are_one_sentence(sliced):
+    stack, _, features = sliced
+    with pytest.raises(InputError, match="take more images, or pca"):
+        project(stack, features[:10], np.arange(10), "lda")
+
+
 def test_prototypes_are_means_of_their_class(digits):
     features, labels = digits
     found, of_class = prototypes(features, labels, 1, seed=0)
@@ -89,6 +95,9 @@ def test_condensed_references_classify_all_others_rightly(digits, metric):
     nearest.fit(features[chosen].astype(float), labels[chosen])
     np.testing.assert_array_equal(nearest.predict(features.astype(float)), labels)
     np.testing.assert_array_equal(condense(features, labels, metric, seed=0), chosen)
+    more = condense(features, labels, metric, seed=0, least=len(chosen) + 5)
+    assert len(more) == len(chosen) + 5
+    assert set(chosen) < set(more)
 
 
 def test_condensing_ends_where_equal_images_have_different_labels():
