@@ -54,9 +54,9 @@ def parse(schema: type[Schema], arguments: Sequence[str]) -> Schema:
             config[name] = override.value()
         except OmegaConfBaseException as error:
             raise InputError(f"{word} does not fit: {str(error).splitlines()[0]}.") from error
-    for name in sorted(OmegaConf.missing_keys(config)):
-        raise InputError(f"{name} is missing: give it as {name}=...")
     try:
+        for name in sorted(OmegaConf.missing_keys(config)):
+            raise InputError(f"{name} is missing: give it as {name}=...")
         return cast(Schema, OmegaConf.to_object(config))
     except OmegaConfBaseException as error:
         raise InputError(f"An option cannot be resolved: {str(error).splitlines()[0]}.") from error
