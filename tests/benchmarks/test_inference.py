@@ -48,18 +48,19 @@ def test_what_is_measured(data, files, tmp_path):
     assert found.peak_bytes > 10_000_000
 
 
-def test_the_command_line(monkeypatch, tmp_path, capsys):
+def test_the_command_line(files, monkeypatch, tmp_path, capsys):
     path = tmp_path / "inference.json"
     arguments = [
         "--data", "mnist5k", "--train", "100", "--test", "20", "--repeats", "2", "--threads", "1",
         "--runtimes", "ours", "OpenVINO", "--json", str(path),
     ]  # fmt: skip
+    monkeypatch.setattr(inference, "write_networks", lambda *_: files)
     monkeypatch.setattr(inference, "find_spec", lambda name: None if name == "openvino" else name)
     monkeypatch.setattr(sys, "argv", ["inference", *arguments])
     main()
     results = json.loads(path.read_text())["results"]
     assert {(each["network"], each["runtime"]) for each in results} == {
-        ("sliced, 100 references", "ours"),
+        ("sliced, 150 references", "ours"),
         ("sliced, small", "ours"),
     }
     printed = capsys.readouterr()

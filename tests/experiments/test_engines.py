@@ -146,6 +146,7 @@ def test_what_cannot_be_is_refused_at_once(tiny, options, sentence, tmp_path):
 def test_every_kind_of_engine(option, metric, digits, unseen):
     [config] = check([f"slicing={option}", "slicing.per_class=2", f"slicing.metric={metric}"])
     options = plain(config)["slicing"]
+    options["tuning_generations"] = min(options["tuning_generations"], 2)
     data = mnist(directory=digits, train_size=120, test_size=60)
     stack = random_cnn(data.train, 10, filters=(2, 3)).stack
     check_options(options, stack, data.train, CMAES)
