@@ -56,13 +56,12 @@ def check_options(
         )
     if options["tuning_generations"]:
         make_optimizer(np.zeros(n_features), 1.0, np.random.default_rng(0))
-    n_references = len(train)
     if options["references"] == "prototypes":
         n_references = int(np.minimum(np.bincount(train.labels), options["per_class"]).sum())
-    if not 1 <= options["k"] <= n_references:
-        raise InputError(
-            f"slicing.k={options['k']} is not possible: there are {n_references} references."
-        )
+        if not 1 <= options["k"] <= n_references:
+            raise InputError(
+                f"slicing.k={options['k']} is not possible: there are {n_references} references."
+            )
 
 
 def describe(options: dict[str, Any]) -> str:

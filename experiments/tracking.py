@@ -257,6 +257,8 @@ class Tracker:
             with _one_sentence(f"The engine is in {path}."), warnings.catch_warnings():
                 # It recommends an input example, which would be an image in JSON.
                 warnings.simplefilter("ignore", UserWarning)
+                # Models belong to an experiment, by default to another than their run's.
+                mlflow.set_experiment(experiment_id=self._experiment_id)
                 Model.log(
                     None,
                     mlflow.pyfunc,

@@ -373,11 +373,10 @@ def quantized(stack: ConvStack) -> ConvStack:
 
 
 def _checked(images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Refuse images whose pixels are not numbers from 0 to 1."""
-    is_float = np.issubdtype(images.dtype, np.floating)
-    if not is_float or not (images.size == 0 or (images.min() >= 0.0 and images.max() <= 1.0)):
+    """Refuse images of whole numbers, which are pixels from 0 to 255, and what is not finite."""
+    if not np.issubdtype(images.dtype, np.floating) or not np.isfinite(images).all():
         raise InputError(
-            "The pixels must be of float32, from 0 to 1: divide those of 0 to 255 by 255."
+            "The pixels must be finite float32, from 0 to 1: divide those of 0 to 255 by 255."
         )
     return images
 

@@ -56,7 +56,7 @@ def test_the_loss_is_the_plain_one_before_and_after_each_move(digits, metric, te
 def test_moved_prototypes_classify_images_that_they_have_not_seen_better(digits, optimizer):
     pixels, labels = load_digits(return_X_y=True)
     unseen, truth = (pixels / 16).astype(np.float32)[800:], labels[800:]
-    tuned, of_class = tuning(digits, optimizer, per_class=1, generations=20)
+    tuned, of_class = tuning(digits, optimizer, per_class=1, generations=20, temperature=0.3)
 
     def accuracy():
         squares = ((unseen[:, None] - tuned.references[None]) ** 2).sum(axis=2)

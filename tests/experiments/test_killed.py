@@ -1,17 +1,12 @@
 """SIGKILL at any moment: resumed, a run ends as if nothing had happened, in the same MLflow run."""
 
-import os
 import random
 import signal
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import get_context
 
 import pytest
-from conftest import files_of, run_folder, run_here, runs_of
-
-from experiments.run import main
+from conftest import command_line, files_of, finish, run_folder, run_here, runs_of
 
 KILLS = 3
 OPTIMIZERS = ("cmaes", "pso", "deap_cmaes")
@@ -23,37 +18,14 @@ STRATEGIES = {
 WORKERS = {("cmaes", "parallel"): ["executor=processes", "executor.workers=2"]}
 
 
-# Each run is a process of its own, but none has to import everything anew: what is killed and begun
-# again two dozen times would otherwise mostly import.
-FORKS = get_context("forkserver")
-FORKS.set_forkserver_preload(["experiments.pipeline", "mlflow.store.tracking.sqlalchemy_store"])
-
-
-def run_in(project, arguments):
-    """Do what ``python -m experiments.run`` does, its output in files of the project."""
-    os.chdir(project)
-    for number in (1, 2):
-        os.dup2(os.open(f"std{number}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    sys.argv = ["experiments.run", *arguments]
-    main()
-
-
-def begin(arguments, project):
-    process = FORKS.Process(target=run_in, args=(project, arguments))
-    process.start()
-    return process
-
-
-def kill(process, project, seconds):
+def kill(process, seconds):
     """Kill a process, so long after it has begun to evolve; tell whether it was still there."""
-    said = project / "std2"
-    while process.is_alive() and not (said.exists() and "evolving" in said.read_text()):
-        time.sleep(0.01)
+    for line in process.stderr:
+        if "evolving" in line:
+            break
     time.sleep(seconds)
-    process.kill()
-    process.join()
-    said.unlink()
-    return process.exitcode == -signal.SIGKILL
+    process.send_signal(signal.SIGKILL)
+    return finish(process).code == -signal.SIGKILL
 
 
 def killed_and_resumed(overrides, project):
@@ -61,11 +33,9 @@ def killed_and_resumed(overrides, project):
     killed = 0
     arguments = overrides
     for _ in range(KILLS):
-        killed += kill(begin(arguments, project), project, random.uniform(0, 1.0))
+        killed += kill(command_line(arguments, project), random.uniform(0, 1.0))
         arguments = [f"resume={run_folder(project)}"]
-    last = begin(arguments, project)
-    last.join(300)
-    return last.exitcode, (project / "std2").read_text(), killed
+    return finish(command_line(arguments, project)), killed
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +57,8 @@ def all_killed(tiny, tmp_path_factory):
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_killed_run_ends_as_if_nothing_had_happened(optimizer, strategy, all_killed, tmp_path):
-    overrides, project, code, said, killed = all_killed[optimizer, strategy]
-    assert code == 0, said
+    overrides, project, last, killed = all_killed[optimizer, strategy]
+    assert last.code == 0, last.err
     assert killed >= 2
     # In one process, serial executor and all, this time.
     undisturbed = run_here([o for o in overrides if not o.startswith("executor")], tmp_path)
