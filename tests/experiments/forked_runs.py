@@ -1,0 +1,44 @@
+"""Runs as processes that can be killed, and begun again two dozen times, without importing anew.
+
+A file of its own because it is imported by name in those processes, where the name ``conftest``
+may mean another folder's.
+"""
+
+import os
+import signal
+import sys
+import time
+from multiprocessing import get_context
+
+from experiments.run import main
+
+_FORKS = get_context("forkserver")
+_FORKS.set_forkserver_preload(["experiments.pipeline", "mlflow.store.tracking.sqlalchemy_store"])
+
+
+def _run(project, arguments):
+    """Do what ``python -m experiments.run`` does, its output in files of the project."""
+    os.chdir(project)
+    for number in (1, 2):
+        os.dup2(os.open(f"std{number}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    sys.argv = ["experiments.run", *arguments]
+    main()
+
+
+def begin(arguments, project):
+    """Start an experiment in a process of its own."""
+    process = _FORKS.Process(target=_run, args=(project, arguments))
+    process.start()
+    return process
+
+
+def kill(process, project, seconds):
+    """Kill a process, so long after it has begun to evolve; tell whether it was still there."""
+    said = project / "std2"
+    while process.is_alive() and not (said.exists() and "evolving" in said.read_text()):
+        time.sleep(0.01)
+    time.sleep(seconds)
+    process.kill()
+    process.join()
+    said.unlink()
+    return process.exitcode == -signal.SIGKILL
