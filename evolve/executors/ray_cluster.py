@@ -5,6 +5,7 @@ import os
 import secrets
 import socket
 import sys
+from copy import deepcopy
 from typing import Any
 
 import numba
@@ -142,7 +143,8 @@ class _Worker:
     def __init__(self, evaluator: Evaluator) -> None:
         numba.set_num_threads(1)
         threadpool_limits(1)
-        self._evaluator = evaluator
+        # Ray's arrays are read-only, and Numba would compile everything once more for such.
+        self._evaluator = deepcopy(evaluator)
 
     def evaluate(self, task: Task) -> tuple[NDArray[np.float64], int]:
-        return self._evaluator(task)
+        return self._evaluator(deepcopy(task))

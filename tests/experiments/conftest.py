@@ -6,7 +6,9 @@ import struct
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import numpy as np
@@ -72,12 +74,29 @@ def runs_of(folder):
     return client, client.search_runs([experiment.experiment_id])
 
 
+@cache
+def _new_store():
+    """A new MLflow database, which takes MLflow seconds to create."""
+    with TemporaryDirectory() as folder:
+        database = Path(folder) / "mlflow.db"
+        MlflowClient(f"sqlite:///{database}").search_experiments()
+        return database.read_bytes()
+
+
+def give_store(project):
+    """Create the MLflow database of a project folder, if it has none."""
+    database = project / "mlflow.db"
+    if not database.exists():
+        database.write_bytes(_new_store())
+
+
 def run_here(overrides, project):
     """Run an experiment, or go on with it, in this process, with ``project`` as the directory."""
     [config] = check(overrides)
     with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
         choices = compose("config", overrides, return_hydra_config=True).hydra.runtime.choices
     choices = {k: v for k, v in choices.items() if not k.startswith("hydra/")}
+    give_store(project)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
         folder = project / "results"

@@ -4,7 +4,7 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import files_of, run_folder, run_here, runs_of
+from conftest import files_of, give_store, run_folder, run_here, runs_of
 from forked_runs import begin, kill
 
 KILLS = 3
@@ -21,6 +21,7 @@ def killed_and_resumed(overrides, project):
     """Kill a run at random moments, resume it each time, and let it end at last."""
     killed = 0
     arguments = overrides
+    give_store(project)
     for _ in range(KILLS):
         killed += kill(begin(arguments, project), project, random.uniform(0, 1.0))
         arguments = [f"resume={run_folder(project)}"]
