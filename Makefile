@@ -7,6 +7,10 @@ BIN := $(VENV)/bin
 ARGS ?=
 PIP_INSTALL := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
+# What is installed is compiled where it is first imported, and that is kept: otherwise every process
+# would compile TensorFlow anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test lint format ui clean
 
 run: $(VENV)/.run ## Run the main experiment: make run ARGS="optimizer=random seed=1"

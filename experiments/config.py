@@ -236,6 +236,9 @@ class KNN:
     linear discriminants (lda)."""
     components: int | None = None
     """Numbers that the projection leaves; null: 32, and with lda one fewer than the classes."""
+    shift: int = 1
+    """Pixels: a projection is learnt from copies of the training images, too, shifted by up to so
+    many in each direction. The references are not."""
     references: References = References.all
     """Those of the engine that is saved: all training images, those that the nearest neighbour
     rule needs (condensed), or the centres of k-means (prototypes)."""

@@ -11,6 +11,7 @@ from slicing.data.dataset import Images
 from slicing.engine import Engine, quantized
 from slicing.errors import InputError
 from slicing.reduction import (
+    check_shift,
     condense,
     default_components,
     most_components,
@@ -41,6 +42,7 @@ def check_options(
             raise InputError(
                 f"slicing.components={components} is out of range for {kind}: choose 1 to {most}."
             )
+        check_shift(options["shift"], train)
     if options["per_class"] < 1:
         raise InputError(
             f"slicing.per_class={options['per_class']} is out of range: choose at least 1."
@@ -119,7 +121,9 @@ def build_engine(
     if options["projection"] != "none":
         show(0.0, f"learning the projection, {options['projection']}")
         shape = (len(features), *stack.feature_shape)
-        stack = project(stack, features, labels, options["projection"], options["components"])
+        stack = project(
+            stack, train, options["projection"], options["components"], options["shift"]
+        )
         if is_int8:
             stack = quantized(stack)
         features = forward(stack.layers[-1:], features.reshape(shape)).reshape(len(features), -1)

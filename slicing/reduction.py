@@ -1,23 +1,29 @@
 """Fewer references of fewer numbers: what makes an engine small.
 
-scikit-learn computes on one thread here: its sums depend on how many there are.
+BLAS and scikit-learn compute on one thread here: their sums depend on how many there are.
 """
 
+from collections.abc import Iterator
 from typing import Literal, get_args
 
 import numpy as np
 from numba import njit, prange
 from numpy.linalg import LinAlgError
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 from threadpoolctl import threadpool_limits
 
+from slicing.data.dataset import Images
 from slicing.errors import InputError
 from slicing.knn import Metric, check_metric, measure
 from slicing.stack import Conv, ConvStack
+from slicing.threads import single_threaded_blas
 
 Projection = Literal["pca", "lda"]
 
 _COMPONENTS = 32
+# Features of one chunk of images, in float64, stay within a few tens of megabytes.
+_CHUNK = 2048
 
 
 def most_components(kind: Projection, shape: tuple[int, int], n_classes: int) -> int:
@@ -34,24 +40,27 @@ def default_components(most: int) -> int:
 
 def project(
     stack: ConvStack,
-    features: NDArray[np.float32],
-    labels: NDArray[np.int64],
+    images: Images,
     kind: Projection,
     components: int | None = None,
+    shift: int = 0,
 ) -> ConvStack:
     """Append a linear projection of the features, which is a convolution as large as its input.
 
     Parameters
     ----------
     stack : ConvStack
-    features : ndarray of shape (n, n_features), float32
-        Of the training images, which the projection is learnt from.
-    labels : ndarray of shape (n,), int64
+    images : Images
+        The training images, which the projection is learnt from.
     kind : {"pca", "lda"}
-        Principal components, or the linear discriminants of Fisher and Rao (with the shrinkage of
-        Ledoit and Wolf), which are at most one fewer than the classes.
+        Principal components, or the linear discriminants of Fisher and Rao with the shrinkage of
+        Chen et al. ("Shrinkage algorithms for MMSE covariance estimation", IEEE Transactions on
+        Signal Processing 58(10), 2010, equation 23), which are at most one fewer than the classes
+        and have unit variance within them.
     components : int, optional
         Numbers that are left of the features; 32, or fewer where there are not so many.
+    shift : int, default=0
+        Copies of the images, shifted by up to so many pixels in each direction, teach, too.
 
     Returns
     -------
@@ -61,34 +70,87 @@ def project(
     Raises
     ------
     InputError
-        More components than there can be, or an unknown kind.
+        More components than there can be, an unknown kind, or a shift out of range.
     """
-    most = most_components(kind, features.shape, len(np.unique(labels)))
+    n_features = int(np.prod(stack.feature_shape))
+    most = most_components(kind, (len(images), n_features), len(np.unique(images.labels)))
     if components is None:
         components = default_components(most)
     if not 1 <= components <= most:
         raise InputError(f"components={components} is out of range for {kind}: choose 1 to {most}.")
-    if kind == "pca":
-        from sklearn.decomposition import PCA
-
-        with threadpool_limits(1):
-            axes = PCA(components, svd_solver="covariance_eigh").fit(features).components_.T
-    else:
-        from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-
-        found = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto")
-        try:
-            with threadpool_limits(1):
-                axes = found.fit(features, labels).scalings_[:, :components]
-        except (ValueError, LinAlgError) as error:
-            raise InputError(
-                f"lda finds no discriminants in {len(labels)} images ({error}): take more images, "
-                "or pca."
-            ) from error
+    check_shift(shift, images)
+    mean, total, within = _moments(stack, images, shift)
+    with single_threaded_blas():
+        if kind == "pca":
+            axes = eigh(total)[1]
+        else:
+            try:
+                axes = eigh(total - within, _shrunk(within, len(images)))[1]
+            except LinAlgError as error:
+                raise InputError(
+                    f"lda finds no discriminants in {len(images)} images ({error}): take more "
+                    "images, or pca."
+                ) from error
+    axes = axes[:, ::-1][:, :components]
     weights = axes.reshape(*stack.feature_shape, components).astype(np.float32)
-    bias = -features.mean(axis=0, dtype=np.float64) @ axes
-    layer = Conv(np.ascontiguousarray(weights), bias.astype(np.float32), relu=False)
+    layer = Conv(np.ascontiguousarray(weights), (-mean @ axes).astype(np.float32), relu=False)
     return ConvStack((*stack.layers, layer), stack.input_shape)
+
+
+def check_shift(shift: int, images: Images) -> None:
+    """Raise an InputError where images cannot be shifted so far."""
+    most = min(images.images.shape[1:3]) - 1
+    if not 0 <= shift <= most:
+        raise InputError(f"shift={shift} is out of range: choose 0 to {most} pixels.")
+
+
+def _moments(
+    stack: ConvStack, images: Images, shift: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Mean of the features, and their covariance in all and within the classes."""
+    n_features = int(np.prod(stack.feature_shape))
+    n_classes = int(images.labels.max()) + 1
+    sums, products = np.zeros((n_classes, n_features)), np.zeros((n_features, n_features))
+    with single_threaded_blas():
+        for start in range(0, len(images), _CHUNK):
+            part = images[start : start + _CHUNK]
+            of_class = (part.labels == np.arange(n_classes)[:, None]).astype(np.float64)
+            for copy in shifted(part.images, shift):
+                features = stack.forward(copy).astype(np.float64)
+                sums += of_class @ features
+                products += features.T @ features
+    copies = (2 * shift + 1) ** 2
+    counts = copies * np.bincount(images.labels, minlength=n_classes)
+    n = counts.sum()
+    mean = sums.sum(axis=0) / n
+    means = sums / np.maximum(counts, 1)[:, None]
+    total = products / n - np.outer(mean, mean)
+    within = products / n - (means.T * (counts / n)) @ means
+    return mean, total, within
+
+
+def shifted(images: NDArray[np.float32], shift: int) -> Iterator[NDArray[np.float32]]:
+    """Shift images of shape (n, height, width, channels) by up to ``shift`` pixels each way.
+
+    What comes in from beyond an edge repeats the edge.
+    """
+    height, width = images.shape[1:3]
+    margin = ((0, 0), (shift, shift), (shift, shift), (0, 0))
+    padded = np.pad(images, margin, mode="edge")
+    for top in range(2 * shift + 1):
+        for left in range(2 * shift + 1):
+            yield padded[:, top : top + height, left : left + width]
+
+
+def _shrunk(covariance: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Move a covariance of ``n`` samples towards a multiple of the identity."""
+    p = len(covariance)
+    trace, square = np.trace(covariance), np.sum(covariance**2)
+    above = (1 - 2 / p) * square + trace**2
+    below = (n + 1 - 2 / p) * (square - trace**2 / p)
+    part = 1.0 if below <= 0 else min(above / below, 1.0)
+    shrunk: NDArray[np.float64] = (1 - part) * covariance + part * trace / p * np.eye(p)
+    return shrunk
 
 
 def prototypes(

@@ -31,7 +31,7 @@ def make_engine(metric="euclidean", storage="float32", projected=False):
     )  # fmt: skip
     train = Images(rng.random((90, 11, 8, 2), dtype=np.float32), np.arange(90) % 3)
     if projected:
-        stack = project(stack, stack.forward(train.images), train.labels, "pca", 6)
+        stack = project(stack, train, "pca", 6)
     return Engine.fit(stack, train, CLASSES, 5, metric, storage)
 
 

@@ -1,12 +1,15 @@
 import numpy as np
 import pytest
+from sklearn.covariance import OAS
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.neighbors import KNeighborsClassifier
 
+from slicing.baselines import random_cnn
+from slicing.data import Images, mnist5k
+from slicing.engine import Engine
 from slicing.errors import InputError
-from slicing.reduction import condense, most_components, project, prototypes
+from slicing.reduction import condense, most_components, project, prototypes, shifted
 from slicing.stack import Conv, ConvStack, Pool
 
 
@@ -17,48 +20,81 @@ def digits():
 
 
 @pytest.fixture(scope="module")
-def sliced(digits):
-    """A small stack, and its features of the digits."""
+def images(digits):
+    return Images(digits[0].reshape(-1, 8, 8, 1), digits[1])
+
+
+@pytest.fixture(scope="module")
+def stack():
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(3, 3, 1, 6)).astype(np.float32)
-    stack = ConvStack((Conv(weights, np.zeros(6, np.float32)), Pool()), (8, 8, 1))
-    images = digits[0].reshape(-1, 8, 8, 1)
-    return stack, images, stack.forward(images)
+    return ConvStack((Conv(weights, np.zeros(6, np.float32)), Pool()), (8, 8, 1))
 
 
-def test_pca_is_scikit_learns(sliced, digits):
-    stack, images, features = sliced
-    found = project(stack, features, digits[1], "pca", 5).forward(images)
-    theirs = PCA(5, svd_solver="full").fit_transform(features)
+def test_pca_is_scikit_learns(stack, images):
+    found = project(stack, images, "pca", 5).forward(images.images)
+    theirs = PCA(5, svd_solver="full").fit_transform(stack.forward(images.images))
     # An axis may point either way.
     np.testing.assert_allclose(np.abs(found), np.abs(theirs), atol=1e-3)
 
 
-def test_lda_is_scikit_learns_up_to_its_mean(sliced, digits):
-    stack, images, features = sliced
-    found = project(stack, features, digits[1], "lda").forward(images)
-    assert found.shape == (len(images), 9)
-    theirs = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(features, digits[1])
-    expected = theirs.transform(features)
-    np.testing.assert_allclose(found, expected - expected.mean(axis=0), atol=1e-3)
-    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-3)
+def test_lda_is_fishers_with_scikit_learns_shrinkage(stack, images):
+    features = stack.forward(images.images).astype(float)
+    means = np.stack([features[images.labels == label].mean(axis=0) for label in range(10)])
+    within = OAS(assume_centered=True).fit(features - means[images.labels]).covariance_
+    between = np.cov(means[images.labels].T, bias=True)
+    projected = project(stack, images, "lda")
+    axes = projected.convs[-1].weights.reshape(-1, 9).astype(float)
+    # It makes both diagonal, and no other axes would tell more of what is between the classes.
+    np.testing.assert_allclose(axes.T @ within @ axes, np.eye(9), atol=1e-3)
+    found = np.linalg.eigvals(np.linalg.solve(within, between)).real
+    expected = np.sort(found)[::-1][:9]
+    np.testing.assert_allclose(axes.T @ between @ axes, np.diag(expected), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(projected.forward(images.images).mean(axis=0), 0, atol=1e-3)
 
 
-def test_components_are_checked(sliced, digits):
-    stack, _, features = sliced
-    assert most_components("lda", features.shape, 10) == 9
+def test_shifted_copies_teach_as_images_do(stack, images):
+    copies = np.concatenate([*shifted(images.images, 1)])
+    assert len(copies) == 9 * len(images)
+    np.testing.assert_array_equal(copies[4 * len(images) : 5 * len(images)], images.images)
+    np.testing.assert_array_equal(copies[: len(images), 1:, 1:], images.images[:, :-1, :-1])
+    np.testing.assert_array_equal(copies[: len(images), 0, 1:], images.images[:, 0, :-1])
+    together = Images(copies, np.tile(images.labels, 9))
+    taught = project(stack, images, "pca", 5, shift=1).convs[-1]
+    expected = project(stack, together, "pca", 5).convs[-1]
+    np.testing.assert_allclose(np.abs(taught.weights), np.abs(expected.weights), atol=1e-4)
+
+
+def test_shifted_copies_teach_discriminants_for_other_images():
+    """Of images that lie elsewhere than those that taught, more are classified rightly."""
+    data = mnist5k(train_size=1000, test_size=500)
+    stack = random_cnn(data.train, 10, filters=(4, 8)).stack
+    test = data.read_test()
+    scores = [
+        Engine.fit(project(stack, data.train, "lda", shift=shift), data.train, data.classes).score(
+            test.images, test.labels
+        )
+        for shift in (0, 1)
+    ]
+    assert scores[1] > scores[0] + 0.01
+
+
+def test_components_are_checked(stack, images):
+    assert most_components("lda", (len(images), 54), 10) == 9
     assert most_components("pca", (20, 54), 10) == 20
     for kind, components in (("lda", 10), ("lda", 0), ("pca", 55)):
         with pytest.raises(InputError, match=f"components={components} is out of range for {kind}"):
-            project(stack, features, digits[1], kind, components)
+            project(stack, images, kind, components)
     with pytest.raises(InputError, match="projection='umap' is unknown"):
-        project(stack, features, digits[1], "umap", 2)
+        project(stack, images, "umap", 2)
+    for shift in (-1, 8):
+        with pytest.raises(InputError, match=f"shift={shift} is out of range: choose 0 to 7"):
+            project(stack, images, "pca", shift=shift)
 
 
-def test_too_few_images_for_lda_are_one_sentence(sliced):
-    stack, _, features = sliced
+def test_too_few_images_for_lda_are_one_sentence(stack, images):
     with pytest.raises(InputError, match="take more images, or pca"):
-        project(stack, features[:10], np.arange(10), "lda")
+        project(stack, Images(images.images[:10], np.arange(10)), "lda")
 
 
 def test_prototypes_are_means_of_their_class(digits):
