@@ -23,20 +23,23 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hydra.utils import instantiate
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from benchmarks.machine import describe, versions
 from benchmarks.output import Output
 from experiments.config import plain
-from experiments.engines import build_engine
+from experiments.engines import extract, place
 from experiments.overrides import check
 from experiments.statistics import Accuracy
 from experiments.summary import table
 from slicing.data import Images, mnist
 from slicing.engine import Engine
 from slicing.errors import InputError
+from slicing.stack import ConvStack
 
 _PROTOCOL = "validation"
 _COMMAND = "python -m experiments.run"
@@ -73,6 +76,7 @@ NETWORKS = (
     Network((8, 16)),
     Network((16, 32)),
     Network((8, 16, 32), (True, False, True)),
+    Network((16, 32, 32), (True, False, True)),
 )
 # Prototypes of each class: so many are moved by the optimiser, the more are as k-means places them.
 MOVED, PLACED = (1, 3, 10), (1, 100, 300)
@@ -133,13 +137,27 @@ def _placed(per_class: int) -> list[str]:
     return ["slicing.tuning_generations=0", f"slicing.k={9 if per_class >= 30 else 1}"]
 
 
-def build(overrides: Sequence[str], train: Images, classes: tuple[str, ...]) -> Engine:
-    """Build what ``experiments.run`` with these overrides leaves, where no kernel is evolved."""
-    [config] = check(overrides)
-    options = plain(config)
-    stack = instantiate(options["baseline"], _partial_=True)(train, len(classes)).stack
-    make_optimizer = instantiate(options["optimizer"], _partial_=True)
-    return build_engine(stack, train, classes, options["slicing"], make_optimizer, options["seed"])
+def builder(train: Images, classes: tuple[str, ...]) -> Callable[[Sequence[str]], Engine]:
+    """Give what builds what ``experiments.run`` leaves, where no kernel is evolved.
+
+    Engines that differ in their references alone share what comes before.
+    """
+    last: dict[str, tuple[ConvStack, NDArray[np.float32]]] = {}
+
+    def build(overrides: Sequence[str]) -> Engine:
+        [config] = check(overrides)
+        options = plain(config)
+        slicing = options["slicing"]
+        before = {name: slicing[name] for name in ("projection", "components", "shift", "storage")}
+        key = json.dumps([options["baseline"], before])
+        if key not in last:
+            last.clear()
+            stack = instantiate(options["baseline"], _partial_=True)(train, len(classes)).stack
+            last[key] = extract(stack, train, slicing)
+        make_optimizer = instantiate(options["optimizer"], _partial_=True)
+        return place(*last[key], train.labels, classes, slicing, make_optimizer, options["seed"])
+
+    return build
 
 
 def front(sizes: Sequence[int], accuracies: Sequence[float]) -> list[int]:
@@ -166,8 +184,9 @@ def compare(
 ) -> list[Result]:
     """Build all engines, choose by the validation images, and measure the front on the others."""
     engines, chosen_by = [], []
+    build = builder(train, classes)
     for number, overrides in enumerate(all_overrides, 1):
-        engine = build(overrides, train, classes)
+        engine = build(overrides)
         engines.append(engine)
         chosen_by.append(accuracy(engine, validation).value)
         _say(

@@ -86,7 +86,7 @@ def write_networks(folder: Path, train: Any, classes: tuple[str, ...]) -> dict[s
     cnn = trained_cnn(train, len(classes), pooling=(False, True), units=128)
     lenet = trained_cnn(train, len(classes))
     small = {
-        "k": 1, "metric": "euclidean", "projection": "lda", "components": None,
+        "k": 1, "metric": "euclidean", "projection": "lda", "components": None, "shift": 1,
         "references": "prototypes", "per_class": 30, "tuning_generations": 0, "storage": "int8",
     }  # fmt: skip
     engines = {

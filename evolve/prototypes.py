@@ -122,7 +122,7 @@ class Prototypes:
     passes : int
         How often each prototype is moved.
     temperature : float
-        In units of the queries' mean distance to the nearest prototype.
+        In units of the queries' mean squared distance to the nearest prototype.
     step : float
         Initial step size, in units of the queries' root mean square distance to the nearest
         prototype, a coordinate.

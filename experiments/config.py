@@ -213,6 +213,19 @@ class MNISTCNN(LeNet):
 
 
 @dataclass
+class Gradient(LeNet):
+    """LeNet whose kernels are then tuned for the k-NN by gradient: the ceiling for evolution."""
+
+    _target_: str = "slicing.gradient.gradient_cnn"
+    tuning_epochs: int = 20
+    """Passes over the training images."""
+    tuning_shift: int = 2
+    """Pixels by which the images are shifted, at most, each time anew."""
+    tuning_rate: float = 1e-3
+    """Step size of Adam."""
+
+
+@dataclass
 class File(Baseline):
     """Your own trained Keras model."""
 
@@ -235,7 +248,8 @@ class KNN:
     """What the engine that is saved makes of the features: nothing, principal components (pca),
     linear discriminants (lda)."""
     components: int | None = None
-    """Numbers that the projection leaves; null: 32, and with lda one fewer than the classes."""
+    """Numbers that the projection leaves; null: 32, and with lda at most one fewer than
+    the classes."""
     shift: int = 1
     """Pixels: a projection is learnt from copies of the training images, too, shifted by up to so
     many in each direction. The references are not."""
@@ -567,7 +581,13 @@ GROUPS: dict[str, dict[str, type]] = {
         "fashion_mnist": FashionMNIST,
         "folder": Folder,
     },
-    "baseline": {"lenet": LeNet, "mnist_cnn": MNISTCNN, "random": Random, "file": File},
+    "baseline": {
+        "lenet": LeNet,
+        "mnist_cnn": MNISTCNN,
+        "random": Random,
+        "gradient": Gradient,
+        "file": File,
+    },
     "slicing": {
         "knn": KNN,
         "int8": Int8,

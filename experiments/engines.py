@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evolve.prototypes import Prototypes
 from evolve.search import MakeOptimizer
@@ -18,7 +19,7 @@ from slicing.reduction import (
     project,
     prototypes,
 )
-from slicing.stack import ConvStack, forward
+from slicing.stack import ConvStack
 
 
 def check_options(
@@ -114,35 +115,65 @@ def build_engine(
     InputError
         Options out of range.
     """
+    stack, features = extract(stack, train, options, show)
+    return place(stack, features, train.labels, classes, options, make_optimizer, seed, show)
+
+
+def extract(
+    stack: ConvStack,
+    train: Images,
+    options: dict[str, Any],
+    show: Callable[[float, str], None] = lambda done, text: None,
+) -> tuple[ConvStack, NDArray[np.float32]]:
+    """Do the first half of :func:`build_engine`: round the kernels, and learn the projection.
+
+    Returns
+    -------
+    stack : ConvStack
+        That of the engine.
+    features : ndarray of shape (n, n_features), float32
+        What it makes of the training images.
+    """
     is_int8 = options["storage"] == "int8"
     if is_int8:
         stack = quantized(stack)
-    features, labels = stack.forward(train.images), train.labels
     if options["projection"] != "none":
         show(0.0, f"learning the projection, {options['projection']}")
-        shape = (len(features), *stack.feature_shape)
         stack = project(
             stack, train, options["projection"], options["components"], options["shift"]
         )
         if is_int8:
             stack = quantized(stack)
-        features = forward(stack.layers[-1:], features.reshape(shape)).reshape(len(features), -1)
+    return stack, stack.forward(train.images)
+
+
+def place(
+    stack: ConvStack,
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    classes: tuple[str, ...],
+    options: dict[str, Any],
+    make_optimizer: MakeOptimizer,
+    seed: int,
+    show: Callable[[float, str], None] = lambda done, text: None,
+) -> Engine:
+    """Do the second half of :func:`build_engine`: make the references."""
     metric = options["metric"]
-    references = features
+    references, of_class = features, labels
     if options["references"] == "condensed":
         show(0.2, f"condensing {len(features):,} references")
         chosen = condense(features, labels, metric, seed, options["k"])
-        references, labels = features[chosen], labels[chosen]
+        references, of_class = features[chosen], labels[chosen]
     elif options["references"] == "prototypes":
         show(0.2, "placing the prototypes")
-        references, labels = prototypes(features, labels, options["per_class"], seed)
+        references, of_class = prototypes(features, labels, options["per_class"], seed)
     if options["tuning_generations"]:
         tuning = Prototypes(
-            references, labels, features, train.labels, make_optimizer, metric=metric,
+            references, of_class, features, labels, make_optimizer, metric=metric,
             generations=options["tuning_generations"], seed=seed,
         )  # fmt: skip
         for done, loss in enumerate(tuning, 1):
             part = done / len(tuning)
             show(0.3 + 0.7 * part, f"tuning prototype {done} of {len(tuning)}, loss {loss:.4f}")
         references = tuning.references
-    return Engine.of(stack, references, labels, classes, options["k"], metric, options["storage"])
+    return Engine.of(stack, references, of_class, classes, options["k"], metric, options["storage"])

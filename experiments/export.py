@@ -38,6 +38,8 @@ def main(options: Options) -> None:
 
     source = Path(options.engine).expanduser()
     suffix = options.format.value
+    if not source.name:
+        raise InputError("engine= names no file: give that of an engine.")
     target = Path(options.output).expanduser() if options.output else source.with_suffix(suffix)
     if target.suffix != suffix:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Command lines of the small tools: ``NAME=VALUE`` in Hydra's grammar, checked by a schema."""
+"""Command lines of the small tools: ``NAME=VALUE``, checked by a schema."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -40,18 +40,14 @@ def parse(schema: type[Schema], arguments: Sequence[str]) -> Schema:
     config: Any = OmegaConf.structured(schema)
     names = [each.name for each in fields(schema)]  # type: ignore[arg-type]
     for word in arguments:
-        try:
-            override = OverridesParser.create().parse_override(word)
-        except HydraException as error:
-            raise InputError(f"{word} is no NAME=VALUE: {str(error).splitlines()[0]}.") from error
-        name = override.key_or_group
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise InputError(f"{word} is no NAME=VALUE.")
         if name not in names:
             near = get_close_matches(name, names, n=1) or names
             raise InputError(f"There is no option {name}: did you mean {', '.join(near)}?")
-        if override.is_sweep_override():
-            raise InputError(f"{word} names several values: put them in brackets, {name}=[...].")
         try:
-            config[name] = override.value()
+            config[name] = _read(word) if value.startswith(("[", "'", '"')) else value
         except OmegaConfBaseException as error:
             raise InputError(f"{word} does not fit: {str(error).splitlines()[0]}.") from error
     try:
@@ -60,6 +56,18 @@ def parse(schema: type[Schema], arguments: Sequence[str]) -> Schema:
         return cast(Schema, OmegaConf.to_object(config))
     except OmegaConfBaseException as error:
         raise InputError(f"An option cannot be resolved: {str(error).splitlines()[0]}.") from error
+
+
+def _read(word: str) -> Any:
+    """Read a list or a text in quotes as Hydra does; paths without either stand for themselves."""
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{word} cannot be read ({reason}): close brackets and quotes.") from error
+    if override.is_sweep_override():
+        raise InputError(f"{word} names several values: put all of them in brackets.")
+    return override.value()
 
 
 def run_tool(module: str, schema: type, main: Callable[[Any], None]) -> None:

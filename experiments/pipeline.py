@@ -53,6 +53,7 @@ ENGINE = "engine.safetensors"
 _FILES = (
     "config.yaml",
     "kernels.npz",
+    "predictions.npz",
     GENERATIONS,
     BLOCKS,
     "summary.md",
@@ -221,6 +222,8 @@ def _experiment(
     evolved_name = f"evolved by {choices['optimizer']}"
     evolved_engine = engine = _all_references(fitness.stack, dataset, options)
     if smaller:
+        # Whatever becomes of the smaller one.
+        engine.save(folder / ENGINE)
         with progress.task("engine"):
             engine = build_engine(
                 fitness.stack,
@@ -237,19 +240,37 @@ def _experiment(
     if dataset.read_test_all is not None:
         tests.append(dataset.read_test_all())
     progress.say(f"Classifying {max(map(len, tests)):,} test images")
-    sliced, _ = _measured("sliced, not evolved", _all_references(before, dataset, options), tests)
+    full, predicted_in_full = _full(f"CNN {_label(options, choices)}", baseline, tests)
+    sliced, predicted_before = _measured(
+        "sliced, not evolved", _all_references(before, dataset, options), tests
+    )
     evolved, predicted = _measured(evolved_name, evolved_engine, tests)
+    arrays = {"sliced": predicted_before[-1], "evolved": predicted[-1]}
     saved = evolved
     if smaller:
         saved, predicted = _measured(f"its engine: {smaller}", engine, tests)
+        arrays["engine"] = predicted[-1]
+    if predicted_in_full:
+        arrays["baseline"] = predicted_in_full[-1]
+    _save({"labels": tests[-1].labels, **arrays}, folder / "predictions.npz")
     # Whoever has interrupted the run does not wait for more training.
-    additions = [] if interrupted else _add_classes(options, engine, whole, progress)
+    additions = (
+        []
+        if interrupted
+        else _add_classes(
+            options,
+            engine,
+            whole,
+            progress,
+            "epochs" in options["baseline"] and bool(baseline.model),
+        )
+    )
     ends = [event for event in history.events if isinstance(event, BlockEnd)]
     summary = Summary(
         title=name,
         protocol=options["fitness"]["protocol"],
         objective=options["fitness"]["objective"],
-        baseline=_full(f"CNN {_label(options, choices)}", baseline, tests),
+        baseline=full,
         sliced=sliced,
         evolved=evolved,
         engine=saved,
@@ -274,7 +295,7 @@ def _experiment(
     plots.convergence(history.events, folder / "convergence.png", name)
     plots.kernels(before, fitness.stack, folder / "kernels.png")
     title = f"{name}\n{saved.name}, {len(tests[0]):,} test images"
-    plots.confusion(tests[0].labels, predicted, dataset.classes, folder / "confusion.png", title)
+    plots.confusion(tests[0].labels, predicted[0], dataset.classes, folder / "confusion.png", title)
     # Last: all that is in the folder is there, whether MLflow answers or not.
     if not interrupted:
         tracker.log_engine(folder / ENGINE, engine.stack.input_shape)
@@ -338,14 +359,14 @@ def _baseline(
 
 
 def _add_classes(
-    options: Options, engine: Engine, whole: Dataset, progress: Progress
+    options: Options, engine: Engine, whole: Dataset, progress: Progress, has_head: bool
 ) -> list[Addition]:
     """Teach the engine the new classes, if there are any."""
     new = options["new"]
     if not new["classes"]:
         return []
     train = None
-    if new["retrain"] and "epochs" in options["baseline"]:
+    if new["retrain"] and has_head:
         progress.say(f"Training the CNN anew {len(new['images'])} times")
         train = _call(options["baseline"])
     return new_classes.add(engine, whole, new["classes"], new["images"], train, options["seed"])
@@ -465,10 +486,15 @@ def _stopped_by_interrupt(schedule: Schedule) -> Iterator[threading.Event]:
 
 
 def _save_kernels(stack: ConvStack, path: Path) -> None:
-    """Write the weights and biases, never half of them."""
+    """Write the weights and biases."""
     arrays: dict[str, Any] = {}
     for number, conv in enumerate(stack.convs, 1):
         arrays |= {f"conv{number}_weights": conv.weights, f"conv{number}_bias": conv.bias}
+    _save(arrays, path)
+
+
+def _save(arrays: dict[str, Any], path: Path) -> None:
+    """Write arrays, never half of them."""
     part = path.with_suffix(".part.npz")
     try:
         np.savez(part, **arrays)
@@ -477,14 +503,17 @@ def _save_kernels(stack: ConvStack, path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _full(name: str, baseline: Baseline, tests: list[Images]) -> Row:
-    """Measure the network with its dense layers."""
+def _full(
+    name: str, baseline: Baseline, tests: list[Images]
+) -> tuple[Row, list[NDArray[np.int64]]]:
+    """Measure the network with its dense layers, if it has any; give its predictions, too."""
     accuracies: list[Accuracy | None] = [None, None]
+    predictions = []
     if baseline.model is not None:
-        for place, test in enumerate(tests):
-            accuracies[place] = Accuracy.of(baseline.predict(test.images), test.labels)
+        predictions = [baseline.predict(test.images) for test in tests]
+        accuracies = _accuracies(predictions, tests)
     n_parameters = baseline.n_parameters
-    return Row(name, n_parameters, None, None, 4 * n_parameters, *accuracies)
+    return Row(name, n_parameters, None, None, 4 * n_parameters, *accuracies), predictions
 
 
 def _all_references(stack: ConvStack, dataset: Dataset, options: Options) -> Engine:
@@ -492,18 +521,26 @@ def _all_references(stack: ConvStack, dataset: Dataset, options: Options) -> Eng
     return Engine.fit(stack, dataset.train, dataset.classes, **_knn(options))
 
 
-def _measured(name: str, engine: Engine, tests: list[Images]) -> tuple[Row, NDArray[np.int64]]:
-    """Measure an engine; give the predictions on the first test images, too."""
+def _measured(
+    name: str, engine: Engine, tests: list[Images]
+) -> tuple[Row, list[NDArray[np.int64]]]:
+    """Measure an engine; give its predictions, too."""
     predictions = [engine.predict_labels(test.images) for test in tests]
-    accuracies: list[Accuracy | None] = [None, None]
-    for place, (predicted, test) in enumerate(zip(predictions, tests, strict=True)):
-        accuracies[place] = Accuracy.of(predicted, test.labels)
     row = Row(
         name,
         engine.stack.n_parameters,
         engine.conv_bytes,
         engine.reference_bytes,
         engine.total_bytes,
-        *accuracies,
+        *_accuracies(predictions, tests),
     )
-    return row, predictions[0]
+    return row, predictions
+
+
+def _accuracies(predictions: list[NDArray[np.int64]], tests: list[Images]) -> list[Accuracy | None]:
+    """Compare predictions with the labels; none for images that there are not."""
+    found: list[Accuracy | None] = [
+        Accuracy.of(predicted, test.labels)
+        for predicted, test in zip(predictions, tests, strict=True)
+    ]
+    return found + [None] * (2 - len(found))

@@ -15,7 +15,7 @@ from omegaconf import MISSING
 
 from experiments.options import run_tool
 from experiments.summary import table
-from slicing.data.image_folder import read_image
+from slicing.data.image_folder import MODES, read_image
 from slicing.engine import Engine
 from slicing.errors import InputError
 
@@ -62,6 +62,8 @@ def predict(
         For a file that is no image.
     """
     height, width, channels = engine.stack.input_shape
+    if channels not in MODES:
+        raise InputError(f"The engine takes images of {channels} channels, and files have 1 or 3.")
     for start in range(0, len(paths), _BATCH):
         chunk = paths[start : start + _BATCH]
         pixels = np.stack([read_image(path, (height, width), channels) for path in chunk])
@@ -91,7 +93,9 @@ def find_images(images: Any) -> list[Path]:
         elif path.is_file():
             found.append(path)
         else:
-            raise InputError(f"There is no file or folder {path}.")
+            raise InputError(
+                f"There is no file or folder {path} (several are given as images=[a.png,b.png])."
+            )
     if not found:
         raise InputError("images names no file: give a folder or files.")
     return found
@@ -105,6 +109,8 @@ def _is_image(path: Path) -> bool:
 def main(options: Options) -> None:
     """Print the class of every image."""
     engine = Engine.load(Path(options.engine).expanduser())
+    # Names of files need not be UTF-8.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     rows = predict(engine, find_images(options.images), options.invert)
     if options.format == Format.table:
         body = [[str(path), name, f"{share.max():.2f}"] for path, name, share in rows]

@@ -74,6 +74,9 @@ class Engine:
         for array in arrays:
             if array.dtype != np.float32 or not np.isfinite(array).all():
                 raise InputError("Kernels and references must be finite numbers of float32.")
+        for name in self.classes:
+            if not isinstance(name, str):
+                raise InputError(f"The class {name!r} has no name: give a text.")
         if len(set(self.classes)) < len(self.classes):
             raise InputError(f"Two classes have one name: {', '.join(self.classes)}.")
         if type(self.k) is not int:
@@ -184,6 +187,11 @@ class Engine:
     def score(self, images: NDArray[np.float32], labels: NDArray[Any]) -> float:
         """Measure the accuracy on images with known classes: their names, or their indices."""
         labels = np.asarray(labels)
+        if labels.shape != (len(images),) or labels.dtype.kind not in "iuU":
+            raise InputError(
+                f"The labels have type {labels.dtype} and shape {labels.shape}: give the name or "
+                f"the index of the class of each of the {len(images)} images."
+            )
         whole = np.issubdtype(labels.dtype, np.integer)
         found = self.predict_labels(images) if whole else self.predict(images)
         return float(np.mean(found == labels))
@@ -374,6 +382,7 @@ def quantized(stack: ConvStack) -> ConvStack:
 
 def _checked(images: NDArray[np.float32]) -> NDArray[np.float32]:
     """Refuse images of whole numbers, which are pixels from 0 to 255, and what is not finite."""
+    images = np.asarray(images)
     if not np.issubdtype(images.dtype, np.floating) or not np.isfinite(images).all():
         raise InputError(
             "The pixels must be finite float32, from 0 to 1: divide those of 0 to 255 by 255."

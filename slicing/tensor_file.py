@@ -66,7 +66,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
     try:
         arrays = load(content)
         length = int.from_bytes(content[:8], "little")
-        metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+        metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
     except (SafetensorError, ValueError, LookupError, RecursionError) as error:
         raise InputError(f"{path} is no {kind} file, or cut short: make it anew.") from error
     if kind not in metadata:
@@ -89,5 +89,5 @@ def _checksum(text: str, arrays: Arrays) -> str:
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         value = zlib.crc32(f"{name}{array.dtype.str}{array.shape}".encode(), value)
-        value = zlib.crc32(array.tobytes(), value)
+        value = zlib.crc32(array.reshape(-1).view(np.uint8).data, value)
     return f"{value:08x}"

@@ -105,8 +105,10 @@ class _Worker:
         # Ctrl-C reaches all processes of a terminal: the schedule's own decides what becomes of it.
         # Blocked, until the worker ignores it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        self._process.start()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         # The pipe then ends with the process.
         theirs.close()
 

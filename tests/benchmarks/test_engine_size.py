@@ -69,7 +69,7 @@ def test_the_front_is_measured_and_can_be_built_again(digits, monkeypatch, tmp_p
     # The command of an engine builds an engine of that size.
     words = shlex.split(measured[0]["engine"])
     train = engine_size.mnist(500).train
-    again = engine_size.build(words[3:], train, tuple("0123456789"))
+    again = engine_size.builder(train, tuple("0123456789"))(words[3:])
     assert again.total_bytes == measured[0]["bytes"]
 
 

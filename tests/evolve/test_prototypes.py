@@ -74,9 +74,10 @@ def test_moved_prototypes_classify_images_that_they_have_not_seen_better(
     gains = []
     for seed in range(3):
         tuned, of_class = tuning(digits, optimizer, generations=20, seed=seed, **options)
-        start = accuracy(tuned.references, of_class)
+        start, before = accuracy(tuned.references, of_class), tuned.loss
         for _ in tuned:
             pass
+        assert tuned.loss < before
         gains.append(accuracy(tuned.references, of_class) - start)
     assert np.mean(gains) > gain
 

@@ -32,11 +32,23 @@ def begin(arguments, project):
     return process
 
 
+def finish(process, project):
+    """Let an experiment end; its exit code, None if it did not, and what it printed."""
+    process.join(300)
+    code = process.exitcode
+    process.kill()
+    process.join()
+    return code, (project / "std2").read_text()
+
+
 def kill(process, project, seconds):
     """Kill a process, so long after it has begun to evolve; tell whether it was still there."""
     said = project / "std2"
+    deadline = time.monotonic() + 120
     while process.is_alive() and not (said.exists() and "evolving" in said.read_text()):
         time.sleep(0.01)
+        if time.monotonic() > deadline:
+            break
     time.sleep(seconds)
     process.kill()
     process.join()

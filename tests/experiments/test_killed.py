@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import files_of, give_store, run_folder, run_here, runs_of
-from forked_runs import begin, kill
+from forked_runs import begin, finish, kill
 
 KILLS = 3
 OPTIMIZERS = ("cmaes", "pso", "deap_cmaes")
@@ -25,9 +25,7 @@ def killed_and_resumed(overrides, project):
     for _ in range(KILLS):
         killed += kill(begin(arguments, project), project, random.uniform(0, 1.0))
         arguments = [f"resume={run_folder(project)}"]
-    last = begin(arguments, project)
-    last.join(300)
-    return last.exitcode, (project / "std2").read_text(), killed
+    return *finish(begin(arguments, project), project), killed
 
 
 @pytest.fixture(scope="module")

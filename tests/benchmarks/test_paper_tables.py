@@ -1,0 +1,145 @@
+"""The paper's tables: some rows at the quick budget, and what is made of cells."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from benchmarks import paper_tables
+from benchmarks.paper_report import SLIDES, Cell, entries, mcnemar, packed, text
+from benchmarks.paper_tables import BUDGETS, PAIRS, ROWS, jobs, main
+from experiments.pipeline import set_threads
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _all_threads_afterwards():
+    yield
+    set_threads(None)
+
+
+NAMES = (
+    "CNN, 31.7 k",
+    "sliced, CMA-ES",
+    "sliced, by gradient",
+    "sliced, discriminants, not evolved",
+    "sliced, discriminants, CMA-ES",
+)
+CHOSEN = [row for row in ROWS if row.name.startswith(NAMES)]
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """All that the quick budget computes, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("paper")
+    words = ["--budget", "quick", "--rows", *NAMES]
+    for name in ("cells.json", "json.json", "csv.csv", "figure.png"):
+        words += [f"--{name.split('.')[0]}", str(folder / name)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        main(words)
+    return folder, words
+
+
+def test_every_row_is_measured(quick):
+    folder, _ = quick
+    found = json.loads((folder / "json.json").read_text())
+    assert [(entry["row"], entry["protocol"]) for entry in found] == [
+        (row.name, row.protocol) for row in CHOSEN
+    ]
+    for entry in found:
+        assert entry["test_images"] == 1000
+        assert 0.1 < entry["low"] < entry["mean"] < entry["high"] < 1
+        evolved = any(word in entry["row"] for word in ("CMA-ES", "PSO", "random search"))
+        assert (entry["evaluations"] > 0) == evolved
+    [better] = [e["mean"] for e in found if e["row"] == "sliced, discriminants, not evolved"]
+    with (folder / "csv.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert [float(row["mean"]) for row in rows] == [entry["mean"] for entry in found]
+    assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("paper-tables")
+    runs = client.search_runs([experiment.experiment_id])
+    # Rows with and without discriminants share their experiments.
+    assert len(runs) == len({entry["command"] for entry in found}) < len(found)
+    measured = {run.data.metrics.get("engine/test_accuracy") for run in runs}
+    assert better in measured
+
+
+def test_what_there_is_is_not_computed_again(quick, monkeypatch, capsys):
+    folder, words = quick
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(paper_tables, "run", None)
+    before = (folder / "json.json").read_text()
+    main(words)
+    assert (folder / "json.json").read_text() == before
+    assert "| sliced, CMA-ES LEAKS" in capsys.readouterr().out
+    main([*words, "--list"])
+    assert capsys.readouterr().out.count("python -m experiments.run ") == len(CHOSEN)
+
+
+def test_a_file_without_cells_is_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cells.json").write_text('{"cells": [{"row": "CNN"}]}')
+    for words, sentence in (
+        (["--cells", "cells.json"], "holds no cells of these tables"),
+        (["--rows", "RNN"], "--rows RNN matches none of: CNN, 1.2 M, "),
+        (["--seeds", "0"], "--seeds 0 is not possible"),
+    ):
+        with pytest.raises(SystemExit) as exit_:
+            main(words)
+        assert exit_.value.code == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_the_full_budget_asks_for_what_there_is():
+    budget = BUDGETS["full"]
+    assert set(budget.columns) == set(SLIDES)
+    assert budget.seeds >= 5
+    names = {row.name for row in ROWS}
+    assert set(next(iter(SLIDES.values()))) <= names
+    assert {name for pair in PAIRS for name in pair} <= names
+    sizes = {}
+    for row in ROWS:
+        [job] = jobs(budget, [row], ["60000/10000, 5 epochs"], 1)
+        assert job.config.data.train_size == 60000
+        assert job.config.fitness.protocol.name == row.protocol
+        sizes[row.name] = job.config.baseline.get("units")
+    assert sizes["CNN, 225 k"] == 128
+    assert sizes["CNN, 31.7 k"] == 8
+    for column, train, epochs in (("4000/1000, 5 epochs", 4000, 5),
+                                  ("4000/1000, 20 epochs", 4000, 20)):  # fmt: skip
+        [job] = jobs(budget, ROWS[:1], [column], 1)
+        assert (job.config.data.train_size, job.config.baseline.epochs) == (train, epochs)
+        [untrained] = [row for row in ROWS if row.name == "sliced, untrained kernels"]
+        assert "epochs" not in jobs(budget, [untrained], [column], 1)[0].config.baseline
+
+
+def cell(row, seed, right, few=4):
+    return Cell(row, "column", "leave_one_out", seed, f"seed={seed}", "", 1, None, 4, 10, 2.0, few,
+                len(right), packed(np.array(right, bool)))  # fmt: skip
+
+
+def test_seeds_are_summed_up():
+    cells = [cell("a", 1, [1, 1, 1, 0, 1, 1]), cell("a", 0, [1, 1, 0, 0, 1, 0])]
+    np.testing.assert_array_equal(cells[0].bits, [True, True, True, False, True, True])
+    few, whole = entries(cells)
+    assert (few.test_images, whole.test_images) == (4, 6)
+    assert few.mean == pytest.approx(5 / 8)
+    assert whole.mean == pytest.approx(8 / 12)
+    assert whole.command == "seed=0"
+    assert whole.seeds == 2
+    # t(0.975, 1 degree of freedom) times the standard error of the mean of 3/6 and 5/6.
+    assert whole.spread == pytest.approx(12.7062 / 6, rel=1e-4)
+    assert whole.low < whole.mean < whole.high
+
+
+def test_mcnemar_is_the_binomial_test_of_the_images_on_which_they_differ():
+    ours = [cell("a", 0, [1] * 9 + [0])]
+    theirs = [cell("b", 0, [1] * 3 + [0] * 6 + [1])]
+    assert mcnemar(ours, theirs) == (6, 1, pytest.approx(2 * 8 / 2**7))
+    assert mcnemar(ours, ours) == (0, 0, 1.0)
+    assert "| a       |          b |              6 |             1 | 0.12 |" in text(
+        ours + theirs, [("a", "b"), ("a", "c")]
+    )
