@@ -10,12 +10,13 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
-from hydra.utils import get_class, instantiate
+from hydra.utils import get_class, get_object
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from threadpoolctl import threadpool_limits
@@ -303,8 +304,16 @@ def _experiment(
 
 
 def _call(options: Options) -> Any:
-    """Make a function or class with its options, to be called with the rest."""
-    return instantiate(options, _partial_=True)
+    """Make a function or class with its options, to be called with the rest.
+
+    Not by Hydra's ``instantiate``: it would make lists of its own kind again, in whose code Ctrl-C
+    raises other errors.
+    """
+    arguments = {name: value for name, value in options.items() if name != "_target_"}
+    try:
+        return partial(get_object(options["_target_"]), **arguments)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise InputError(f"_target_={options['_target_']} cannot be imported: {error}.") from error
 
 
 def _label(options: Options, choices: Mapping[str, str]) -> str:
