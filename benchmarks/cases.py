@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import peak_memory
 from evolve.block import Block, BlockKind, make_blocks
-from evolve.fitness import Fitness
+from evolve.knn_fitness import KNNFitness
 from evolve.protocols import Split
 from slicing.data import Dataset, mnist, mnist5k
 from slicing.stack import ConvStack, slide
@@ -94,9 +94,9 @@ def first(split: Split, n_references: int, n_queries: int) -> Split:
     return Split(split.references[:n_references], split.queries[:n_queries])
 
 
-def make_fitness(stack: ConvStack, split: Split) -> Fitness:
+def make_fitness(stack: ConvStack, split: Split) -> KNNFitness:
     """Make the fitness that is measured."""
-    return Fitness(stack, split, "accuracy", k=K)
+    return KNNFitness(stack, split, "accuracy", k=K)
 
 
 def evaluate(case: Case, stack: ConvStack, split: Split) -> None:

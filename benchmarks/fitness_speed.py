@@ -1,4 +1,4 @@
-"""Measure the seconds a candidate takes in `evolve.fitness.Fitness`, and in others.
+"""Measure the seconds a candidate takes in `evolve.knn_fitness.KNNFitness`, and in others.
 
 ``python -m benchmarks.fitness_speed --json FILE``
 

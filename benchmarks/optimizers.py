@@ -49,7 +49,7 @@ from benchmarks.machine import describe, versions
 from benchmarks.optimizers_report import CONTROL, Case, Network, Overhead, Results, Run
 from benchmarks.output import Output
 from evolve.block import Block, BlockKind, make_blocks
-from evolve.fitness import Fitness
+from evolve.knn_fitness import KNNFitness
 from evolve.optimizers import (
     CMAES,
     PSO,
@@ -194,7 +194,7 @@ class Evolution:
 
 
 def evolve(
-    fitness: Fitness,
+    fitness: KNNFitness,
     blocks: Sequence[Block],
     kind: type[Optimizer],
     generations: int,
@@ -266,9 +266,9 @@ class Scene:
         """The test images."""
         return self.dataset.read_test()
 
-    def fitness(self) -> Fitness:
+    def fitness(self) -> KNNFitness:
         """Return a new fitness of what is compared."""
-        return Fitness(self.stack, Split(self.references, None))
+        return KNNFitness(self.stack, Split(self.references, None))
 
     def correct(self, stack: ConvStack) -> dict[str, int]:
         """Count how many of the test images, and of the first, a sliced network classifies."""

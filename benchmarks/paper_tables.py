@@ -160,6 +160,11 @@ class Job:
         """Where in the tables it stands."""
         return self.row.name, self.column, self.row.protocol, self.seed
 
+    @property
+    def title(self) -> str:
+        """The same in words."""
+        return f"{self.row.name}, {self.column}, seed {self.seed}"
+
     @cached_property
     def config(self) -> DictConfig:
         """All its options."""
@@ -322,12 +327,12 @@ def _run(options: argparse.Namespace) -> None:
     }
     todo = jobs(budget, rows, columns, seeds)
     if options.list:
-        print("\n".join(job.command for job in todo))
+        print("\n".join(f"# {job.title}\n{job.command}" for job in todo))
         return
     store = Store(outputs.get("cells"))
     for number, job in enumerate(todo, 1):
         if store.find(job) is None:
-            _say(f"{number} of {len(todo)}: {job.row.name}, {job.column}, seed {job.seed}")
+            _say(f"{number} of {len(todo)}: {job.title}")
             same = [each for each in todo if each.digest == job.digest]
             store.add(compute(same, options.folder / job.digest))
             _write(store.of(todo), outputs)

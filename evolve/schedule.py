@@ -251,7 +251,7 @@ class Schedule(ABC):
 
     @property
     def seconds(self) -> float:
-        """How long it has run, with the time before it was resumed."""
+        """How long the evolution has taken, with the time before it was resumed."""
         now = 0.0 if self._since is None else time.monotonic() - self._since
         return self._seconds_before + now
 
@@ -265,6 +265,12 @@ class Schedule(ABC):
 
     def __iter__(self) -> Iterator[Generation | BlockEnd]:
         self._since = time.monotonic()
+        try:
+            yield from self._evolve()
+        finally:
+            self._seconds_before, self._since = self.seconds, None
+
+    def _evolve(self) -> Iterator[Generation | BlockEnd]:
         self.ended = self._reason_to_end()
         if self.ended:
             return

@@ -447,10 +447,8 @@ class Parallel(Serial):
 class Fitness:
     """What is minimised."""
 
-    _target_: str = "evolve.fitness.Fitness"
+    _target_: str = MISSING
     """The class."""
-    objective: Objective = MISSING
-    """The smooth vote of the neighbours, or the accuracy."""
     protocol: Protocol = Protocol.leave_one_out
     """leave_one_out: each training image is classified by the others; validation: a held-out part
     of the training images by the rest; test: the test images by the training images, as in the
@@ -462,7 +460,33 @@ class Fitness:
 
 
 @dataclass
-class Neighbours(Fitness):
+class Discriminants(Fitness):
+    """Error of the linear discriminants of the features, learnt anew for every candidate."""
+
+    _target_: str = "evolve.discriminant_fitness.DiscriminantFitness"
+    max_references: int = 10000
+    """Training images that a candidate sees; of more, others are chosen for every network."""
+    shift: int = 1
+    """Pixels by which each of them is shifted, at most, anew for every network."""
+    seed: int = II("seed")
+    """Seed of these choices."""
+
+
+@dataclass
+class KNNFitness(Fitness):
+    """Loss of the k-NN on the features."""
+
+    _target_: str = "evolve.knn_fitness.KNNFitness"
+    objective: Objective = MISSING
+    """The smooth vote of the neighbours, or the accuracy."""
+    k: int = II("slicing.k")
+    """Neighbours that vote for the accuracy."""
+    metric: Metric = field(default=II("slicing.metric"))
+    """Distance between features."""
+
+
+@dataclass
+class Neighbours(KNNFitness):
     """The smooth objective: -log of the soft vote of the true class among the neighbours."""
 
     objective: Objective = Objective.neighbours
@@ -474,7 +498,7 @@ class Neighbours(Fitness):
 
 
 @dataclass
-class Accuracy(Fitness):
+class Accuracy(KNNFitness):
     """The paper's objective: one minus the accuracy of the k-NN."""
 
     objective: Objective = Objective.accuracy
@@ -607,7 +631,11 @@ GROUPS: dict[str, dict[str, type]] = {
         "random": RandomSearch,
     },
     "strategy": {"serial": Serial, "parallel": Parallel},
-    "fitness": {"neighbours": Neighbours, "accuracy": Accuracy},
+    "fitness": {
+        "discriminants": Discriminants,
+        "neighbours": Neighbours,
+        "accuracy": Accuracy,
+    },
     "executor": {"serial": SerialExecutor, "processes": Processes, "ray": Ray},
     "tracking": {"mlflow": MLflow},
 }

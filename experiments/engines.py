@@ -12,13 +12,13 @@ from slicing.data.dataset import Images
 from slicing.engine import Engine, quantized
 from slicing.errors import InputError
 from slicing.reduction import (
-    check_shift,
     condense,
     default_components,
     most_components,
     project,
     prototypes,
 )
+from slicing.shifts import check_shift
 from slicing.stack import ConvStack
 
 
@@ -43,7 +43,7 @@ def check_options(
             raise InputError(
                 f"slicing.components={components} is out of range for {kind}: choose 1 to {most}."
             )
-        check_shift(options["shift"], train)
+        check_shift(options["shift"], train.images)
     if options["per_class"] < 1:
         raise InputError(
             f"slicing.per_class={options['per_class']} is out of range: choose at least 1."
@@ -59,20 +59,19 @@ def check_options(
         )
     if options["tuning_generations"]:
         make_optimizer(np.zeros(n_features), 1.0, np.random.default_rng(0))
+    n_references = len(train)
     if options["references"] == "prototypes":
         n_references = int(np.minimum(np.bincount(train.labels), options["per_class"]).sum())
-        if not 1 <= options["k"] <= n_references:
-            raise InputError(
-                f"slicing.k={options['k']} is not possible: there are {n_references} references."
-            )
+    if not 1 <= options["k"] <= n_references:
+        raise InputError(
+            f"slicing.k={options['k']} is not possible: there are {n_references} references, so "
+            f"give 1 to {n_references}."
+        )
 
 
 def describe(options: dict[str, Any]) -> str:
     """Name what makes an engine smaller than all training images in float32; empty: nothing."""
     parts = []
-    if options["projection"] != "none":
-        components = options["components"]
-        parts.append(options["projection"] + (f" {components}" if components else ""))
     if options["references"] == "condensed":
         parts.append("condensed")
     if options["references"] == "prototypes":

@@ -4,7 +4,7 @@ import itertools
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
 from functools import cache
@@ -24,7 +24,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.config import Config
+from experiments.config import GROUPS, Config
 from slicing.errors import InputError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -287,6 +287,13 @@ def _suggest_name(name: str, known: Sequence[str]) -> str:
     owner, dot, field = name.rpartition(".")
     known = [each for each in known if not each.rpartition(".")[2].startswith("_")]
     siblings = [each for each in known if each.rpartition(".")[0] == owner]
+    others = [
+        option
+        for option, schema in GROUPS.get(owner, {}).items()
+        if field in {each.name for each in fields(schema)}
+    ]
+    if others:
+        return f"it belongs to {' and '.join(f'{owner}={option}' for option in others)}."
     if owner in known and siblings:
         return _suggest(field, [each[len(owner + dot) :] for each in siblings], owner + dot)
     elsewhere = [each for each in known if each.rpartition(".")[2] == field]

@@ -42,6 +42,7 @@ from slicing.baselines import Baseline, random_cnn
 from slicing.data.dataset import Dataset, Images
 from slicing.engine import Engine
 from slicing.errors import InputError
+from slicing.reduction import project
 from slicing.stack import ConvStack
 
 log = logging.getLogger(__name__)
@@ -120,7 +121,8 @@ def _run(
     begun: Begun | None,
     checkpoint: Checkpoint,
 ) -> Summary:
-    dataset: Dataset = _call(options["data"])()
+    with _naming(options, "data"):
+        dataset: Dataset = _call(options["data"])()
     digest = dataset.train.digest
     if begun is not None:
         begun.check(options, digest)
@@ -220,7 +222,8 @@ def _experiment(
         history.close()
     _save_kernels(fitness.stack, folder / "kernels.npz")
     smaller = describe(options["slicing"])
-    evolved_name = f"evolved by {choices['optimizer']}"
+    kind = options["slicing"]["projection"]
+    projection = "" if kind == "none" else f", {kind}"
     evolved_engine = engine = _all_references(fitness.stack, dataset, options)
     if smaller:
         # Whatever becomes of the smaller one.
@@ -243,9 +246,11 @@ def _experiment(
     progress.say(f"Classifying {max(map(len, tests)):,} test images")
     full, predicted_in_full = _full(f"CNN {_label(options, choices)}", baseline, tests)
     sliced, predicted_before = _measured(
-        "sliced, not evolved", _all_references(before, dataset, options), tests
+        f"sliced{projection}, not evolved", _all_references(before, dataset, options), tests
     )
-    evolved, predicted = _measured(evolved_name, evolved_engine, tests)
+    evolved, predicted = _measured(
+        f"evolved by {choices['optimizer']}{projection}", evolved_engine, tests
+    )
     arrays = {"sliced": predicted_before[-1], "evolved": predicted[-1]}
     saved = evolved
     if smaller:
@@ -270,7 +275,7 @@ def _experiment(
     summary = Summary(
         title=name,
         protocol=options["fitness"]["protocol"],
-        objective=options["fitness"]["objective"],
+        objective=choices["fitness"],
         baseline=full,
         sliced=sliced,
         evolved=evolved,
@@ -316,6 +321,16 @@ def _call(options: Options) -> Any:
         raise InputError(f"_target_={options['_target_']} cannot be imported: {error}.") from error
 
 
+@contextmanager
+def _naming(options: Options, group: str) -> Iterator[None]:
+    """Name an option as the command line does, where a library names its parameter."""
+    try:
+        yield
+    except InputError as error:
+        name = str(error).partition("=")[0]
+        raise InputError(f"{group}.{error}" if name in options[group] else str(error)) from error
+
+
 def _label(options: Options, choices: Mapping[str, str]) -> str:
     """Name the baseline: ``lenet64``."""
     return f"{choices['baseline']}{options['baseline'].get('units', '')}"
@@ -347,12 +362,17 @@ def _check(options: Options, images: Split, n_classes: int) -> None:
     if "epochs" in baseline:
         # Of the same shape, at once.
         shape = {name: baseline[name] for name in ("filters", "kernel_size", "pooling", "seed")}
-        stack = random_cnn(images.references, n_classes, **shape).stack
+        make: Any = partial(random_cnn, **shape)
     else:
-        stack = _call(baseline)(images.references, n_classes).stack
+        make = _call(baseline)
+    with _naming(options, "baseline"):
+        stack = make(images.references, n_classes).stack
     check_options(options["slicing"], stack, images.references, _call(options["optimizer"]))
-    for block in _blocks(options, stack):
-        _call(options["optimizer"])(block.read(stack), 1.0, np.random.default_rng(0))
+    with _naming(options, "strategy"):
+        blocks = _blocks(options, stack)
+    with _naming(options, "optimizer"):
+        for block in blocks:
+            _call(options["optimizer"])(block.read(stack), 1.0, np.random.default_rng(0))
 
 
 def _baseline(
@@ -361,7 +381,7 @@ def _baseline(
     make, n_classes = _call(options["baseline"]), len(dataset.classes)
     if "epochs" not in options["baseline"]:
         return make(references, n_classes)  # type: ignore[no-any-return]
-    with progress.task("training"):
+    with progress.task("training"), _naming(options, "baseline"):
         return make(  # type: ignore[no-any-return]
             references, n_classes, callbacks=[training_callback(progress)]
         )
@@ -389,15 +409,11 @@ def _fitnesses(options: Options, stack: ConvStack, images: Split) -> tuple[Fitne
         "selection_fraction",
     )
     make = _call({key: value for key, value in options["fitness"].items() if key not in splits})
-    fitness = make(stack, images, **_knn(options))
+    with _naming(options, "fitness"):
+        fitness = make(stack, images)
     if images.selection is None:
         return fitness, None
-    return fitness, make(stack, Split(images.references, images.selection), **_knn(options))
-
-
-def _knn(options: Options) -> Options:
-    """Give the part of ``slicing`` that holds for every k-NN of the run."""
-    return {name: options["slicing"][name] for name in ("k", "metric")}
+    return fitness, make(stack, Split(images.references, images.selection))
 
 
 def _blocks(options: Options, stack: ConvStack) -> list[Block]:
@@ -410,15 +426,16 @@ def _schedule(
 ) -> Schedule:
     division = ("block", "layers", "group_size")
     strategy = {key: value for key, value in options["strategy"].items() if key not in division}
-    schedule: Schedule = _call(strategy)(
-        fitness,
-        _blocks(options, fitness.stack),
-        _call(options["optimizer"]),
-        seed=options["seed"],
-        executor=_call(options["executor"])(),
-        selection=selection,
-        checkpoint=checkpoint,
-    )
+    with _naming(options, "strategy"):
+        schedule: Schedule = _call(strategy)(
+            fitness,
+            _blocks(options, fitness.stack),
+            _call(options["optimizer"]),
+            seed=options["seed"],
+            executor=_call(options["executor"])(),
+            selection=selection,
+            checkpoint=checkpoint,
+        )
     return schedule
 
 
@@ -527,7 +544,12 @@ def _full(
 
 def _all_references(stack: ConvStack, dataset: Dataset, options: Options) -> Engine:
     """Make the engine whose references are all training images."""
-    return Engine.fit(stack, dataset.train, dataset.classes, **_knn(options))
+    slicing = options["slicing"]
+    if slicing["projection"] != "none":
+        stack = project(
+            stack, dataset.train, slicing["projection"], slicing["components"], slicing["shift"]
+        )
+    return Engine.fit(stack, dataset.train, dataset.classes, slicing["k"], slicing["metric"])
 
 
 def _measured(

@@ -79,8 +79,8 @@ class Progress:
             return
         self._shown = now
         added = fraction - self._done
-        left = self.seconds * (1.0 - fraction) / added if added > 0 else float("nan")
-        text = f"{_clock(left)} left, {text}"
+        if added > 0:
+            text = f"{_clock(self.seconds * (1.0 - fraction) / added)} left, {text}"
         if self._bar is not None:
             self._bar.n = fraction
             self._bar.set_description_str(text)
@@ -111,9 +111,7 @@ def training_callback(progress: Progress) -> Any:
 
 
 def _clock(seconds: float) -> str:
-    """Write a time as 1:23:45 or 2:05; ``?`` where it is not known."""
-    if seconds != seconds:
-        return "?"
+    """Write a time as 1:23:45 or 2:05."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

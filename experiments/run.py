@@ -92,7 +92,7 @@ def _job(config: DictConfig) -> float:
         summary = run(config, choices, folder, settings.overrides.task)
     except InputError as error:
         mistake = str(error)
-        log.info("The experiment failed.", exc_info=True)
+        log.info("Ended: %s", mistake)
     except OSError as error:
         mistake = _no_access(error)
         log.info("The experiment failed.", exc_info=True)

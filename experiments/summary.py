@@ -133,7 +133,7 @@ class Summary:
             f"{self.loss_after:.4f} after ({gain:.1%} lower)",
             f"- evolution: {self.blocks_done} of {self.n_blocks} blocks, {self.blocks_accepted} "
             f"plugged in, {self.evaluations:,} evaluations in {self.evolve_seconds:.1f} s "
-            f"({rate:,.0f} a second)" + (f", ended by {self.ended}" if early else ""),
+            f"({rate:,.0f} a second)" + (f"; ended: {self.ended}" if early else ""),
             f"- baseline: {trained}",
         ]
         if self.additions:

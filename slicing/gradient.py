@@ -12,6 +12,7 @@ from slicing.baselines import Baseline, trained_cnn
 from slicing.cnn import require
 from slicing.cut import cut
 from slicing.data.dataset import Images
+from slicing.shifts import shifted_at_random
 
 if TYPE_CHECKING:
     import keras
@@ -129,17 +130,10 @@ def gradient_cnn(
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
 
     start = time.perf_counter()
-    height, width = train.images.shape[1:3]
-    margin = ((0, 0), (tuning_shift,) * 2, (tuning_shift,) * 2, (0, 0))
     for _ in range(tuning_epochs):
         order = rng.permutation(len(train))
         for chosen in np.array_split(order, -(-len(order) // _BATCH)):
-            padded = np.pad(train.images[chosen], margin, mode="edge")
-            tops, lefts = rng.integers(0, 2 * tuning_shift + 1, (2, len(chosen)))
-            moved = [
-                image[top : top + height, left : left + width]
-                for image, top, left in zip(padded, tops, lefts, strict=True)
-            ]
-            step(tf.constant(np.stack(moved)), tf.constant(train.labels[chosen]))
+            moved = shifted_at_random(train.images[chosen], tuning_shift, rng)
+            step(tf.constant(moved), tf.constant(train.labels[chosen]))
     seconds = baseline.train_seconds + time.perf_counter() - start
     return Baseline(cut(model), train_seconds=seconds)

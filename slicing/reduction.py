@@ -3,7 +3,6 @@
 BLAS and scikit-learn compute on one thread here: their sums depend on how many there are.
 """
 
-from collections.abc import Iterator
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from slicing.data.dataset import Images
 from slicing.errors import InputError
 from slicing.knn import Metric, check_metric, measure
+from slicing.shifts import check_shift, shifted
 from slicing.stack import Conv, ConvStack
 from slicing.threads import single_threaded_blas
 
@@ -78,7 +78,7 @@ def project(
         components = default_components(most)
     if not 1 <= components <= most:
         raise InputError(f"components={components} is out of range for {kind}: choose 1 to {most}.")
-    check_shift(shift, images)
+    check_shift(shift, images.images)
     last = [n_features - components, n_features - 1]
     with single_threaded_blas():
         mean, between, within = _moments(stack, images, shift)
@@ -97,13 +97,6 @@ def project(
     weights = axes.reshape(*stack.feature_shape, components).astype(np.float32)
     layer = Conv(np.ascontiguousarray(weights), bias.astype(np.float32), relu=False)
     return ConvStack((*stack.layers, layer), stack.input_shape)
-
-
-def check_shift(shift: int, images: Images) -> None:
-    """Raise an InputError where images cannot be shifted so far."""
-    most = min(images.images.shape[1:3]) - 1
-    if not 0 <= shift <= most:
-        raise InputError(f"slicing.shift={shift} is out of range: choose 0 to {most} pixels.")
 
 
 def _moments(
@@ -128,19 +121,6 @@ def _moments(
     within = products / n - (means.T * (counts / n)) @ means
     apart = (means - mean) * np.sqrt(counts / n)[:, None]
     return mean, apart.T @ apart, within
-
-
-def shifted(images: NDArray[np.float32], shift: int) -> Iterator[NDArray[np.float32]]:
-    """Shift images of shape (n, height, width, channels) by up to ``shift`` pixels each way.
-
-    What comes in from beyond an edge repeats the edge.
-    """
-    height, width = images.shape[1:3]
-    margin = ((0, 0), (shift, shift), (shift, shift), (0, 0))
-    padded = np.pad(images, margin, mode="edge")
-    for top in range(2 * shift + 1):
-        for left in range(2 * shift + 1):
-            yield padded[:, top : top + height, left : left + width]
 
 
 def _shrunk(covariance: NDArray[np.float64], n: int) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import pytest
 from evolve import optimizers
 from evolve.block import make_blocks
 from evolve.checkpoint import Checkpoint
-from evolve.fitness import Fitness
+from evolve.knn_fitness import KNNFitness
 from evolve.optimizers import CMAES, PSO
 from evolve.protocols import Split
 from evolve.schedule import BlockEnd, Parallel, Serial
@@ -34,7 +34,7 @@ def make_fitness(n_queries=0):
     stack = ConvStack((*layers, Pool()), (8, 8, 1))
     whole = Images(images, labels)
     split = Split(whole[n_queries:], whole[:n_queries] if n_queries else None)
-    return Fitness(stack, split, neighbours=10)
+    return KNNFitness(stack, split, neighbours=10)
 
 
 def make(strategy, make_optimizer, folder=None, kind="kernel", layers=None, **options):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from evolve.block import make_blocks
-from evolve.fitness import Fitness
+from evolve.knn_fitness import KNNFitness
 from evolve.optimizers import CMAES, RandomSearch
 from evolve.protocols import Split
 from evolve.schedule import BlockEnd, Parallel, Serial
@@ -21,7 +21,7 @@ def fitness():
     images = patterns[labels] + rng.normal(size=(90, 8, 8, 1))
     weights = rng.normal(size=(3, 3, 1, 4)).astype(np.float32)
     stack = ConvStack((Conv(weights, np.zeros(4, np.float32)), Pool()), (8, 8, 1))
-    return Fitness(stack, Split(Images(images.astype(np.float32), labels), None), neighbours=10)
+    return KNNFitness(stack, Split(Images(images.astype(np.float32), labels), None), neighbours=10)
 
 
 def serial(fitness, make_optimizer=CMAES, kind="kernel", **kwargs):
@@ -61,7 +61,7 @@ def test_the_loss_only_ever_falls(fitness, hand_over, kind):
 
 def test_the_same_seed_gives_the_same_network(fitness):
     def kernels(seed):
-        run = serial(Fitness(fitness.stack, split_of(fitness), neighbours=10), seed=seed)
+        run = serial(KNNFitness(fitness.stack, split_of(fitness), neighbours=10), seed=seed)
         list(run)
         return run.fitness.stack.convs[0].weights
 
@@ -161,7 +161,7 @@ def test_parallel_changes_only_what_it_plugged_in(fitness, synchronise):
 
 
 def test_groups_of_one_are_serial(fitness):
-    other = Fitness(fitness.stack, split_of(fitness), neighbours=10)
+    other = KNNFitness(fitness.stack, split_of(fitness), neighbours=10)
     one_by_one, groups = serial(fitness, passes=2), parallel(other, passes=2, synchronise=1)
     for schedule in (one_by_one, groups):
         list(schedule)
@@ -267,7 +267,7 @@ def test_patience_with_a_block(fitness):
 
 
 def test_selection_queries_choose_between_mean_and_best(fitness):
-    selection = Fitness(fitness.stack, split_of(fitness), neighbours=5)
+    selection = KNNFitness(fitness.stack, split_of(fitness), neighbours=5)
     start, asked = fitness.stack, []
     loss_of = selection.loss_of
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evolve.checkpoint import Checkpoint
-from evolve.fitness import Fitness
+from evolve.knn_fitness import KNNFitness
 from evolve.protocols import Split
 from evolve.schedule import BlockEnd
 from experiments.config import GROUPS, BlockKind, plain
@@ -25,7 +25,7 @@ def make_fitness():
         weights = rng.normal(size=(3, 3, n_in, n_out)).astype(np.float32)
         layers.append(Conv(weights, np.zeros(n_out, np.float32)))
     images = Images(rng.random((24, 10, 10, 1), np.float32), np.arange(24) % 3)
-    return Fitness(ConvStack((*layers, Pool()), (10, 10, 1)), Split(images, None), neighbours=5)
+    return KNNFitness(ConvStack((*layers, Pool()), (10, 10, 1)), Split(images, None), neighbours=5)
 
 
 @pytest.mark.parametrize("strategy", GROUPS["strategy"])

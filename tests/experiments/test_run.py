@@ -14,7 +14,9 @@ from experiments.run import _no_access
 def swept(small, tmp_path_factory):
     """A sweep of which every second run has a mistake that shows late."""
     project = tmp_path_factory.mktemp("sweep")
-    sweep = ["--multirun", "optimizer=cmaes,random", "slicing.k=3,5000", "fitness=accuracy"]
+    sweep = [
+        "--multirun", "optimizer=cmaes,random", "fitness=neighbours", "fitness.neighbours=3,5000",
+    ]  # fmt: skip
     return finish(command_line([*small, *sweep], project)), project
 
 
@@ -22,14 +24,14 @@ def test_a_sweep_goes_on_after_a_run_that_failed(swept):
     process, project = swept
     assert process.code == 2
     # Each run says so, and the end of the sweep once more.
-    assert process.err.count("k=5000 is not possible") == 3
+    assert process.err.count("fitness.neighbours=5000 is not possible") == 3
     assert "Traceback" not in process.err
     _, runs = runs_of(project)
-    statuses = [(run.data.params["optimizer"], run.data.params["slicing.k"]) for run in runs]
-    assert sorted(statuses) == [(name, k) for name in ("cmaes", "random") for k in ("3", "5000")]
-    for run in runs:
-        k = run.data.params["slicing.k"]
-        assert run.info.status == {"3": "FINISHED", "5000": "FAILED"}[k]
+    counts = [run.data.params["fitness.neighbours"] for run in runs]
+    statuses = zip((run.data.params["optimizer"] for run in runs), counts, strict=True)
+    assert sorted(statuses) == [(name, n) for name in ("cmaes", "random") for n in ("3", "5000")]
+    for run, count in zip(runs, counts, strict=True):
+        assert run.info.status == {"3": "FINISHED", "5000": "FAILED"}[count]
 
 
 def test_what_a_user_sees(swept):

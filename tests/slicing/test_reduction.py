@@ -10,7 +10,8 @@ from slicing.baselines import random_cnn
 from slicing.data import Images, mnist5k
 from slicing.engine import Engine
 from slicing.errors import InputError
-from slicing.reduction import condense, most_components, project, prototypes, shifted
+from slicing.reduction import condense, most_components, project, prototypes
+from slicing.shifts import shifted
 from slicing.stack import Conv, ConvStack, Pool
 
 

@@ -7,8 +7,8 @@ from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 
 from evolve import incremental, shifted
 from evolve.block import Block, make_blocks
-from evolve.fitness import Fitness
 from evolve.incremental import IncrementalKNN
+from evolve.knn_fitness import KNNFitness
 from evolve.objectives import query_loss
 from evolve.protocols import Split
 from slicing import knn
@@ -135,7 +135,7 @@ def stacks(draw, rng, whole):
 def assert_equal_to_the_plain_path(
     stack, split, block, candidates, metric, objective, k, whole, require
 ):
-    fitness = Fitness(stack, split, objective, k, metric, neighbours=k, temperature=0.3)
+    fitness = KNNFitness(stack, split, objective, k, metric, neighbours=k, temperature=0.3)
     fitness.bind(block)
     for candidate, loss in zip(candidates, fitness.losses(candidates), strict=True):
         changed = block.write(stack, candidate)
@@ -218,14 +218,14 @@ def accept(fitness, candidate):
 def test_many_accepted_updates_leave_no_drift(metric, n_queries):
     rng = np.random.default_rng(0)
     stack, split = make_stack(rng), make_split(rng, 60, n_queries)
-    fitness = Fitness(stack, split, "neighbours", 5, metric, neighbours=8)
+    fitness = KNNFitness(stack, split, "neighbours", 5, metric, neighbours=8)
     blocks = make_blocks(stack, "kernel", layers=[-1])
     for _ in range(1500):
         block = blocks[rng.integers(len(blocks))]
         fitness.bind(block)
         start = block.read(fitness.stack)
         accept(fitness, start * 0.9 + 0.3 * rng.normal(size=start.shape))
-    fresh = Fitness(fitness.stack, split, "neighbours", 5, metric, neighbours=8)
+    fresh = KNNFitness(fitness.stack, split, "neighbours", 5, metric, neighbours=8)
     fresh._temperature = fitness._temperature
     fresh.bind(blocks[0])
     candidate = blocks[0].read(fitness.stack)[None]
@@ -265,7 +265,7 @@ def test_short_lists_fall_back_to_all_references(metric, kind, n_queries, monkey
         monkeypatch.setattr(incremental, "_SHORTLIST", shortlist)
         monkeypatch.setattr(shifted, "_SHORTLIST", shortlist)
         monkeypatch.setattr(knn, "_AXES", axes)
-        fitness = Fitness(stack, split, "accuracy", 3, metric)
+        fitness = KNNFitness(stack, split, "accuracy", 3, metric)
         fitness.bind(block)
         return fitness.query_losses(candidates), fitness.full_scans
 
@@ -288,7 +288,7 @@ def test_losses_do_not_depend_on_the_number_of_threads(metric, kind):
     candidates = candidates_of(rng, block, stack, 5)
 
     def evaluate():
-        fitness = Fitness(stack, split, "neighbours", metric=metric)
+        fitness = KNNFitness(stack, split, "neighbours", metric=metric)
         fitness.bind(block)
         return fitness.losses(candidates)
 
@@ -308,7 +308,7 @@ def test_losses_do_not_depend_on_the_batch(kind):
     stack, split = make_stack(rng), make_split(rng, 200, 30)
     block = pick(stack, kind)
     candidates = candidates_of(rng, block, stack, 7)
-    fitness = Fitness(stack, split, "neighbours")
+    fitness = KNNFitness(stack, split, "neighbours")
     fitness.bind(block)
     together = fitness.losses(candidates)
     one_by_one = [fitness.losses(candidate[None])[0] for candidate in candidates]
@@ -346,7 +346,7 @@ def test_candidates_that_overflow_have_an_infinite_loss(kind, metric):
     rng = np.random.default_rng(3)
     stack, split = make_stack(rng), make_split(rng, 30, 0)
     block = pick(stack, kind)
-    fitness = Fitness(stack, split, "accuracy", 3, metric)
+    fitness = KNNFitness(stack, split, "accuracy", 3, metric)
     fitness.bind(block)
     candidates = candidates_of(rng, block, stack, 3)
     candidates[1] = 1e38
@@ -357,7 +357,7 @@ def test_candidates_that_overflow_have_an_infinite_loss(kind, metric):
 def test_adopt_changes_the_network_and_its_loss():
     rng = np.random.default_rng(4)
     stack, split = make_stack(rng), make_split(rng, 50, 0)
-    fitness = Fitness(stack, split, "neighbours", neighbours=8)
+    fitness = KNNFitness(stack, split, "neighbours", neighbours=8)
     for block in (Block(((1, 0),)), Block(((0, 1),)), Block(((1, 2), (1, 3)))):
         fitness.bind(block)
         candidate = candidates_of(rng, block, fitness.stack, 1)[0]
@@ -373,7 +373,7 @@ def test_constant_features_vote_for_the_first_references():
     rng = np.random.default_rng(5)
     stack, split = make_stack(rng), make_split(rng, 40, 0)
     block = make_blocks(stack, "network")[0]
-    fitness = Fitness(stack, split, "accuracy", 5)
+    fitness = KNNFitness(stack, split, "accuracy", 5)
     fitness.bind(block)
     expected = plain_losses(block.write(stack, np.zeros(96)), split, "accuracy", 5, "euclidean", 0)
     assert fitness.losses(np.zeros((1, 96)))[0] == expected.mean()
@@ -392,7 +392,7 @@ def test_a_channel_that_outshines_the_others(metric, amplitude):
     louder, silent = (loud, start * amplitude), (quiet, np.zeros(50))
     block, vector = louder if amplitude else silent
     stack = block.write(stack, vector)
-    fitness = Fitness(stack, split, "accuracy", 5, metric)
+    fitness = KNNFitness(stack, split, "accuracy", 5, metric)
     fitness.bind(loud)
     for candidate in (start, np.zeros(10)):
         expected, unclear = plain_path(
@@ -432,4 +432,4 @@ def test_query_loss_by_hand():
 def test_bad_options(kwargs, words):
     rng = np.random.default_rng(6)
     with pytest.raises(InputError, match=words):
-        Fitness(make_stack(rng), make_split(rng, 30, 0), **{"neighbours": 8, **kwargs})
+        KNNFitness(make_stack(rng), make_split(rng, 30, 0), **{"neighbours": 8, **kwargs})

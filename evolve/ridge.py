@@ -1,0 +1,219 @@
+"""Ridge regression on features of which a few change, with every image left out in turn: exact.
+
+What the features that stand still explain is taken out of the others once, when they are bound.
+A candidate then takes two products with these, and a system as large as what it changes.
+"""
+
+from functools import cached_property
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
+from scipy.optimize import minimize_scalar
+
+from slicing.threads import single_threaded_blas
+
+# Rows of one product: as many threads as there are tiles, the same sums whatever their number.
+_TILE = 128
+# Powers of ten among which the ridge is searched, in units of the scatter matrix's mean diagonal,
+# and how exactly.
+_EXPONENTS, _TOLERANCE = (-6.0, 2.0), 0.1
+
+
+@njit(parallel=True, cache=True)
+def _partial_out(whitened, transposed, moving, out):  # type: ignore[no-untyped-def]
+    """Take out of ``moving`` what the still features explain.
+
+    Parameters
+    ----------
+    whitened : (n_images, n_still), float32
+    transposed : (n_still, n_references), float32
+        The first rows of ``whitened``.
+    moving, out : (n_images, n_moving), float32
+    """
+    n_still, n_references = transposed.shape
+    n_images, n_moving = moving.shape
+    if n_still == 0:
+        out[:] = moving
+        return
+    weights = np.empty((n_still, n_moving), np.float32)
+    for tile in prange((n_still + _TILE - 1) // _TILE):
+        rows = slice(tile * _TILE, min((tile + 1) * _TILE, n_still))
+        np.dot(transposed[rows], moving[:n_references], weights[rows])
+    for tile in prange((n_images + _TILE - 1) // _TILE):
+        rows = slice(tile * _TILE, min((tile + 1) * _TILE, n_images))
+        out[rows] = moving[rows] - np.dot(whitened[rows], weights)
+
+
+@njit(parallel=True, cache=True)
+def _errors(  # type: ignore[no-untyped-def]
+    moving, rest, residuals, leverages, n_references, n_candidates, ridge, losses
+):  # fmt: skip
+    """Squared errors of the queries under each candidate.
+
+    Parameters
+    ----------
+    moving, rest : (n_images, n_candidates * n_moving), float32
+        The features of every candidate, centred, and what the still ones do not explain of them.
+    residuals : (n_images, n_classes), float64
+        Of the regression on the still features.
+    leverages : (n_references,), float64
+        Of the references in it; empty where they are not the queries.
+    n_references, n_candidates : int
+    ridge : float
+    losses : (n_candidates, n_queries), float64
+        Filled.
+    """
+    n_moving = moving.shape[1] // n_candidates
+    first = 0 if len(leverages) else n_references
+    for p in prange(n_candidates):
+        columns = slice(p * n_moving, (p + 1) * n_moving)
+        features = np.ascontiguousarray(moving[:n_references, columns]).astype(np.float64)
+        partial = np.ascontiguousarray(rest[:, columns]).astype(np.float64)
+        gram = np.dot(features.T, partial[:n_references])
+        gram = (gram + gram.T) / 2.0
+        for j in range(n_moving):
+            gram[j, j] += ridge
+        if not np.isfinite(gram).all():
+            losses[p] = np.inf
+            continue
+        inverse = np.linalg.inv(gram)
+        weights = np.dot(inverse, np.dot(features.T, residuals[:n_references]))
+        errors = residuals[first:] - np.dot(partial[first:], weights)
+        if len(leverages):
+            spread = np.dot(partial, inverse)
+            for i in range(n_references):
+                left = 1.0 - leverages[i]
+                for j in range(n_moving):
+                    left -= spread[i, j] * partial[i, j]
+                # Only rounding can make it so: features of too different a size.
+                errors[i] *= 1.0 / left if left > 0.0 else np.inf
+        for i in range(len(errors)):
+            losses[p, i] = np.sum(errors[i] ** 2)
+
+
+class LeaveOneOutRidge:
+    """Regresses the classes' indicators on features, for candidates that change some of them.
+
+    The error of a query that is a reference itself is that of the regression on all others, by
+    e / (1 - h) with its leverage h (Allen, Technometrics 16(1), 1974).
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_images, n_features), float32
+        First the references, then the queries.
+    targets : ndarray of shape (n_images, n_classes), float64
+    n_references : int
+        Where it is ``n_images``, each reference is a query against the others.
+    ridge : float, optional
+        By default what gives these features about the least loss.
+
+    Attributes
+    ----------
+    ridge : float
+        What is added to the diagonal of the features' scatter matrix.
+    """
+
+    def __init__(
+        self,
+        features: NDArray[np.float32],
+        targets: NDArray[np.float64],
+        n_references: int,
+        ridge: float | None = None,
+    ) -> None:
+        self._n_references = n_references
+        self._targets = targets - targets[:n_references].mean(axis=0)
+        self._features = self._centred(features)
+        self.ridge = self._best_ridge() if ridge is None else ridge
+
+    @property
+    def loss(self) -> float:
+        """Mean squared error of the queries, over all classes, under the features as they are."""
+        self.bind(np.arange(0))
+        errors = self._residuals[-self._n_queries :]
+        if self._is_leave_one_out:
+            errors = errors / (1.0 - self._leverages)[:, None]
+        return float((errors**2).sum(axis=1).mean())
+
+    def bind(self, columns: NDArray[np.intp]) -> None:
+        """Take some features as those that candidates replace."""
+        n = self._n_references
+        still = np.delete(np.arange(self._features.shape[1]), columns)
+        with single_threaded_blas():
+            whitened = np.empty((0, len(self._features)), np.float32)
+            if len(still):
+                scatter = self._scatter[np.ix_(still, still)]
+                scatter[np.diag_indices_from(scatter)] += self.ridge
+                root = cholesky(scatter, lower=True, overwrite_a=True).astype(np.float32)
+                whitened = solve_triangular(root, self._features[:, still].T, lower=True)
+            self._transposed = np.ascontiguousarray(whitened[:, :n])
+            self._whitened = np.ascontiguousarray(whitened.T)
+            shared = self._transposed @ self._targets[:n].astype(np.float32)
+            self._residuals = self._targets - self._whitened @ shared
+        self._leverages = np.empty(0)
+        if self._is_leave_one_out:
+            squares = np.einsum("ij,ij->i", self._whitened, self._whitened, dtype=np.float64)
+            self._leverages = 1.0 / n + squares
+
+    def losses(self, moving: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Evaluate candidates.
+
+        Parameters
+        ----------
+        moving : ndarray of shape (n_images, n_candidates, n_columns), float32
+            Their features in the place of those that are bound.
+
+        Returns
+        -------
+        ndarray of shape (n_candidates, n_queries), float64
+            Squared error of each query, over all classes; infinite where features overflow.
+        """
+        n_images, n_candidates, n_columns = moving.shape
+        flat = self._centred(moving.reshape(n_images, n_candidates * n_columns))
+        rest = np.empty_like(flat)
+        losses = np.empty((n_candidates, self._n_queries))
+        with single_threaded_blas():
+            _partial_out(self._whitened, self._transposed, flat, rest)
+            _errors(
+                flat, rest, self._residuals, self._leverages, self._n_references, n_candidates,
+                self.ridge, losses,
+            )  # fmt: skip
+        return losses
+
+    @property
+    def _is_leave_one_out(self) -> bool:
+        return self._n_references == len(self._targets)
+
+    @property
+    def _n_queries(self) -> int:
+        n_images = len(self._targets)
+        return n_images if self._is_leave_one_out else n_images - self._n_references
+
+    @cached_property
+    def _scatter(self) -> NDArray[np.float64]:
+        """Scatter matrix of the references' features."""
+        references = self._features[: self._n_references].astype(np.float64)
+        scatter: NDArray[np.float64] = references.T @ references
+        return scatter
+
+    def _centred(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        # Candidates whose features overflow get an infinite loss, and no warning.
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = features[: self._n_references].mean(axis=0, dtype=np.float64)
+            centred: NDArray[np.float32] = features - mean.astype(np.float32)
+        return centred
+
+    def _best_ridge(self) -> float:
+        """Search for the ridge that gives the features as they are the least loss."""
+        with single_threaded_blas():
+            unit = float(self._scatter.diagonal().mean()) or 1.0
+
+        def loss(exponent: float) -> float:
+            self.ridge = unit * 10.0**exponent
+            return self.loss
+
+        found = minimize_scalar(
+            loss, bounds=_EXPONENTS, method="bounded", options={"xatol": _TOLERANCE}
+        )
+        return float(unit * 10.0**found.x)

@@ -1,0 +1,58 @@
+"""Images shifted by a few pixels: what comes in from beyond an edge repeats the edge."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slicing.errors import InputError
+
+
+def check_shift(shift: int, images: NDArray[np.float32]) -> None:
+    """Raise an InputError where images (n, height, width, channels) cannot be shifted so far."""
+    most = min(images.shape[1:3]) - 1
+    if not 0 <= shift <= most:
+        raise InputError(f"shift={shift} is out of range: choose 0 to {most} pixels.")
+
+
+def shifted(images: NDArray[np.float32], shift: int) -> Iterator[NDArray[np.float32]]:
+    """Shift all images by up to ``shift`` pixels each way: once in each of the ways there are.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, height, width, channels), float32
+    shift : int
+    """
+    height, width = images.shape[1:3]
+    padded = _padded(images, shift)
+    for top in range(2 * shift + 1):
+        for left in range(2 * shift + 1):
+            yield padded[:, top : top + height, left : left + width]
+
+
+def shifted_at_random(
+    images: NDArray[np.float32], shift: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Shift each image by up to ``shift`` pixels each way, at random.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, height, width, channels), float32
+    shift : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of shape (n, height, width, channels), float32
+    """
+    height, width = images.shape[1:3]
+    moved = np.empty_like(images)
+    corners = rng.integers(0, 2 * shift + 1, (len(images), 2))
+    for out, padded, (top, left) in zip(moved, _padded(images, shift), corners, strict=True):
+        out[:] = padded[top : top + height, left : left + width]
+    return moved
+
+
+def _padded(images: NDArray[np.float32], shift: int) -> NDArray[np.float32]:
+    margin = ((0, 0), (shift, shift), (shift, shift), (0, 0))
+    return np.pad(images, margin, mode="edge")
