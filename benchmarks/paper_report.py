@@ -18,8 +18,8 @@ from experiments.statistics import Accuracy
 from experiments.summary import table
 
 _ROWS = (
-    "CNN, 1.2 M", "CNN, 122 k", "CNN, 70 k", "CNN, 44.6 k", "CNN, 31.7 k", "sliced, CMA-ES",
-    "sliced, PSO",
+    "CNN, 1.2 M", "CNN, 122 k", "CNN, 70 k", "CNN, 44.6 k", "CNN, 31.7 k", "all features, CMA-ES",
+    "all features, PSO",
 )  # fmt: skip
 SLIDES: dict[str, dict[str, float]] = {
     column: dict(zip(_ROWS, percents, strict=True))
@@ -56,6 +56,9 @@ class Cell:
     evaluations : int
     seconds : float
         Of the training and the evolution.
+    machine : str
+    commit : str
+        Of this project, whose constraints.txt has the versions; empty outside a checkout.
     few : int
         How many of the test images, from the first, the slides' column has.
     n_tests : int
@@ -74,6 +77,8 @@ class Cell:
     total_bytes: int
     evaluations: int
     seconds: float
+    machine: str
+    commit: str
     few: int
     n_tests: int
     right: str

@@ -40,9 +40,9 @@ class Stage:
 
     def __init__(self, stack: ConvStack, index: int, n_images: int) -> None:
         conv, pools = stack.stages[index]
-        self._before = stack.layers[: stack.conv_layers[index]]
+        self._stack, self._index = stack, index
         shape = stack.input_shape
-        for layer in self._before:
+        for layer in stack.layers[: stack.conv_layers[index]]:
             shape = layer.output_shape(shape)
         self._further_pools = pools[1:]
         self._convolution = CandidateConvolution(
@@ -57,8 +57,16 @@ class Stage:
 
     def load_from(self, images: NDArray[np.float32]) -> None:
         """Set the images to what the layers before make of those that the stack takes."""
+        stack, n = self._stack, min(len(images), _CHUNK)
+        earlier = [Stage(stack, index, n) for index in range(self._index)]
         for start in range(0, len(images), _CHUNK):
-            self.load(forward(self._before, images[start : start + _CHUNK]), start)
+            chunk = images[start : start + _CHUNK]
+            maps = forward(stack.layers[: stack.conv_layers[0]], chunk)
+            for conv, stage in zip(stack.convs, earlier, strict=False):
+                stage.load(maps)
+                channels = stage.finish(stage.convolve(*_kernels(conv)))
+                maps = channels.transpose(1, 2, 3, 0)[: len(chunk)]
+            self.load(maps, start)
 
     def load(self, maps: NDArray[np.float32], first: int = 0) -> None:
         """Set the images, or the part that starts with image ``first``: (n, h, w, channels)."""

@@ -66,7 +66,6 @@ class DiscriminantFitness(Fitness):
         self._split, self._shift, self._seed = split, shift, seed
         self._n_references = min(max_references, len(split.references))
         self._loss: float | None = None
-        self._channels: LastChannels | None = None
         self._features: NetworkFeatures | UpdatedFeatures | None = None
         self._ridge: float | None = None
         self._draw()
@@ -97,7 +96,7 @@ class DiscriminantFitness(Fitness):
 
     def _draw(self) -> None:
         """Choose and shift the references for the network as it stands."""
-        self._loss = self._channels = self._features = None
+        self._loss = self._features = None
         arrays = [array for conv in self.stack.convs for array in (conv.weights, conv.bias)]
         key = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).digest()
         rng = np.random.default_rng([self._seed, *np.frombuffer(key, np.uint32)])
@@ -111,7 +110,8 @@ class DiscriminantFitness(Fitness):
             self._images = np.concatenate([self._images, queries.images])
             labels = np.concatenate([labels, queries.labels])
         self._targets = (labels[:, None] == np.arange(labels.max() + 1)).astype(np.float64)
-        self._regression = self._regress(self.stack.forward(self._images))
+        self._channels = LastChannels(self.stack, self._images)
+        self._regression = self._regress(self._channels.of_stack().reshape(len(labels), -1))
 
     def _regress(self, features: NDArray[np.float32]) -> LeaveOneOutRidge:
         return LeaveOneOutRidge(features, self._targets, self._n_references, self._ridge)
@@ -122,17 +122,17 @@ class DiscriminantFitness(Fitness):
     def _bind(self, block: Block) -> None:
         self._features = None  # let go of the old ones first
         last = len(self.stack.convs) - 1
-        every = np.arange(int(np.prod(self.stack.feature_shape)))
+        # Kernel by kernel.
+        n_features = int(np.prod(self.stack.feature_shape))
+        columns = np.arange(n_features).reshape(self.stack.convs[last].n_kernels, -1)
         if block.layers == (last,):
-            self._channels = self._channels or LastChannels(self.stack, self._images)
-            moving = [kernel for _, kernel in block.kernels]
-            every = every[np.isin(every % self.stack.convs[last].n_kernels, moving)]
+            columns = columns[[kernel for _, kernel in block.kernels]]
         elif len(block.kernels) == 1:
             self._features = UpdatedFeatures(self.stack, self._images, block)
         else:
             self._features = NetworkFeatures(self.stack, self._images, block)
-        self._n_moving = len(every)
-        self._regression.bind(every)
+        self._n_moving = columns.size
+        self._regression.bind(columns.ravel())
 
     def _query_losses_of(
         self, block: Block, candidates: NDArray[np.float64]
@@ -143,7 +143,6 @@ class DiscriminantFitness(Fitness):
         for start in range(0, len(candidates), batch):
             part = candidates[start : start + batch]
             if self._features is None:
-                assert self._channels is not None
                 channels = self._channels(part)
                 channels = channels.reshape(len(part), -1, *channels.shape[1:])
                 moving = channels.transpose(2, 0, 1, 3)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize_scalar
 
+from slicing.scatter import add_products, completed
 from slicing.threads import single_threaded_blas
 
 # Rows of one product: as many threads as there are tiles, the same sums whatever their number.
@@ -193,9 +194,9 @@ class LeaveOneOutRidge:
     @cached_property
     def _scatter(self) -> NDArray[np.float64]:
         """Scatter matrix of the references' features."""
-        references = self._features[: self._n_references].astype(np.float64)
-        scatter: NDArray[np.float64] = references.T @ references
-        return scatter
+        products = np.zeros((self._features.shape[1],) * 2)
+        add_products(self._features[: self._n_references], products)
+        return completed(products)
 
     def _centred(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         # Candidates whose features overflow get an infinite loss, and no warning.

@@ -244,9 +244,9 @@ class KNN:
     """Neighbours that vote."""
     metric: Metric = Metric.euclidean
     """Distance between features."""
-    projection: Projection = Projection.none
-    """What the engine that is saved makes of the features: nothing, principal components (pca),
-    linear discriminants (lda)."""
+    projection: Projection = Projection.lda
+    """What the k-NN sees of the features: linear discriminants (lda), principal components (pca),
+    or all of them (none)."""
     components: int | None = None
     """Numbers that the projection leaves; null: 32, and with lda at most one fewer than
     the classes."""
@@ -296,9 +296,8 @@ class Tuned(Prototypes):
 
 @dataclass
 class Small(Tuned):
-    """All of it: linear discriminants, tuned prototypes, int8."""
+    """All of it: tuned prototypes, int8."""
 
-    projection: Projection = Projection.lda
     storage: Storage = Storage.int8
 
 

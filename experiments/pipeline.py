@@ -213,7 +213,6 @@ def _experiment(
     before = baseline.stack
     progress.say("Measuring the loss before evolution")
     fitness, selection = _fitnesses(options, before, images)
-    loss_before = fitness.loss
     schedule = _schedule(options, fitness, selection, checkpoint)
     history = History(folder, schedule.blocks, schedule.blocks_done)
     try:
@@ -221,10 +220,15 @@ def _experiment(
     finally:
         history.close()
     _save_kernels(fitness.stack, folder / "kernels.npz")
+    # On the images that the network has now: a fitness may look at others for each.
+    loss_before = fitness.loss_of(before)
     smaller = describe(options["slicing"])
     kind = options["slicing"]["projection"]
     projection = "" if kind == "none" else f", {kind}"
-    evolved_engine = engine = _all_references(fitness.stack, dataset, options)
+    progress.say("Making the engines")
+    evolved_engine = unevolved_engine = engine = _all_references(fitness.stack, dataset, options)
+    if not fitness.stack.equals(before):
+        unevolved_engine = _all_references(before, dataset, options)
     if smaller:
         # Whatever becomes of the smaller one.
         engine.save(folder / ENGINE)
@@ -245,11 +249,11 @@ def _experiment(
         tests.append(dataset.read_test_all())
     progress.say(f"Classifying {max(map(len, tests)):,} test images")
     full, predicted_in_full = _full(f"CNN {_label(options, choices)}", baseline, tests)
-    sliced, predicted_before = _measured(
-        f"sliced{projection}, not evolved", _all_references(before, dataset, options), tests
-    )
     evolved, predicted = _measured(
         f"evolved by {choices['optimizer']}{projection}", evolved_engine, tests
+    )
+    sliced, predicted_before = _measured(
+        f"sliced{projection}, not evolved", unevolved_engine, tests
     )
     arrays = {"sliced": predicted_before[-1], "evolved": predicted[-1]}
     saved = evolved

@@ -9,12 +9,13 @@ import numpy as np
 from numba import njit, prange
 from numpy.linalg import LinAlgError
 from numpy.typing import NDArray
-from scipy.linalg import eigh
+from scipy.linalg import cho_factor, cho_solve, eigh
 from threadpoolctl import threadpool_limits
 
 from slicing.data.dataset import Images
 from slicing.errors import InputError
 from slicing.knn import Metric, check_metric, measure
+from slicing.scatter import add_products, completed
 from slicing.shifts import check_shift, shifted
 from slicing.stack import Conv, ConvStack
 from slicing.threads import single_threaded_blas
@@ -24,6 +25,8 @@ Projection = Literal["pca", "lda"]
 _COMPONENTS = 32
 # Features of one chunk of images, in float64, take 26 MB with the default network.
 _CHUNK = 2048
+# A ratio of variances, relative to the greatest, that is rounding.
+_NOTHING = 1e-12
 
 
 def most_components(kind: Projection, shape: tuple[int, int], n_classes: int) -> int:
@@ -79,20 +82,19 @@ def project(
     if not 1 <= components <= most:
         raise InputError(f"components={components} is out of range for {kind}: choose 1 to {most}.")
     check_shift(shift, images.images)
-    last = [n_features - components, n_features - 1]
+    mean, apart, within = _moments(stack, images, shift)
     with single_threaded_blas():
-        mean, between, within = _moments(stack, images, shift)
         try:
             if kind == "pca":
-                axes = eigh(between + within, subset_by_index=last)[1]
+                last = [n_features - components, n_features - 1]
+                axes = eigh(apart.T @ apart + within, subset_by_index=last)[1][:, ::-1]
             else:
-                axes = eigh(between, _shrunk(within, len(images)), subset_by_index=last)[1]
+                axes = _discriminants(apart, _shrunk(within, len(images)), components)
         except (ValueError, LinAlgError) as error:
             raise InputError(
                 f"{kind} finds no components in {len(images)} images ({error}): take more images, "
                 "or other kernels."
             ) from error
-        axes = axes[:, ::-1]
         bias = -mean @ axes
     weights = axes.reshape(*stack.feature_shape, components).astype(np.float32)
     layer = Conv(np.ascontiguousarray(weights), bias.astype(np.float32), relu=False)
@@ -102,7 +104,11 @@ def project(
 def _moments(
     stack: ConvStack, images: Images, shift: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Mean of the features, and their covariance between and within the classes."""
+    """Mean of the features, what the classes' means differ by, and the covariance within them.
+
+    The means' differences, shape (n_classes, n_features), are weighted so that ``apart.T @ apart``
+    is the covariance between the classes.
+    """
     n_features = int(np.prod(stack.feature_shape))
     n_classes = int(images.labels.max()) + 1
     sums, products = np.zeros((n_classes, n_features)), np.zeros((n_features, n_features))
@@ -110,17 +116,36 @@ def _moments(
         part = images[start : start + _CHUNK]
         of_class = (part.labels == np.arange(n_classes)[:, None]).astype(np.float64)
         for copy in shifted(part.images, shift):
-            features = stack.forward(copy).astype(np.float64)
-            sums += of_class @ features
-            products += features.T @ features
+            features = stack.forward(copy)
+            with single_threaded_blas():
+                sums += of_class @ features
+            add_products(features, products)
     copies = (2 * shift + 1) ** 2
     counts = copies * np.bincount(images.labels, minlength=n_classes)
     n = counts.sum()
     mean = sums.sum(axis=0) / n
     means = sums / np.maximum(counts, 1)[:, None]
-    within = products / n - (means.T * (counts / n)) @ means
-    apart = (means - mean) * np.sqrt(counts / n)[:, None]
-    return mean, apart.T @ apart, within
+    with single_threaded_blas():
+        within = completed(products) / n - (means.T * (counts / n)) @ means
+    return mean, (means - mean) * np.sqrt(counts / n)[:, None], within
+
+
+def _discriminants(
+    apart: NDArray[np.float64], within: NDArray[np.float64], components: int
+) -> NDArray[np.float64]:
+    """Find the axes that part the classes most, of unit variance within them.
+
+    They span what ``within`` solves for the few differences of the classes' means, so that a
+    problem as large as the classes are many is left.
+    """
+    solved = cho_solve(cho_factor(within, lower=True), apart.T)
+    ratios, mixtures = eigh(apart @ solved)
+    ratios, mixtures = ratios[::-1][:components], mixtures[:, ::-1][:, :components]
+    # Where the means do not differ there is nothing to see.
+    is_there = ratios > ratios[0] * _NOTHING
+    scales = np.divide(1.0, np.sqrt(np.maximum(ratios, 0.0)), where=is_there, out=0.0 * ratios)
+    axes: NDArray[np.float64] = (solved @ mixtures) * scales
+    return axes
 
 
 def _shrunk(covariance: NDArray[np.float64], n: int) -> NDArray[np.float64]:

@@ -50,6 +50,7 @@ def small(digits):
     return [
         "data=mnist", f"data.directory={digits}", "data.train_size=200", "data.test_size=60",
         "baseline.filters=[4,6]", "baseline.units=8", "baseline.epochs=2", "strategy.generations=2",
+        "fitness=neighbours", "slicing.projection=none",
     ]  # fmt: skip
 
 
@@ -139,7 +140,8 @@ def tiny(digits):
     return [
         "data=mnist", f"data.directory={digits}", "data.train_size=120", "data.test_size=60",
         "baseline=random", "baseline.filters=[2,3]", "strategy.layers=null",
-        "strategy.generations=8", "strategy.passes=2", "fitness.neighbours=16",
+        "strategy.generations=8", "strategy.passes=2", "fitness=neighbours",
+        "fitness.neighbours=16", "slicing.projection=none",
         # Small parallel loops wait for whichever thread the machine lets wait.
         "threads=1", "tracking.model=false",
     ]  # fmt: skip

@@ -7,7 +7,7 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 import evolve.block
-import evolve.fitness
+import evolve.knn_fitness
 import evolve.protocols
 import evolve.schedule
 import slicing.data.mnist_family
@@ -89,7 +89,7 @@ def list_of(value):
         (schema.BlockKind, evolve.block.BlockKind),
         (schema.Order, evolve.schedule.Order),
         (schema.HandOver, evolve.schedule.HandOver),
-        (schema.Objective, evolve.fitness.ObjectiveName),
+        (schema.Objective, evolve.knn_fitness.ObjectiveName),
         (schema.Protocol, evolve.protocols.Protocol),
         (schema.Storage, slicing.engine.Storage),
     ],

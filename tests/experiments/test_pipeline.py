@@ -14,7 +14,9 @@ from experiments.overrides import CONF, check
 from experiments.pipeline import _stopped_by_interrupt, set_threads
 from experiments.tracking import leaves
 from slicing.data import mnist
+from slicing.engine import Engine
 from slicing.errors import InputError
+from slicing.reduction import project
 from slicing.stack import Conv, ConvStack, Pool
 
 PRESETS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -121,11 +123,34 @@ def test_the_saved_kernels_have_the_accuracy_of_the_table(finished, digits):
     assert correct[:60].mean() == pytest.approx(metrics["evolved/test_accuracy"], abs=1e-9)
 
 
+def test_with_the_defaults_the_k_nn_sees_discriminants(digits, tmp_path):
+    result = run_here(
+        [
+            "data=mnist", f"data.directory={digits}", "data.train_size=600", "data.test_size=60",
+            "baseline.filters=[4,6]", "baseline.epochs=2", "strategy.generations=6",
+        ],
+        tmp_path,
+    )  # fmt: skip
+    summary = result.summary
+    assert summary.objective == "discriminants"
+    # Both on the same images, and by more than another choice of them changes.
+    assert summary.loss_after < 0.95 * summary.loss_before
+    assert "| sliced, lda, not evolved" in summary.text()
+    assert "| evolved by cmaes, lda" in summary.text()
+    dataset = mnist(directory=digits, train_size=600, test_size=N_TEST)
+    test = dataset.read_test()
+    stack = project(stack_of(result.kernels), dataset.train, "lda", shift=1)
+    engine = Engine.fit(stack, dataset.train, dataset.classes)
+    accuracy = result.run.data.metrics["evolved/test_accuracy_all"]
+    assert engine.score(test.images, test.labels) == pytest.approx(accuracy)
+    assert accuracy > result.run.data.metrics["baseline/test_accuracy_all"]
+
+
 @pytest.mark.parametrize("protocol", ["leave_one_out", "validation"])
 def test_the_test_images_are_read_after_evolution_and_change_nothing(
     protocol, small, tmp_path, monkeypatch
 ):
-    overrides = [*small, f"fitness.protocol={protocol}", "fitness.neighbours=16"]
+    overrides = [*small, "fitness.neighbours=16", f"fitness.protocol={protocol}"]
     results = []
     for name in ("as they are", "scrambled"):
         project = tmp_path / name
@@ -196,7 +221,7 @@ def test_rgb_images_in_a_folder_of_ones_own(tmp_path):
         [
             "data=folder", f"data.directory={tmp_path / 'images'}", "data.channels=3",
             "data.image_size=[20,16]", "baseline.filters=[4,4]", "baseline.epochs=20",
-            "strategy.generations=1", "fitness.neighbours=8", "slicing.metric=cosine",
+            "strategy.generations=1", "slicing.metric=cosine",
             "optimizer=random", "name=my own images",
         ],
         tmp_path,
@@ -228,7 +253,7 @@ def test_every_shipped_experiment_runs_shrunk(preset, digits, tmp_path):
 
 def test_a_mistake_that_shows_late_marks_the_run_as_failed(small, tmp_path):
     with pytest.raises(InputError, match=r"fitness\.neighbours=5000 is not possible"):
-        run_here([*small, "fitness=neighbours", "fitness.neighbours=5000"], tmp_path)
+        run_here([*small, "fitness.neighbours=5000"], tmp_path)
     _, [failed] = runs_of(tmp_path)
     assert failed.info.status == "FAILED"
     assert failed.data.tags["status"] == "failed"

@@ -15,7 +15,7 @@ def swept(small, tmp_path_factory):
     """A sweep of which every second run has a mistake that shows late."""
     project = tmp_path_factory.mktemp("sweep")
     sweep = [
-        "--multirun", "optimizer=cmaes,random", "fitness=neighbours", "fitness.neighbours=3,5000",
+        "--multirun", "optimizer=cmaes,random", "fitness.neighbours=3,5000",
     ]  # fmt: skip
     return finish(command_line([*small, *sweep], project)), project
 

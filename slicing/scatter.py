@@ -1,0 +1,41 @@
+"""Sums of products of features: the same bits whatever the number of threads."""
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from slicing.threads import single_threaded_blas
+
+# Rows of the result that one thread computes at a time.
+_TILE = 200
+
+
+@njit(parallel=True, cache=True)
+def _add_products(transposed, products):  # type: ignore[no-untyped-def]
+    """Add to the lower triangle: ``transposed`` (n_features, n), ``products`` square, float64."""
+    n_features = len(transposed)
+    n_tiles = (n_features + _TILE - 1) // _TILE
+    for tile in prange(n_tiles):
+        # The long tiles first, so that no thread ends with one.
+        start = (n_tiles - 1 - tile) * _TILE
+        stop = min(start + _TILE, n_features)
+        products[start:stop, :stop] += np.dot(transposed[start:stop], transposed[:stop].T)
+
+
+def add_products(features: NDArray[np.float32], products: NDArray[np.float64]) -> None:
+    """Add the products of all pairs of features, summed over the samples in float64.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, n_features), float32
+    products : ndarray of shape (n_features, n_features), float64
+        Only its lower triangle, and some above it, is right: see :func:`completed`.
+    """
+    with single_threaded_blas():
+        _add_products(np.ascontiguousarray(features.T, np.float64), products)
+
+
+def completed(products: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fill the upper triangle of a symmetric matrix, shape (n, n), in from the lower one."""
+    lower = np.tril(products)
+    return lower + np.tril(lower, -1).T
