@@ -101,6 +101,37 @@ def _rows() -> Iterator[Row]:
 
 ROWS = tuple(_rows())
 
+_PLAIN = "sliced, CMA-ES"
+LEVERS = tuple(row for row in ROWS if row.name == _PLAIN) + tuple(
+    Row(f"{_PLAIN}: {what}", "evolved", overrides)
+    for what, overrides in (
+        ("k-NN's smooth vote as fitness", ("fitness=neighbours",)),
+        ("k-NN's accuracy as fitness", ("fitness=accuracy",)),
+        ("images that are not shifted", ("fitness.shift=0",)),
+        ("images shifted by two pixels", ("fitness.shift=2",)),
+        ("discriminants without shifted copies", ("slicing.shift=0",)),
+        ("discriminants with copies two pixels away", ("slicing.shift=2",)),
+        ("held-out images as queries", ("fitness.protocol=validation",)),
+        ("cosine", ("slicing.metric=cosine",)),
+        ("k = 1", ("slicing.k=1",)),
+        ("a third of the step", ("strategy.step=0.33",)),
+        ("two passes", ("strategy.passes=2",)),
+        ("half the generations, two passes", ("strategy.generations=7", "strategy.passes=2")),
+        ("the best candidate handed over", ("strategy.hand_over=best",)),
+        ("order of importance", ("strategy.order=importance",)),
+        ("parallel", ("strategy=parallel",)),
+        ("parallel, synchronised", ("strategy=parallel", "strategy.synchronise=8")),
+        ("baseline with dropout", ("baseline.dropout=0.5",)),
+        ("VkD-CMA-ES", ("optimizer=vkd_cmaes",)),
+        (
+            "whole layer at once, diagonal CMA-ES",
+            ("optimizer=sep_cmaes", "strategy.block=layer", "strategy.max_evaluations=600"),
+        ),
+        ("first layer", ("strategy.layers=[1]", "strategy.max_evaluations=600")),
+    )
+)
+"""What could make evolved kernels generalise: each changes one thing."""
+
 PAIRS = (
     ("sliced, CMA-ES", "sliced, not evolved"),
     ("sliced, CMA-ES", "sliced, random search"),
@@ -111,6 +142,7 @@ PAIRS = (
     ("sliced, CMA-ES", "CNN, 225 k"),
     ("all features, CMA-ES", "all features, not evolved"),
     ("all features, CMA-ES", "all features, random search"),
+    *((row.name, _PLAIN) for row in LEVERS[1:]),
 )
 """Rows that are compared image by image."""
 
@@ -121,12 +153,14 @@ class Budget:
 
     Attributes
     ----------
+    rows : tuple of Row
     columns : dict of str to tuple of str
         What asks for a column.
     seeds : int
         They are 0, 1, ...
     """
 
+    rows: tuple[Row, ...]
     columns: dict[str, tuple[str, ...]]
     seeds: int
 
@@ -136,6 +170,7 @@ _FULL = ("threads=2",)
 _SMALL = ("+experiment=paper_4000_1000", *_FULL)
 BUDGETS = {
     "full": Budget(
+        ROWS,
         {
             "4000/1000, 5 epochs": _SMALL,
             "60000/10000, 5 epochs": ("+experiment=paper_60000_10000", *_FULL),
@@ -145,6 +180,7 @@ BUDGETS = {
     ),
     # All that the full one does, on images that need no download.
     "quick": Budget(
+        ROWS,
         {
             "300/1000, 1 epoch": (
                 "data.train_size=300", "baseline.filters=[2,3]", "baseline.epochs=1",
@@ -153,6 +189,8 @@ BUDGETS = {
         },
         seeds=1,
     ),
+    # What makes evolved kernels generalise.
+    "levers": Budget(LEVERS, {"4000/1000, 5 epochs": _SMALL}, seeds=3),
 }  # fmt: skip
 
 
@@ -331,7 +369,7 @@ def _run(options: argparse.Namespace) -> None:
     seeds = budget.seeds if options.seeds is None else options.seeds
     if seeds < 1:
         raise InputError(f"--seeds {seeds} is not possible: give 1 or more.")
-    rows = _chosen("rows", options.rows, ROWS, [row.name for row in ROWS])
+    rows = _chosen("rows", options.rows, budget.rows, [row.name for row in budget.rows])
     columns = _chosen("columns", options.columns, [*budget.columns], [*budget.columns])
     outputs = {
         name: Output(f"--{name}", getattr(options, name))

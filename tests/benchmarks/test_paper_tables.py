@@ -98,9 +98,10 @@ def test_the_full_budget_asks_for_what_there_is():
     assert budget.seeds >= 5
     names = {row.name for row in ROWS}
     assert set(next(iter(SLIDES.values()))) <= names
+    names |= {row.name for row in BUDGETS["levers"].rows}
     assert {name for pair in PAIRS for name in pair} <= names
     sizes = {}
-    for row in ROWS:
+    for row in (row for row in ROWS if row.name.endswith(("225 k", "31.7 k", "PSO"))):
         [job] = jobs(budget, [row], ["60000/10000, 5 epochs"], 1)
         assert job.config.data.train_size == 60000
         assert job.config.fitness.protocol.name == row.protocol
@@ -113,6 +114,16 @@ def test_the_full_budget_asks_for_what_there_is():
         assert (job.config.data.train_size, job.config.baseline.epochs) == (train, epochs)
         [untrained] = [row for row in ROWS if row.name == "sliced, untrained kernels"]
         assert "epochs" not in jobs(budget, [untrained], [column], 1)[0].config.baseline
+
+
+def test_every_lever_changes_something():
+    budget = BUDGETS["levers"]
+    todo = jobs(budget, budget.rows, list(budget.columns), 1)
+    assert len({job.digest for job in todo}) == len(todo) > 15
+    # What the tables have need not be computed again.
+    [row] = [row for row in ROWS if row.name == "sliced, CMA-ES"]
+    [job] = jobs(BUDGETS["full"], [row], list(budget.columns), 1)
+    assert (job.place, job.digest) == (todo[0].place, todo[0].digest)
 
 
 def cell(row, seed, right, few=4):
