@@ -13,6 +13,7 @@ from evolve.last_layer import LastChannels
 from evolve.protocols import Split
 from evolve.ridge import LeaveOneOutRidge
 from slicing.errors import InputError
+from slicing.scatter import check_size
 from slicing.shifts import check_shift, shifted_at_random
 from slicing.stack import ConvStack
 
@@ -62,6 +63,7 @@ class DiscriminantFitness(Fitness):
         if max_references < 2:
             raise InputError(f"max_references={max_references} is not possible: give 2 or more.")
         check_shift(shift, split.references.images)
+        self.check_stack(stack)
         self.stack = stack
         self._split, self._shift, self._seed = split, shift, seed
         self._n_references = min(max_references, len(split.references))
@@ -77,6 +79,11 @@ class DiscriminantFitness(Fitness):
         if self._loss is None:
             self._loss = self._regression.loss
         return self._loss
+
+    @classmethod
+    def check_stack(cls, stack: ConvStack) -> None:
+        """Raise an InputError about networks of a shape that this fitness is not made for."""
+        check_size(int(np.prod(stack.feature_shape)))
 
     def loss_of(self, stack: ConvStack) -> float:
         """Measure the loss of a network of the same layers, without anything bound or adopted."""

@@ -83,6 +83,11 @@ class Fitness(ABC):
         self.stack, self.block = stack, None
         self._adopt(loss)
 
+    @classmethod
+    def check_stack(cls, stack: ConvStack) -> None:
+        """Raise an InputError about networks of a shape that this fitness is not made for."""
+        return
+
     @abstractmethod
     def loss_of(self, stack: ConvStack) -> float:
         """Measure the loss of a network of the same layers, without anything bound or adopted."""

@@ -372,6 +372,8 @@ def _check(options: Options, images: Split, n_classes: int) -> None:
     with _naming(options, "baseline"):
         stack = make(images.references, n_classes).stack
     check_options(options["slicing"], stack, images.references, _call(options["optimizer"]))
+    fitness: Any = get_class(options["fitness"]["_target_"])
+    fitness.check_stack(stack)
     with _naming(options, "strategy"):
         blocks = _blocks(options, stack)
     with _naming(options, "optimizer"):

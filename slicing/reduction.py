@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from slicing.data.dataset import Images
 from slicing.errors import InputError
 from slicing.knn import Metric, check_metric, measure
-from slicing.scatter import add_products, completed
+from slicing.scatter import add_products, check_size, completed
 from slicing.shifts import check_shift, shifted
 from slicing.stack import Conv, ConvStack
 from slicing.threads import single_threaded_blas
@@ -33,6 +33,7 @@ def most_components(kind: Projection, shape: tuple[int, int], n_classes: int) ->
     """Tell how many components features of a shape can have."""
     if kind not in get_args(Projection):
         raise InputError(f"projection={kind!r} is unknown: choose one of {get_args(Projection)}.")
+    check_size(shape[1])
     return min(shape) if kind == "pca" else min(shape[1], n_classes - 1)
 
 

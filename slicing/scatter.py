@@ -4,10 +4,13 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from slicing.errors import InputError
 from slicing.threads import single_threaded_blas
 
 # Rows of the result that one thread computes at a time.
 _TILE = 200
+# Their products take 0.8 GB, and several times that while they are solved.
+_MOST = 10_000
 
 
 @njit(parallel=True, cache=True)
@@ -20,6 +23,16 @@ def _add_products(transposed, products):  # type: ignore[no-untyped-def]
         start = (n_tiles - 1 - tile) * _TILE
         stop = min(start + _TILE, n_features)
         products[start:stop, :stop] += np.dot(transposed[start:stop], transposed[:stop].T)
+
+
+def check_size(n_features: int) -> None:
+    """Raise an InputError where the products of all pairs are too many for memory and patience."""
+    if n_features > _MOST:
+        raise InputError(
+            f"{n_features:,} features are too many for a projection or discriminants, at most "
+            f"{_MOST:,} are possible: pool more, take smaller images or fewer kernels, or all "
+            "features as they are with slicing.projection=none fitness=neighbours."
+        )
 
 
 def add_products(features: NDArray[np.float32], products: NDArray[np.float64]) -> None:

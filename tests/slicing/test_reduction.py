@@ -84,6 +84,8 @@ def test_shifted_copies_teach_discriminants_for_other_images():
 def test_components_are_checked(stack, images):
     assert most_components("lda", (len(images), 54), 10) == 9
     assert most_components("pca", (20, 54), 10) == 20
+    with pytest.raises(InputError, match="12,544 features are too many"):
+        most_components("lda", (len(images), 12_544), 10)
     for kind, components in (("lda", 10), ("lda", 0), ("pca", 55)):
         with pytest.raises(InputError, match=f"components={components} is out of range for {kind}"):
             project(stack, images, kind, components)
