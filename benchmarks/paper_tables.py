@@ -94,7 +94,7 @@ def _rows() -> Iterator[Row]:
             yield Row(f"{kind}, {what}", "evolved", (*baseline, _AS_IT_IS, *overrides))
         for optimizer, what in _OPTIMIZERS:
             yield Row(f"{kind}, {what}", "evolved", (f"optimizer={optimizer}", *overrides))
-    yield Row("sliced, CMA-ES, no backprop", "evolved", ("baseline=random", "optimizer=cmaes"))
+    yield Row("sliced, no backprop, CMA-ES", "evolved", ("baseline=random", "optimizer=cmaes"))
     for optimizer, what in _OPTIMIZERS:
         yield Row(f"all features, {what}", "evolved", (f"optimizer={optimizer}", *_LEAKS), "test")
 

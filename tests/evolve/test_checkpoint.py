@@ -10,6 +10,7 @@ import pytest
 from evolve import optimizers
 from evolve.block import make_blocks
 from evolve.checkpoint import Checkpoint
+from evolve.discriminant_fitness import DiscriminantFitness
 from evolve.knn_fitness import KNNFitness
 from evolve.optimizers import CMAES, PSO
 from evolve.protocols import Split
@@ -22,7 +23,7 @@ OPTIMIZERS = [getattr(optimizers, name) for name in optimizers.__all__ if name !
 STRATEGIES = [(Serial, {}), (Parallel, {"synchronise": 2})]
 
 
-def make_fitness(n_queries=0):
+def make_fitness(n_queries=0, discriminants=False):
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 3
     patterns = rng.random((3, 8, 8, 1))
@@ -34,13 +35,18 @@ def make_fitness(n_queries=0):
     stack = ConvStack((*layers, Pool()), (8, 8, 1))
     whole = Images(images, labels)
     split = Split(whole[n_queries:], whole[:n_queries] if n_queries else None)
+    if discriminants:
+        return DiscriminantFitness(stack, split, max_references=50)
     return KNNFitness(stack, split, neighbours=10)
 
 
-def make(strategy, make_optimizer, folder=None, kind="kernel", layers=None, **options):
-    fitness = make_fitness()
+def make(
+    strategy, make_optimizer, folder=None, kind="kernel", layers=None, discriminants=False,
+    **options,
+):  # fmt: skip
+    fitness = make_fitness(discriminants=discriminants)
     if options.get("hand_over") == "selection":
-        options["selection"] = make_fitness(20)
+        options["selection"] = make_fitness(20, discriminants)
     blocks = make_blocks(fitness.stack, kind, layers)
     checkpoint = None if folder is None else Checkpoint(folder)
     options = {"generations": 3, "step": 0.5, "checkpoint": checkpoint, **options}
@@ -82,6 +88,18 @@ def test_every_optimizer_goes_on_bit_for_bit(make_optimizer, strategy, options, 
     events = list(whole)
     pieces, pieced_events = run_in_pieces(
         lambda: make(strategy, make_optimizer, tmp_path, **options), [0, 3, 5, 8]
+    )
+    assert outcome(pieces) == outcome(whole)
+    assert pieced_events == in_order(events)
+
+
+@pytest.mark.parametrize(("strategy", "more"), STRATEGIES)
+def test_discriminants_go_on_bit_for_bit(strategy, more, tmp_path):
+    options = {"passes": 2, "hand_over": "selection", "discriminants": True} | more
+    whole = make(strategy, CMAES, **options)
+    events = list(whole)
+    pieces, pieced_events = run_in_pieces(
+        lambda: make(strategy, CMAES, tmp_path, **options), [0, 3, 8]
     )
     assert outcome(pieces) == outcome(whole)
     assert pieced_events == in_order(events)

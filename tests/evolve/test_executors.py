@@ -77,6 +77,14 @@ def test_neither_workers_nor_their_deaths_change_anything(kind, workers, kills, 
     assert_gone(seen)
 
 
+def test_discriminants_are_the_same_in_other_processes():
+    found = []
+    for executor in (SerialExecutor(), ProcessExecutor(2)):
+        schedule = make(Parallel, CMAES, executor=executor, discriminants=True, **OPTIONS)
+        found.append((list(schedule), outcome(schedule)))
+    assert found[0] == found[1]
+
+
 def test_no_worker_outlives_a_run_that_is_broken_off():
     executor = ProcessExecutor(2)
     run = iter(make(Parallel, CMAES, executor=executor))
