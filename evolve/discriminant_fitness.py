@@ -1,7 +1,6 @@
 """The fitness of linear discriminants of the features, learnt anew for every candidate."""
 
-import hashlib
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +30,8 @@ class DiscriminantFitness(Fitness):
     Golub and Pereyra, SIAM Journal on Numerical Analysis 10(2), 1973).
 
     Whenever another network is adopted, other references are chosen and shifted in other ways. All
-    candidates in between see the same ones, which depend on the seed and the network alone.
+    candidates in between see the same ones, which depend on the seed and the network alone. The
+    ridge is what suits the network to begin with.
 
     Parameters
     ----------
@@ -52,6 +52,8 @@ class DiscriminantFitness(Fitness):
         Options out of range.
     """
 
+    same_images: ClassVar[bool] = False
+
     def __init__(
         self,
         stack: ConvStack,
@@ -60,8 +62,14 @@ class DiscriminantFitness(Fitness):
         shift: int = 1,
         seed: int = 0,
     ) -> None:
-        if max_references < 2:
-            raise InputError(f"max_references={max_references} is not possible: give 2 or more.")
+        least = 2 * len(np.unique(split.references.labels))
+        if max_references < least:
+            raise InputError(
+                f"max_references={max_references} is not possible: give {least} or more, two a "
+                "class."
+            )
+        if seed < 0:
+            raise InputError(f"seed={seed} is not possible: give 0 or more.")
         check_shift(shift, split.references.images)
         self.check_stack(stack)
         self.stack = stack
@@ -104,9 +112,8 @@ class DiscriminantFitness(Fitness):
     def _draw(self) -> None:
         """Choose and shift the references for the network as it stands."""
         self._loss = self._features = None
-        arrays = [array for conv in self.stack.convs for array in (conv.weights, conv.bias)]
-        key = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).digest()
-        rng = np.random.default_rng([self._seed, *np.frombuffer(key, np.uint32)])
+        key = np.frombuffer(bytes.fromhex(self.stack.digest), np.uint32)
+        rng = np.random.default_rng([self._seed, *key])
         references = self._split.references
         if self._n_references < len(references):
             chosen = rng.choice(len(references), self._n_references, replace=False)

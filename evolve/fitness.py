@@ -1,6 +1,7 @@
 """What optimisers minimise: the contract that every fitness keeps."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ class Fitness(ABC):
         shortlist did not suffice; 0 where there are no shortlists.
     """
 
+    same_images: ClassVar[bool] = True
+    """Whether it looks at the same images for all networks, so that their losses compare."""
+
     stack: ConvStack
     block: Block | None = None
     full_scans: int = 0
@@ -50,7 +54,8 @@ class Fitness(ABC):
         Returns
         -------
         ndarray of shape (n,), float64
-            The smaller the better; infinite where the features of a candidate overflow.
+            The smaller the better; infinite where the features of a candidate overflow. The last
+            bits may depend on what else is evaluated with a candidate.
         """
         losses: NDArray[np.float64] = self.query_losses(candidates).mean(axis=1)
         return losses

@@ -4,6 +4,7 @@ What the features that stand still explain is taken out of the others once, when
 A candidate then takes two products with these, and a system as large as what it changes.
 """
 
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -17,9 +18,11 @@ from slicing.threads import single_threaded_blas
 
 # Rows of one product: as many threads as there are tiles, the same sums whatever their number.
 _TILE = 128
+# References whose features are held in float64 at a time.
+_CHUNK = 4096
 # Powers of ten among which the ridge is searched, in units of the scatter matrix's mean diagonal,
-# and how exactly.
-_EXPONENTS, _TOLERANCE = (-6.0, 2.0), 0.1
+# and how exactly. With few images a smaller one leaves 1 - h less than float32 can tell.
+_EXPONENTS, _TOLERANCE = (-3.0, 2.0), 0.1
 
 
 @njit(parallel=True, cache=True)
@@ -88,10 +91,33 @@ def _errors(  # type: ignore[no-untyped-def]
                 left = 1.0 - leverages[i]
                 for j in range(n_moving):
                     left -= spread[i, j] * partial[i, j]
-                # Only rounding can make it so: features of too different a size.
-                errors[i] *= 1.0 / left if left > 0.0 else np.inf
+                if left > 0.0:
+                    errors[i] /= left
+                else:
+                    # Only rounding can make it so: features of too different a size.
+                    errors[i] = np.inf
         for i in range(len(errors)):
             losses[p, i] = np.sum(errors[i] ** 2)
+
+
+@dataclass(frozen=True, eq=False)
+class _Still:
+    """The regression on the features that stand still.
+
+    Attributes
+    ----------
+    whitened : ndarray of shape (n_images, n_still), float32
+    transposed : ndarray of shape (n_still, n_references), float32
+        Its first rows.
+    residuals : ndarray of shape (n_images, n_classes), float64
+    leverages : ndarray of shape (n_references,), float64
+        Empty where the references are not the queries.
+    """
+
+    whitened: NDArray[np.float32]
+    transposed: NDArray[np.float32]
+    residuals: NDArray[np.float64]
+    leverages: NDArray[np.float64]
 
 
 class LeaveOneOutRidge:
@@ -130,32 +156,43 @@ class LeaveOneOutRidge:
 
     @property
     def loss(self) -> float:
-        """Mean squared error of the queries, over all classes, under the features as they are."""
-        self.bind(np.arange(0))
-        errors = self._residuals[-self._n_queries :]
+        """Mean squared error of the queries, over all classes, under the features as they are.
+
+        Infinite where they and the ridge leave float32 nothing to tell. What is bound stays bound.
+        """
+        still = self._fit(np.arange(0))
+        errors = still.residuals[-self._n_queries :]
         if self._is_leave_one_out:
-            errors = errors / (1.0 - self._leverages)[:, None]
+            left = 1.0 - still.leverages
+            if left.min() <= 0.0:
+                return float("inf")
+            errors = errors / left[:, None]
         return float((errors**2).sum(axis=1).mean())
 
     def bind(self, columns: NDArray[np.intp]) -> None:
         """Take some features as those that candidates replace."""
+        self._still = self._fit(columns)
+
+    def _fit(self, columns: NDArray[np.intp]) -> _Still:
+        """Regress on all features but some."""
         n = self._n_references
         still = np.delete(np.arange(self._features.shape[1]), columns)
+        whitened = np.empty((0, len(self._features)), np.float32)
         with single_threaded_blas():
-            whitened = np.empty((0, len(self._features)), np.float32)
             if len(still):
                 scatter = self._scatter[np.ix_(still, still)]
                 scatter[np.diag_indices_from(scatter)] += self.ridge
-                root = cholesky(scatter, lower=True, overwrite_a=True).astype(np.float32)
+                root = cholesky(scatter, lower=True).astype(np.float32)
                 whitened = solve_triangular(root, self._features[:, still].T, lower=True)
-            self._transposed = np.ascontiguousarray(whitened[:, :n])
-            self._whitened = np.ascontiguousarray(whitened.T)
-            shared = self._transposed @ self._targets[:n].astype(np.float32)
-            self._residuals = self._targets - self._whitened @ shared
-        self._leverages = np.empty(0)
+            transposed = np.ascontiguousarray(whitened[:, :n])
+            whitened = np.ascontiguousarray(whitened.T)
+            shared = transposed @ self._targets[:n].astype(np.float32)
+            residuals = self._targets - whitened @ shared
+        leverages = np.empty(0)
         if self._is_leave_one_out:
-            squares = np.einsum("ij,ij->i", self._whitened, self._whitened, dtype=np.float64)
-            self._leverages = 1.0 / n + squares
+            squares = np.einsum("ij,ij->i", whitened, whitened, dtype=np.float64)
+            leverages = 1.0 / n + squares
+        return _Still(whitened, transposed, residuals, leverages)
 
     def losses(self, moving: NDArray[np.float32]) -> NDArray[np.float64]:
         """Evaluate candidates.
@@ -170,14 +207,15 @@ class LeaveOneOutRidge:
         ndarray of shape (n_candidates, n_queries), float64
             Squared error of each query, over all classes; infinite where features overflow.
         """
+        still = self._still
         n_images, n_candidates, n_columns = moving.shape
         flat = self._centred(moving.reshape(n_images, n_candidates * n_columns))
         rest = np.empty_like(flat)
         losses = np.empty((n_candidates, self._n_queries))
         with single_threaded_blas():
-            _partial_out(self._whitened, self._transposed, flat, rest)
+            _partial_out(still.whitened, still.transposed, flat, rest)
             _errors(
-                flat, rest, self._residuals, self._leverages, self._n_references, n_candidates,
+                flat, rest, still.residuals, still.leverages, self._n_references, n_candidates,
                 self.ridge, losses,
             )  # fmt: skip
         return losses
@@ -195,7 +233,8 @@ class LeaveOneOutRidge:
     def _scatter(self) -> NDArray[np.float64]:
         """Scatter matrix of the references' features."""
         products = np.zeros((self._features.shape[1],) * 2)
-        add_products(self._features[: self._n_references], products)
+        for start in range(0, self._n_references, _CHUNK):
+            add_products(self._features[start : min(start + _CHUNK, self._n_references)], products)
         return completed(products)
 
     def _centred(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -207,8 +246,7 @@ class LeaveOneOutRidge:
 
     def _best_ridge(self) -> float:
         """Search for the ridge that gives the features as they are the least loss."""
-        with single_threaded_blas():
-            unit = float(self._scatter.diagonal().mean()) or 1.0
+        unit = float(self._scatter.diagonal().mean()) or 1.0
 
         def loss(exponent: float) -> float:
             self.ridge = unit * 10.0**exponent

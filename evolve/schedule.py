@@ -1,6 +1,5 @@
 """Schedules: in which order blocks are optimised, and when each sees what the others found."""
 
-import hashlib
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -38,6 +37,8 @@ class BlockEnd:
         As in :class:`Generation`.
     loss_before, loss_after : float
         Loss of the network before and after; with :class:`Parallel`, before and after the group.
+        Where :attr:`Fitness.same_images` does not hold, each on the images of its own network: the
+        second can be above the first though what was found is better on the images of the first.
     accepted : bool
         Whether what was found improved the network and was plugged in.
     evaluations : int
@@ -496,8 +497,7 @@ class Schedule(ABC):
         machinery = ("fitness", "make_optimizer", "executor", "selection", "checkpoint")
         names = [each.name for each in fields(self) if each.name not in machinery]
         options = {name: getattr(self, name) for name in names}
-        arrays = [array for conv in self.fitness.stack.convs for array in (conv.weights, conv.bias)]
-        kernels = hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
+        kernels = self.fitness.stack.digest
         return {"strategy": type(self).__name__, **options, "kernels": kernels}
 
     def _save(self) -> None:

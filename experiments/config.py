@@ -133,6 +133,19 @@ class MNIST(Data):
 
 
 @dataclass
+class MNISTHeldOut(Data):
+    """MNIST's training images alone, the last 10,000 as test images: to choose between designs."""
+
+    _target_: str = "slicing.data.mnist_held_out"
+    directory: str | None = None
+    """As for mnist."""
+    train_size: int = 50000
+    """Training images, up to 50000."""
+    test_size: int = 10000
+    """Test images, up to 10000; the accuracy on all of them is logged beside it."""
+
+
+@dataclass
 class FashionMNIST(MNIST):
     """Fashion-MNIST: ten kinds of clothes in the format of MNIST."""
 
@@ -601,6 +614,7 @@ GROUPS: dict[str, dict[str, type]] = {
     "data": {
         "mnist5k": MNIST5k,
         "mnist": MNIST,
+        "mnist_held_out": MNISTHeldOut,
         "fashion_mnist": FashionMNIST,
         "folder": Folder,
     },

@@ -213,6 +213,7 @@ def _experiment(
     before = baseline.stack
     progress.say("Measuring the loss before evolution")
     fitness, selection = _fitnesses(options, before, images)
+    loss_before = fitness.loss
     schedule = _schedule(options, fitness, selection, checkpoint)
     history = History(folder, schedule.blocks, schedule.blocks_done)
     try:
@@ -220,8 +221,8 @@ def _experiment(
     finally:
         history.close()
     _save_kernels(fitness.stack, folder / "kernels.npz")
-    # On the images that the network has now: a fitness may look at others for each.
-    loss_before = fitness.loss_of(before)
+    if not fitness.same_images:
+        loss_before = fitness.loss_of(before)  # on those of the network as it is now
     smaller = describe(options["slicing"])
     kind = options["slicing"]["projection"]
     projection = "" if kind == "none" else f", {kind}"
@@ -371,8 +372,9 @@ def _check(options: Options, images: Split, n_classes: int) -> None:
         make = _call(baseline)
     with _naming(options, "baseline"):
         stack = make(images.references, n_classes).stack
-    check_options(options["slicing"], stack, images.references, _call(options["optimizer"]))
-    fitness: Any = get_class(options["fitness"]["_target_"])
+    with _naming(options, "slicing"):
+        check_options(options["slicing"], stack, images.references, _call(options["optimizer"]))
+    fitness: Any = _call(options["fitness"]).func
     fitness.check_stack(stack)
     with _naming(options, "strategy"):
         blocks = _blocks(options, stack)
@@ -454,7 +456,7 @@ def _evolve(schedule: Schedule, history: History, progress: Progress, tracker: T
         tracker.log(*_metrics(event, generations))
     at_first, done = None, schedule.blocks_done / max(schedule.n_blocks, 1)
     with progress.task("evolving", done), _stopped_by_interrupt(schedule) as interrupted:
-        progress.show(done, "computing the distances")
+        progress.show(done, "computing what stands still")
         for event in schedule:
             at_first = schedule.evaluations if at_first is None else at_first
             history.append(event)

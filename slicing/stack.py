@@ -1,5 +1,6 @@
 """The conv stack: the convolutional part of a network as plain arrays."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -241,6 +242,15 @@ class ConvStack:
     def n_parameters(self) -> int:
         """Number of weights and biases."""
         return sum(conv.n_parameters for conv in self.convs)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all weights and biases."""
+        sha = hashlib.sha256()
+        for conv in self.convs:
+            sha.update(conv.weights.tobytes())
+            sha.update(conv.bias.tobytes())
+        return sha.hexdigest()
 
     def equals(self, other: "ConvStack") -> bool:
         """Whether all weights and biases are those of another stack of the same layers."""

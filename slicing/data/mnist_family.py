@@ -166,6 +166,51 @@ def mnist(
     return _load(_MNIST, directory, train_size, test_size, sample, seed)
 
 
+def mnist_held_out(
+    *,
+    directory: str | os.PathLike[str] | None = None,
+    train_size: int = 50000,
+    test_size: int = 10000,
+) -> Dataset:
+    """Load MNIST's training images alone: the last sixth stands in for the test images.
+
+    For choices of design, so that the test images make none.
+
+    Parameters
+    ----------
+    directory : path, optional
+        As for `mnist`.
+    train_size : int
+        Number of training images: the first ones, at most 50,000.
+    test_size : int
+        Number of test images: the first of the last 10,000 training images.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    InputError
+        As for `mnist`.
+    """
+    train_images, train_labels, *_ = _locate(_MNIST, directory)
+    n_images = _count(train_images, train_labels)
+    whole = mnist(directory=directory, train_size=n_images, test_size=1).train
+    n_test = n_images // 6
+    require_between("train_size", train_size, 1, len(whole) - n_test)
+    require_between("test_size", test_size, 1, n_test)
+    train, held_out = whole[:train_size], whole[len(whole) - n_test :]
+    require_classes(train.labels, whole.labels, DIGITS, train_labels, "ask for more of them")
+    return Dataset(
+        name="mnist_held_out",
+        classes=DIGITS,
+        train=train,
+        read_test=lambda: held_out[:test_size],
+        read_test_all=None if test_size == n_test else lambda: held_out,
+    )
+
+
 def fashion_mnist(
     *,
     directory: str | os.PathLike[str] | None = None,

@@ -4,6 +4,7 @@ import numba
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
+from threadpoolctl import threadpool_limits
 
 from evolve.block import make_blocks
 from evolve.discriminant_fitness import DiscriminantFitness
@@ -133,11 +134,35 @@ def test_threads_and_processes_change_no_bit(rng, kind):
     found = []
     for threads in (1, numba.config.NUMBA_NUM_THREADS):
         numba.set_num_threads(threads)
-        for each in (fitness, pickle.loads(pickle.dumps(fitness))):
-            each.bind(block)
-            found.append(each.query_losses(candidates))
-    for losses in found[1:]:
-        np.testing.assert_array_equal(losses, found[0])
+        with threadpool_limits(threads, user_api="blas"):
+            anew = DiscriminantFitness(stack, fitness._split)
+            for each in (fitness, anew, pickle.loads(pickle.dumps(fitness))):
+                each.bind(block)
+                found.append([each.query_losses(candidates), each._ridge, each.loss])
+    for losses, *rest in found[1:]:
+        np.testing.assert_array_equal(losses, found[0][0])
+        assert rest == found[0][1:]
+
+
+def test_asking_for_the_loss_leaves_the_block_bound(rng, stack):
+    fitness = DiscriminantFitness(stack, Split(make_images(rng, 40), None))
+    block = make_blocks(stack, "kernel", [-1])[0]
+    candidates = block.read(stack) + rng.normal(size=(3, 28))
+    fitness.bind(block)
+    before = fitness.losses(candidates)
+    assert fitness.loss > 0
+    np.testing.assert_array_equal(fitness.losses(candidates), before)
+
+
+@pytest.mark.parametrize("n", [8, 30, 200])
+def test_few_images_and_many_features(rng, n):
+    stack = make_stack(rng, (4, 128))
+    fitness = DiscriminantFitness(stack, Split(make_images(rng, n), None))
+    block = make_blocks(stack, "kernel", [-1])[0]
+    fitness.bind(block)
+    losses = fitness.losses(block.read(stack)[None])
+    assert losses[0] == pytest.approx(fitness.loss, rel=1e-2)
+    assert fitness.loss == pytest.approx(np.mean(plain_losses(fitness, stack)), rel=1e-2)
 
 
 def test_what_overflows_is_infinitely_bad(rng, stack):
@@ -160,7 +185,8 @@ def test_too_many_features_are_refused(rng):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"max_references": 1}, "max_references=1 is not possible: give 2 or more"),
+        ({"max_references": 5}, "max_references=5 is not possible: give 6 or more"),
+        ({"seed": -1}, "seed=-1 is not possible"),
         ({"shift": 8}, "shift=8 is out of range: choose 0 to 7 pixels"),
     ],
 )

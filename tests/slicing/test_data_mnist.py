@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from idx_files import write_idx, write_mnist
 
-from slicing.data import fashion_mnist, mnist, mnist5k
+from slicing.data import fashion_mnist, mnist, mnist5k, mnist_held_out
 from slicing.errors import InputError
 
 CANONICAL = os.environ.get("MNIST_DIR")
@@ -119,6 +119,25 @@ def test_the_test_images_are_read_only_when_asked_for(tmp_path, monkeypatch):
     read.clear()
     data.read_test()
     assert sorted(read) == ["t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"]
+
+
+def test_held_out_training_images_in_the_place_of_the_test_images(tmp_path, monkeypatch):
+    write_mnist(tmp_path, n_train=120)
+    read = []
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or read_bytes(path))
+    data = mnist_held_out(directory=tmp_path, train_size=30, test_size=10)
+    test, test_all = data.read_test(), data.read_test_all()
+    assert not any("t10k" in name for name in read)
+    whole = mnist(directory=tmp_path, train_size=120, test_size=30).train
+    np.testing.assert_array_equal(data.train.images, whole.images[:30])
+    np.testing.assert_array_equal(test_all.images, whole.images[100:])
+    np.testing.assert_array_equal(test_all.labels, whole.labels[100:])
+    np.testing.assert_array_equal(test.images, whole.images[100:110])
+    assert mnist_held_out(directory=tmp_path, train_size=100, test_size=20).read_test_all is None
+    for options in ({"train_size": 101}, {"train_size": 30, "test_size": 21}):
+        with pytest.raises(InputError, match="is out of range"):
+            mnist_held_out(directory=tmp_path, **options)
 
 
 def test_a_truncated_test_file_is_found_when_the_data_is_loaded(tmp_path):
