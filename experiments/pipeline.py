@@ -221,14 +221,15 @@ def _experiment(
     finally:
         history.close()
     _save_kernels(fitness.stack, folder / "kernels.npz")
-    if not fitness.same_images:
+    has_changed = not fitness.stack.equals(before)
+    if has_changed and not fitness.same_images:
         loss_before = fitness.loss_of(before)  # on those of the network as it is now
     smaller = describe(options["slicing"])
     kind = options["slicing"]["projection"]
     projection = "" if kind == "none" else f", {kind}"
     progress.say("Making the engines")
     evolved_engine = unevolved_engine = engine = _all_references(fitness.stack, dataset, options)
-    if not fitness.stack.equals(before):
+    if has_changed:
         unevolved_engine = _all_references(before, dataset, options)
     if smaller:
         # Whatever becomes of the smaller one.
