@@ -5,7 +5,8 @@
 Every cell of the tables, row, column and seed, comes of one experiment, whose command stands beside
 it, and which may give several cells. It has a folder of its own (``--folder``) and is a run of the
 MLflow experiment ``paper-tables``. What the file of ``--cells`` holds is not computed again, an
-experiment that was interrupted is gone on with, and the tables are written anew after each.
+experiment that was interrupted is gone on with, and the tables are written anew after each. One
+process a column, with the same file of cells, makes use of more cores.
 
 Protocols
     ``leave_one_out``: the training images choose the kernels, and the test images are classified
@@ -170,8 +171,8 @@ class Budget:
     seeds: int
 
 
-# What a baseline learns depends on the threads.
-_FULL = ("threads=2",)
+# What a baseline learns depends on the threads. One leaves a second core to another column.
+_FULL = ("threads=1",)
 _SMALL = ("+experiment=paper_4000_1000", *_FULL)
 BUDGETS = {
     "full": Budget(
@@ -298,6 +299,10 @@ class Store:
     def __init__(self, output: Output | None) -> None:
         self._output = output
         self.cells: list[Cell] = []
+        self._read()
+
+    def _read(self) -> None:
+        output = self._output
         if output and output.path.exists():
             try:
                 held = json.loads(output.path.read_text())["cells"]
@@ -321,6 +326,7 @@ class Store:
 
     def add(self, cells: Sequence[Cell]) -> None:
         """Keep cells, in the place of those that had other options."""
+        self._read()  # another column's process may have written since
         places = {cell.place for cell in cells}
         self.cells = [each for each in self.cells if each.place not in places] + [*cells]
         if self._output:
