@@ -563,6 +563,8 @@ class MLflow:
     """Name of the MLflow experiment."""
     model: bool = True
     """Whether the engine is logged as an MLflow model, which `mlflow models serve` can serve."""
+    parent: str | None = None
+    """Id of the MLflow run under which this one is shown; null: none, or that of its sweep."""
 
 
 @dataclass

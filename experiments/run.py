@@ -57,9 +57,10 @@ def main() -> None:
         if arguments.help:
             print(help_page(configs[0]))
             return
-        if arguments.multirun:
-            _create_stores(configs)
-        _job()
+        if arguments.multirun and not only_shows:
+            _sweep(configs, overrides)
+        else:
+            _job()
     except InputError as error:
         sys.exit(_complain(str(error)))
     except HydraException as error:
@@ -137,12 +138,30 @@ def _with_resumed(overrides: list[str], multirun: bool) -> list[str]:
     return [*overrides, f"resume={quoted(folder)}", f"hydra.run.dir={quoted(folder)}"]
 
 
-def _create_stores(configs: list[DictConfig]) -> None:
-    """Create the databases of a sweep before its runs, which may be processes, race for it."""
+def _sweep(configs: list[DictConfig], overrides: list[str]) -> None:
+    """Run a sweep whose runs stand under one run of MLflow."""
+    from experiments.parents import Parent
     from experiments.tracking import connect
 
-    for uri, experiment in {(each.tracking.uri, each.tracking.experiment) for each in configs}:
-        connect(uri, experiment)
+    stores = {(each.tracking.uri, each.tracking.experiment) for each in configs}
+    for store in stores:
+        # Before the runs, which may be processes, race for creating it.
+        connect(*store)
+    if len(stores) > 1 or any(each.tracking.parent for each in configs):
+        _job()
+        return
+    name = " ".join(word for word in overrides if not word.startswith("hydra"))
+    parent = Parent(*stores.pop(), f"sweep {name}".strip())
+    sys.argv.append(parent.override)
+    status = "FAILED"
+    try:
+        _job()
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        parent.finish(status)
 
 
 def _no_access(error: OSError) -> str:

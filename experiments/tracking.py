@@ -38,6 +38,9 @@ _ENGINE_LIBRARIES = (
     "threadpoolctl",
 )
 
+PARENT = "mlflow.parentRunId"
+"""The tag by which MLflow's UI puts a run under another."""
+
 _HERE = Path(__file__).resolve().parent
 
 # A call to the store takes about 20 ms, whether it logs one point or hundreds: so they are
@@ -134,10 +137,15 @@ class Tracker:
         See :func:`connect`.
     model : bool
         Whether :meth:`log_engine` does anything.
+    parent : str, optional
+        The run under which the UI shows this one.
     """
 
-    def __init__(self, uri: str | None, experiment: str, model: bool = True) -> None:
+    def __init__(
+        self, uri: str | None, experiment: str, model: bool = True, parent: str | None = None
+    ) -> None:
         self._client, self._experiment_id = connect(uri, experiment)
+        self._parent = parent
         self._logs_model = model
         self._run_id = ""  # until it begins
         self._metrics: list[Metric] = []
@@ -162,8 +170,10 @@ class Tracker:
         from mlflow.entities import Param
 
         texts = {key: str(value) for key, value in tags.items()}
+        if self._parent:
+            texts[PARENT] = self._parent
         entries = [Param(key, str(value)) for key, value in parameters.items()]
-        with _one_sentence("Try again when it does."):
+        with one_sentence("Try again when it does."):
             run = self._client.create_run(self._experiment_id, run_name=name, tags=texts)
             self._run_id = run.info.run_id
             for start in range(0, len(entries), _PARAMETERS):
@@ -181,7 +191,7 @@ class Tracker:
         InputError
             Where the run is not there any more.
         """
-        with _one_sentence("Resume it where it was begun: it belongs to a run there."):
+        with one_sentence("Resume it where it was begun: it belongs to a run there."):
             run = self._client.get_run(run_id)
             for key in run.data.metrics:
                 history = self._client.get_metric_history(run_id, key)
@@ -238,7 +248,7 @@ class Tracker:
         """
         if not self._logs_model:
             return
-        with _one_sentence(f"The engine is in {path}."):
+        with one_sentence(f"The engine is in {path}."):
             outputs = self._client.get_run(self._run_id).outputs
         if outputs is not None and outputs.model_outputs:
             return  # by the process that this one goes on from
@@ -254,7 +264,7 @@ class Tracker:
         before = mlflow.get_tracking_uri()
         mlflow.set_tracking_uri(self._client.tracking_uri)
         try:
-            with _one_sentence(f"The engine is in {path}."), warnings.catch_warnings():
+            with one_sentence(f"The engine is in {path}."), warnings.catch_warnings():
                 # It recommends an input example, which would be an image in JSON.
                 warnings.simplefilter("ignore", UserWarning)
                 # Models belong to an experiment, by default to another than their run's.
@@ -294,7 +304,7 @@ class Tracker:
             Where MLflow does not take everything.
         """
         status = "interrupted" if interrupted else "finished"
-        with _one_sentence(f"All results are in {folder}."):
+        with one_sentence(f"All results are in {folder}."):
             self._flush()
             self._client.set_tag(self._run_id, "mlflow.note.content", note)
             self._client.set_tag(self._run_id, "status", status)
@@ -360,7 +370,8 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def _one_sentence(way_out: str) -> Iterator[None]:
+def one_sentence(way_out: str) -> Iterator[None]:
+    """Turn what MLflow raises into an InputError: one sentence, and the way out."""
     from mlflow.exceptions import MlflowException
 
     try:

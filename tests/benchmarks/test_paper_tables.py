@@ -60,8 +60,15 @@ def test_every_row_is_measured(quick):
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("paper-tables")
-    runs = client.search_runs([experiment.experiment_id])
-    assert len(runs) == len(found)
+    parent, *runs = client.search_runs([experiment.experiment_id], order_by=["start_time ASC"])
+    assert parent.info.run_name == "paper tables, quick"
+    assert parent.info.status == "FINISHED"
+    assert "| sliced, CMA-ES " in parent.data.tags["mlflow.note.content"]
+    assert {each.path for each in client.list_artifacts(parent.info.run_id)} >= {"json.json"}
+    assert sorted(run.info.run_name for run in runs) == sorted(
+        f"{entry['row']}, 300/1000, 1 epoch, seed 0" for entry in found
+    )
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {parent.info.run_id}
     measured = {run.data.metrics.get("engine/test_accuracy") for run in runs}
     assert better in measured
 

@@ -69,10 +69,11 @@ class Finished:
 
 
 def runs_of(folder):
-    """All MLflow runs of a project folder, the latest first."""
+    """All MLflow runs of a project folder, but for those of sweeps, the latest first."""
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("knn-slicing")
-    return client, client.search_runs([experiment.experiment_id])
+    found = client.search_runs([experiment.experiment_id])
+    return client, [run for run in found if "parent_of" not in run.data.tags]
 
 
 @cache

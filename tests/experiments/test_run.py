@@ -34,6 +34,23 @@ def test_a_sweep_goes_on_after_a_run_that_failed(swept):
         assert run.info.status == {"3": "FINISHED", "5000": "FAILED"}[count]
 
 
+def test_the_runs_of_a_sweep_stand_under_one(swept):
+    _, project = swept
+    client, runs = runs_of(project)
+    [parent] = {run.data.tags["mlflow.parentRunId"] for run in runs}
+    run = client.get_run(parent)
+    assert run.info.run_name.startswith("sweep ")
+    assert run.info.run_name.endswith("optimizer=cmaes,random fitness.neighbours=3,5000")
+    assert run.info.status == "FAILED"  # as some of its runs did
+    header, _, *lines = run.data.tags["mlflow.note.content"].splitlines()
+    assert [cell.strip() for cell in header.split("|")[1:4]] == ["run", "status", "CNN"]
+    assert [line.split("|")[2].strip() for line in lines].count("finished") == 2
+    for line, child in zip(lines, reversed(runs), strict=True):
+        assert line.startswith(f"| {child.info.run_name} ")
+        accuracy = child.data.metrics.get("evolved/test_accuracy")
+        assert line.split("|")[5].strip() == ("-" if accuracy is None else f"{accuracy:.2%}")
+
+
 def test_what_a_user_sees(swept):
     process, project = swept
     assert process.out.count("| evolved by cmaes") == 1

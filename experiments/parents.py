@@ -1,0 +1,100 @@
+"""Runs of MLflow under which others stand: those of a sweep, those of a table."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.summary import table
+from experiments.tracking import PARENT, connect, one_sentence
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+_KEY = "parent_of"
+
+# What the note of a parent tells of each child, and how.
+_METRICS = {
+    "CNN": ("baseline/test_accuracy", "{:.2%}"),
+    "not evolved": ("sliced/test_accuracy", "{:.2%}"),
+    "evolved": ("evolved/test_accuracy", "{:.2%}"),
+    "loss after": ("evolved/loss", "{:.4f}"),
+    "engine bytes": ("engine/total_bytes", "{:,.0f}"),
+}
+# Most runs that MLflow is asked for at a time, and that a note has a line for.
+_MOST = 1000
+
+
+class Parent:
+    """A run without an experiment of its own.
+
+    Parameters
+    ----------
+    uri : str or None
+        See :func:`experiments.tracking.connect`.
+    experiment : str
+        That of its children.
+    name : str
+        What the UI calls it.
+    key : str, optional
+        What it holds. Where there is a parent of the same key, that one is gone on with.
+
+    Raises
+    ------
+    InputError
+        Where MLflow does not take it.
+    """
+
+    def __init__(self, uri: str | None, experiment: str, name: str, key: str | None = None) -> None:
+        self._client, self._experiment_id = connect(uri, experiment)
+        with one_sentence("Try again when it does."):
+            known = self._find(f"tags.{_KEY} = '{key}'") if key else []
+            if known:
+                self.run_id = known[0].info.run_id
+                self._client.update_run(self.run_id, status="RUNNING")
+            else:
+                run = self._client.create_run(
+                    self._experiment_id, run_name=name, tags={_KEY: key or name}
+                )
+                self.run_id = run.info.run_id
+
+    @property
+    def override(self) -> str:
+        """What makes a run of the command line a child of this one."""
+        return f"tracking.parent={self.run_id}"
+
+    def finish(self, status: str, note: str = "", files: Iterable[Path] = ()) -> None:
+        """End it, with a note and files.
+
+        Parameters
+        ----------
+        status : str
+            ``FINISHED``, ``FAILED`` or ``KILLED``.
+        note : str
+            In Markdown; by default a table of the children.
+        files : iterable of Path
+            They become artifacts.
+        """
+        with one_sentence("The runs themselves are there."):
+            for path in files:
+                self._client.log_artifact(self.run_id, str(path))
+            text = note or self._children()
+            self._client.set_tag(self.run_id, "mlflow.note.content", text)
+            self._client.set_terminated(self.run_id, status)
+
+    def _find(self, condition: str) -> "list[Run]":
+        """Find runs of the experiment, the oldest first."""
+        found = self._client.search_runs(
+            [self._experiment_id], condition, max_results=_MOST, order_by=["start_time ASC"]
+        )
+        return list(found)
+
+    def _children(self) -> str:
+        """Set their figures in a table."""
+        body = []
+        for run in self._find(f"tags.`{PARENT}` = '{self.run_id}'"):
+            cells = [run.info.run_name, run.data.tags.get("status", "-")]
+            for metric, form in _METRICS.values():
+                known = run.data.metrics.get(metric)
+                cells.append("-" if known is None else form.format(known))
+            body.append(cells)
+        return "\n".join(table(["run", "status", *_METRICS], body))
