@@ -32,7 +32,7 @@ from typing import TypeVar
 
 import numpy as np
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from benchmarks.machine import describe
 from benchmarks.output import Output
@@ -290,13 +290,16 @@ def jobs(budget: Budget, rows: Sequence[Row], columns: Sequence[str], seeds: int
 
 def compute(same: Sequence[Job], folder: Path, parent: Parent) -> list[Cell]:
     """Run the experiment of some cells, or go on with it, as a child of a run of MLflow."""
-    overrides = [*same[0].overrides, f"name={quoted(same[0].title)}", parent.override]
+    first, names = same[0], " = ".join(job.row.name for job in same)
+    name = f"{names}, {first.column}, seed {first.seed}"
+    overrides = [*first.overrides, f"name={quoted(name)}", parent.override]
     with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
         composed = compose("config", overrides, return_hydra_config=True)
     chosen = composed.hydra.runtime.choices
     choices = {key: value for key, value in chosen.items() if not key.startswith("hydra/")}
+    config = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     folder.mkdir(parents=True, exist_ok=True)
-    summary = run(check(overrides)[0], choices, folder, overrides)
+    summary = run(config, choices, folder, overrides)
     if summary.interrupted:
         raise KeyboardInterrupt
     cells, machine = [], describe()

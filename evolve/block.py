@@ -36,7 +36,7 @@ class Block:
 
     @property
     def name(self) -> str:
-        """What progress and plots call it: ``conv2[17]``, ``conv2[0-7]``; layers from 1."""
+        """Name in progress and plots, as ``conv2[17]`` or ``conv2[0-7]``; layers from 1."""
         parts = []
         for layer, pairs in groupby(self.kernels, key=lambda pair: pair[0]):
             indices = [kernel for _, kernel in pairs]

@@ -119,7 +119,7 @@ class LastLayer:
     def query_losses(
         self, candidates: NDArray[np.float64], temperature: float
     ) -> tuple[NDArray[np.float64], int]:
-        """Evaluate candidates of shape (n, dim): see :meth:`IncrementalKNN.losses`."""
+        """Evaluate candidates of shape (n, dim) as ``IncrementalKNN.losses`` does."""
         return self._knn.losses(self._channels(candidates), temperature)
 
     def adopt(self, stack: ConvStack) -> bool:

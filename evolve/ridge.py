@@ -38,16 +38,55 @@ def _partial_out(whitened, transposed, moving, out):  # type: ignore[no-untyped-
     """
     n_still, n_references = transposed.shape
     n_images, n_moving = moving.shape
-    if n_still == 0:
-        out[:] = moving
-        return
     weights = np.empty((n_still, n_moving), np.float32)
     for tile in prange((n_still + _TILE - 1) // _TILE):
-        rows = slice(tile * _TILE, min((tile + 1) * _TILE, n_still))
-        np.dot(transposed[rows], moving[:n_references], weights[rows])
+        start, stop = tile * _TILE, min((tile + 1) * _TILE, n_still)
+        np.dot(transposed[start:stop], moving[:n_references], weights[start:stop])
     for tile in prange((n_images + _TILE - 1) // _TILE):
-        rows = slice(tile * _TILE, min((tile + 1) * _TILE, n_images))
-        out[rows] = moving[rows] - np.dot(whitened[rows], weights)
+        start, stop = tile * _TILE, min((tile + 1) * _TILE, n_images)
+        explained = np.dot(whitened[start:stop], weights)
+        for i in range(start, stop):
+            for j in range(n_moving):
+                out[i, j] = moving[i, j] - explained[i - start, j]
+
+
+@njit(cache=True)
+def _errors_of(features, partial, residuals, leverages, ridge, losses):  # type: ignore[no-untyped-def]
+    """Squared errors of the queries under one candidate: see :func:`_errors`.
+
+    Parameters
+    ----------
+    features : (n_references, n_moving), float64
+    partial : (n_images, n_moving), float64
+    residuals, leverages, ridge
+    losses : (n_queries,), float64
+    """
+    n_references, n_moving = features.shape
+    gram = np.dot(features.T, partial[:n_references])
+    for j in range(n_moving):
+        for i in range(j):
+            gram[i, j] = gram[j, i] = (gram[i, j] + gram[j, i]) / 2.0
+        gram[j, j] += ridge
+    if not np.isfinite(gram.sum()):
+        losses[:] = np.inf
+        return
+    inverse = np.linalg.inv(gram)
+    weights = np.dot(inverse, np.dot(features.T, residuals[:n_references]))
+    n_queries = len(losses)
+    explained = np.dot(partial[-n_queries:], weights)
+    spread = np.dot(partial[-n_queries:], inverse)
+    for i in range(n_queries):
+        query = len(residuals) - n_queries + i
+        error = 0.0
+        for c in range(residuals.shape[1]):
+            error += (residuals[query, c] - explained[i, c]) ** 2
+        if len(leverages):
+            left = 1.0 - leverages[i]
+            for j in range(n_moving):
+                left -= spread[i, j] * partial[query, j]
+            # Only rounding can make nothing left: features of too different a size.
+            error = error / left**2 if left > 0.0 else np.inf
+        losses[i] = error
 
 
 @njit(parallel=True, cache=True)
@@ -70,34 +109,11 @@ def _errors(  # type: ignore[no-untyped-def]
         Filled.
     """
     n_moving = moving.shape[1] // n_candidates
-    first = 0 if len(leverages) else n_references
     for p in prange(n_candidates):
         columns = slice(p * n_moving, (p + 1) * n_moving)
-        features = np.ascontiguousarray(moving[:n_references, columns]).astype(np.float64)
-        partial = np.ascontiguousarray(rest[:, columns]).astype(np.float64)
-        gram = np.dot(features.T, partial[:n_references])
-        gram = (gram + gram.T) / 2.0
-        for j in range(n_moving):
-            gram[j, j] += ridge
-        if not np.isfinite(gram).all():
-            losses[p] = np.inf
-            continue
-        inverse = np.linalg.inv(gram)
-        weights = np.dot(inverse, np.dot(features.T, residuals[:n_references]))
-        errors = residuals[first:] - np.dot(partial[first:], weights)
-        if len(leverages):
-            spread = np.dot(partial, inverse)
-            for i in range(n_references):
-                left = 1.0 - leverages[i]
-                for j in range(n_moving):
-                    left -= spread[i, j] * partial[i, j]
-                if left > 0.0:
-                    errors[i] /= left
-                else:
-                    # Only rounding can make it so: features of too different a size.
-                    errors[i] = np.inf
-        for i in range(len(errors)):
-            losses[p, i] = np.sum(errors[i] ** 2)
+        features = moving[:n_references, columns].astype(np.float64)
+        partial = rest[:, columns].astype(np.float64)
+        _errors_of(features, partial, residuals, leverages, ridge, losses[p])
 
 
 @dataclass(frozen=True, eq=False)

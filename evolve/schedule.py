@@ -34,11 +34,12 @@ class BlockEnd:
     ----------
     block : Block
     block_number, n_blocks : int
-        As in :class:`Generation`.
+        As in :class:`~evolve.search.Generation`.
     loss_before, loss_after : float
         Loss of the network before and after; with :class:`Parallel`, before and after the group.
-        Where :attr:`Fitness.same_images` does not hold, each on the images of its own network: the
-        second can be above the first though what was found is better on the images of the first.
+        Where :attr:`~evolve.fitness.Fitness.same_images` does not hold, each on the images of its
+        own network: the second can be above the first though what was found is better on the images
+        of the first.
     accepted : bool
         Whether what was found improved the network and was plugged in.
     evaluations : int
@@ -114,9 +115,9 @@ _Job = TypeVar("_Job", Search, _Ablation)
 class Schedule(ABC):
     """Which blocks are optimised when, and when each sees what the others found.
 
-    Iterating runs the evolution: it gives a :class:`Generation` after each generation and a
-    :class:`BlockEnd` for each block, block after block, whatever order the executor's workers
-    finish them in. What was found so far is always ``fitness.stack``.
+    Iterating runs the evolution: it gives a :class:`~evolve.search.Generation` after each
+    generation and a :class:`BlockEnd` for each block, block after block, whatever order the
+    executor's workers finish them in. What was found so far is always ``fitness.stack``.
 
     Parameters
     ----------

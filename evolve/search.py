@@ -90,7 +90,7 @@ class Search:
     """The optimisation of one block on top of a network that stands still meanwhile.
 
     Whoever runs it evaluates :attr:`task` and hands the losses to :meth:`receive`, until it is
-    :attr:`done`. It depends on its arguments and these losses alone.
+    ``done``. It depends on its arguments and these losses alone.
 
     Parameters
     ----------

@@ -1,10 +1,11 @@
 """Exact k-NN of features that moved a little from others whose neighbours are known.
 
 One kernel of an earlier layer changes every feature, but none by much. With δ(x) = ‖f'(x) - f(x)‖
-the triangle inequality gives |√D'(q, r) - √D(q, r)| <= δ(q) + δ(r) for Euclidean distances, and for
-the cosine's, which are those of vectors of length 1. So a list of the nearest under f, in ascending
-order, need only be followed until its next entry cannot come near enough: exact, and a few dozen
-measurements instead of thousands. Where a list ends too soon, the query is searched for anew.
+the triangle inequality gives ``|√D'(q, r) - √D(q, r)| <= δ(q) + δ(r)`` for Euclidean distances,
+and for the cosine's, which are those of vectors of length 1. So a list of the nearest under f, in
+ascending order, need only be followed until its next entry cannot come near enough: exact, and a
+few dozen measurements instead of thousands. Where a list ends too soon, the query is searched for
+anew.
 """
 
 import numpy as np

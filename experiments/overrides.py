@@ -229,10 +229,9 @@ def _is_choice(override: Override) -> bool:
     group, line = override.key_or_group, override.input_line
     if override.is_delete():
         raise InputError(f"{line} would take an option away: give it a value instead.")
-    loader = GlobalHydra.instance().config_loader()
     options = [
         option
-        for option in loader.get_group_options(group, ObjectType.CONFIG)
+        for option in _repository().get_group_options(group, ObjectType.CONFIG)
         if not option.startswith("base_")
     ]
     if not options:
@@ -312,5 +311,11 @@ def _names(config: DictConfig, owner: str = "") -> list[str]:
 
 
 def _groups() -> list[str]:
-    groups: list[str] = GlobalHydra.instance().config_loader().list_groups("")
+    groups: list[str] = _repository().get_group_options("", ObjectType.GROUP)
     return groups
+
+
+def _repository() -> Any:
+    """Give what knows the groups: the loader's own methods copy all of it for every question."""
+    loader: Any = GlobalHydra.instance().config_loader()
+    return loader.repository

@@ -27,12 +27,13 @@ from evolve.fitness import Fitness
 from evolve.protocols import Split, split
 from evolve.schedule import BlockEnd, Schedule
 from evolve.search import Generation
-from experiments import new_classes, plots, resume
+from experiments import new_classes, plots, report, resume
 from experiments.config import plain
 from experiments.engines import build_engine, check_options, describe
 from experiments.history import BLOCKS, GENERATIONS, Event, History
 from experiments.new_classes import Addition
 from experiments.progress import Progress, training_callback
+from experiments.report import Answers
 from experiments.resume import Begun, checkpoint_of
 from experiments.statistics import Accuracy
 from experiments.summary import LEAKS, Row, Summary, addition_metrics
@@ -62,6 +63,8 @@ _FILES = (
     "convergence.png",
     "kernels.png",
     "confusion.png",
+    "accuracy.png",
+    "report.html",
     "run.log",
 )
 
@@ -162,8 +165,9 @@ def _run(
             tracker.resume(begun.mlflow_run, tags)
         progress.say(f"{name}: {len(dataset.train):,} training images of {dataset.name}, {folder}")
         summary = _experiment(
-            options, choices, name, dataset, whole, images, folder, progress, tracker, checkpoint
-        )
+            options, choices, name, tags, dataset, whole, images, folder, progress, tracker,
+            checkpoint,
+        )  # fmt: skip
         tracker.finish(folder, _FILES, summary.text(), summary.interrupted)
     except BaseException as error:
         tracker.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
@@ -201,6 +205,7 @@ def _experiment(
     options: Options,
     choices: Mapping[str, str],
     name: str,
+    tags: Mapping[str, object],
     dataset: Dataset,
     whole: Dataset,
     images: Split,
@@ -308,6 +313,9 @@ def _experiment(
     plots.kernels(before, fitness.stack, folder / "kernels.png")
     title = f"{name}\n{saved.name}, {len(tests[0]):,} test images"
     plots.confusion(tests[0].labels, predicted[0], dataset.classes, folder / "confusion.png", title)
+    plots.accuracy(summary.networks, folder / "accuracy.png", name)
+    answers = Answers(engine, dataset.train, tests[0], predicted[0])
+    report.write(folder / "report.html", summary, answers, options, choices, tags)
     # Last: all that is in the folder is there, whether MLflow answers or not.
     if not interrupted:
         tracker.log_engine(folder / ENGINE, engine.stack.input_shape)

@@ -2,20 +2,25 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from evolve.schedule import BlockEnd
 from evolve.search import Generation
+from experiments.summary import Row
 from slicing.stack import Conv, ConvStack
 
-_DPI = 120
-_BLUE, _ORANGE, _GREY = "#1f6fb4", "#e07b00", "0.6"
+_BLUE, _ORANGE, _GREEN, _GREY = "#1f6fb4", "#e07b00", "#2a8a4a", "0.6"
+# Names are the user's, and a dollar sign in them begins no formula.
+_AS_IT_IS: dict[str, Any] = {"parse_math": False}
 # Boundaries between more blocks than this would fill the picture.
 _LABELLED = 16
 
@@ -45,11 +50,11 @@ def convergence(history: Sequence[Generation | BlockEnd], path: Path, title: str
                 middle, 1.0, end.block.name, transform=axes.get_xaxis_transform(),
                 ha="center", va="bottom", fontsize="small", color="0.3",
             )  # fmt: skip
+    network = [ends[0].loss_before, *(end.loss_after for end in ends)] if ends else []
     if ends:
         evaluations = [0, *(end.evaluations for end in ends)]
-        losses = [ends[0].loss_before, *(end.loss_after for end in ends)]
         axes.step(
-            evaluations, losses, where="post", color=_BLUE, linewidth=2.5, label="the network"
+            evaluations, network, where="post", color=_BLUE, linewidth=2.5, label="the network"
         )
     _line_by_block(axes, generations, "mean_loss", "mean of a generation", _GREY)
     _line_by_block(axes, generations, "best_loss", "best of a block", _ORANGE)
@@ -59,16 +64,16 @@ def convergence(history: Sequence[Generation | BlockEnd], path: Path, title: str
             [loss for loss in losses if np.isfinite(loss)]
             for losses in (
                 [event.mean_loss for event in generations],
-                [event.best_loss for event in generations],
+                [*(event.best_loss for event in generations), *network],
             )
         )
-        if bests:
+        if means and bests:
             low, top = min(bests), max(float(np.percentile(means, 90)), *bests)
             margin = 0.1 * (top - low) + 1e-6
             axes.set_ylim(low - margin, top + 2 * margin)
     axes.set_xlabel("evaluations")
     axes.set_ylabel("loss")
-    axes.set_title(title, pad=18 if len(ends) <= _LABELLED else 6)
+    axes.set_title(title, pad=18 if len(ends) <= _LABELLED else 6, **_AS_IT_IS)
     axes.legend(loc="upper right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
@@ -137,11 +142,57 @@ def confusion(
             color="white" if shares[row, col] > 0.5 else "black",
         )  # fmt: skip
     long = max(map(len, classes)) > 3
-    axes.set_xticks(range(n), classes, rotation=45 if long else 0, ha="right" if long else "center")
-    axes.set_yticks(range(n), classes)
+    slant: dict[str, Any] = {"rotation": 45, "ha": "right"} if long else {}
+    axes.set_xticks(range(n), classes, **slant, **_AS_IT_IS)
+    axes.set_yticks(range(n), classes, **_AS_IT_IS)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(title, fontsize="medium", wrap=True)
+    axes.set_title(title, fontsize="medium", wrap=True, **_AS_IT_IS)
+    _save(figure, path)
+
+
+def accuracy(networks: Sequence[Row], path: Path, title: str = "") -> None:
+    """Draw the accuracy of networks against their bytes, with 95 % intervals.
+
+    Networks of the same size stand side by side.
+
+    Parameters
+    ----------
+    networks : sequence of Row
+        At most four; one that cannot classify is left out.
+    path : Path
+        The PNG file to write.
+    title : str
+    """
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xscale("log")
+    sizes, ends = list[int](), list[float]()
+    for row, color, marker in zip(networks, (_GREY, _BLUE, _ORANGE, _GREEN), "sDo^", strict=False):
+        measured = row.test_all or row.test
+        if measured is None:
+            continue
+        percent, low, high = (100 * share for share in (measured.value, *measured.interval()))
+        beside = ScaledTranslation(sizes.count(row.total_bytes) / 6, 0, figure.dpi_scale_trans)
+        axes.errorbar(
+            row.total_bytes, percent, [[percent - low], [high - percent]], fmt=marker, color=color,
+            capsize=3, label=row.name, transform=axes.transData + beside,
+        )  # fmt: skip
+        axes.set_ylabel(f"% of {measured.total:,} test images")
+        sizes.append(row.total_bytes)
+        ends += [low, high]
+    # Matplotlib does not look for limits among what is moved aside.
+    margin = 0.1 * (max(ends) - min(ends))
+    axes.set_ylim(min(ends) - margin, max(ends) + margin)
+    axes.set_xlim(min(sizes) / 2, 2 * max(sizes))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(EngFormatter("B"))
+    axes.set_xlabel("bytes")
+    axes.set_title(title, **_AS_IT_IS)
+    axes.grid(axis="y", color="0.9")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     _save(figure, path)
 
 

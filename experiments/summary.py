@@ -1,12 +1,15 @@
 """What an experiment came to, as metrics and as the table at its end."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from experiments.new_classes import Addition
 from experiments.statistics import Accuracy
 
 LEAKS = "LEAKS: the test images chose the kernels"
+
+# A header, and rows of as many cells.
+Cells = tuple[list[str], list[list[str]]]
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,21 @@ class Summary:
         """Whether the test images chose the kernels."""
         return self.protocol == "test"
 
+    @property
+    def warning(self) -> str:
+        """What the reader has to know before the figures; empty: nothing."""
+        return f"protocol test {LEAKS}; the accuracies flatter it" if self.leaks else ""
+
+    @property
+    def networks(self) -> list[Row]:
+        """The rows that differ, with names that say where they leak."""
+        rows = [self.baseline, self.sliced, self.evolved]
+        if self.engine is not self.evolved:
+            rows.append(self.engine)
+        if self.leaks:
+            rows[2:] = [replace(row, name=f"{row.name} LEAKS") for row in rows[2:]]
+        return rows
+
     def metrics(self) -> dict[str, float]:
         """Figures by the names under which MLflow has them."""
         metrics: dict[str, float] = {
@@ -117,6 +135,21 @@ class Summary:
 
     def text(self) -> str:
         """Write the summary in Markdown that reads well on a terminal, too."""
+        lines = [
+            f"**{self.title}**" + (" (interrupted)" if self.interrupted else ""),
+            "",
+            *table(*self.cells()),
+            "",
+            *(f"- {fact}" for fact in self.facts()),
+        ]
+        if self.additions:
+            lines += ["", *table(*addition_cells(self.additions))]
+        if self.warning:
+            lines.append(f"- {self.warning}")
+        return "\n".join(lines)
+
+    def facts(self) -> list[str]:
+        """Say what the evolution and the baseline took and came to."""
         gain = 1.0 - self.loss_after / self.loss_before if self.loss_before else 0.0
         trained = "not trained here"
         if self.train_seconds:
@@ -124,37 +157,18 @@ class Summary:
             trained = f"trained in {self.train_seconds:.1f} s{earlier}"
         early = self.ended != "passes"
         rate = self.evaluations / self.evolve_seconds if self.evolve_seconds else 0.0
-        lines = [
-            f"**{self.title}**" + (" (interrupted)" if self.interrupted else ""),
-            "",
-            *self._table(),
-            "",
-            f"- loss ({self.objective}, {self.protocol}): {self.loss_before:.4f} before evolution, "
+        return [
+            f"loss ({self.objective}, {self.protocol}): {self.loss_before:.4f} before evolution, "
             f"{self.loss_after:.4f} after ({gain:.1%} lower)",
-            f"- evolution: {self.blocks_done} of {self.n_blocks} blocks, {self.blocks_accepted} "
+            f"evolution: {self.blocks_done} of {self.n_blocks} blocks, {self.blocks_accepted} "
             f"plugged in, {self.evaluations:,} evaluations in {self.evolve_seconds:.1f} s "
             f"({rate:,.0f} a second)" + (f"; ended: {self.ended}" if early else ""),
-            f"- baseline: {trained}",
+            f"baseline: {trained}",
         ]
-        if self.additions:
-            lines += ["", *_additions_table(self.additions)]
-        if self.leaks:
-            lines.append(f"- protocol test {LEAKS}; the accuracies flatter it")
-        return "\n".join(lines)
 
-    @property
-    def _rows(self) -> dict[str, Row]:
-        return {
-            "baseline": self.baseline,
-            "sliced": self.sliced,
-            "evolved": self.evolved,
-            "engine": self.engine,
-        }
-
-    def _table(self) -> list[str]:
-        rows = list(self._rows.values())
-        if self.engine is self.evolved:
-            rows.pop()
+    def cells(self) -> Cells:
+        """Give the table of the networks."""
+        rows = self.networks
         header = ["network", "parameters", "conv bytes", "reference bytes", "engine bytes"]
         body = [
             [
@@ -173,10 +187,16 @@ class Summary:
                 header.append(f"% of {totals.pop():,} test images (95 % interval)")
                 for cells, accuracy in zip(body, accuracies, strict=True):
                     cells.append(_percent(accuracy))
-        if self.leaks:
-            for cells in body[2:]:
-                cells[0] += " LEAKS"
-        return table(header, body)
+        return header, body
+
+    @property
+    def _rows(self) -> dict[str, Row]:
+        return {
+            "baseline": self.baseline,
+            "sliced": self.sliced,
+            "evolved": self.evolved,
+            "engine": self.engine,
+        }
 
 
 def addition_metrics(addition: Addition) -> dict[str, float]:
@@ -191,7 +211,8 @@ def addition_metrics(addition: Addition) -> dict[str, float]:
     return metrics
 
 
-def _additions_table(additions: Sequence[Addition]) -> list[str]:
+def addition_cells(additions: Sequence[Addition]) -> Cells:
+    """Give the table of the new classes."""
     header = ["images of each new class"]
     for name, unit in (("engine", "ms to add"), ("CNN", "s to train anew")):
         header += [f"{name}: {unit}", "% of old classes", "% of new classes"]
@@ -208,7 +229,7 @@ def _additions_table(additions: Sequence[Addition]) -> list[str]:
                     _percent(taught.new),
                 ]
         body.append(cells)
-    return table(header, body)
+    return header, body
 
 
 def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:

@@ -38,6 +38,9 @@ _ENGINE_LIBRARIES = (
     "threadpoolctl",
 )
 
+# The UI otherwise shows what belongs to language models first.
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+
 PARENT = "mlflow.parentRunId"
 """The tag by which MLflow's UI puts a run under another."""
 
@@ -93,7 +96,7 @@ def connect(uri: str | None, experiment: str) -> tuple["MlflowClient", str]:
         if found is None:
             # Another run may create it at the same time.
             with suppress(MlflowException):
-                client.create_experiment(experiment, location)
+                client.create_experiment(experiment, location, tags=_KIND)
             found = client.get_experiment_by_name(experiment)
         if found is None:
             raise InputError(f"no experiment {experiment} can be created there")

@@ -149,6 +149,32 @@ class Engine:
     def _search(self) -> NeighbourSearch:
         return NeighbourSearch(self.references, self.metric, _MANY)
 
+    def kneighbors(
+        self, images: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Find the references that vote, the nearest first.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, height, width, channels), float32
+            Pixels in [0, 1].
+
+        Returns
+        -------
+        distances : ndarray of shape (n, k), float64
+            Squared Euclidean, or cosine.
+        indices : ndarray of shape (n, k), int64
+            In ``references`` and ``labels``.
+
+        Raises
+        ------
+        InputError
+            Where the images have another shape or other pixels.
+        """
+        images = _checked(images)
+        with single_threaded_blas():
+            return self._search.search(self.stack.forward(images), self.k)
+
     def votes(self, images: NDArray[np.float32]) -> NDArray[np.int64]:
         """Count the neighbours' votes for every class.
 
@@ -166,9 +192,7 @@ class Engine:
         InputError
             Where the images have another shape or other pixels.
         """
-        images = _checked(images)
-        with single_threaded_blas():
-            _, indices = self._search.search(self.stack.forward(images), self.k)
+        _, indices = self.kneighbors(images)
         return count_votes(self.labels[indices], len(self.classes))
 
     def predict_labels(self, images: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -261,7 +285,7 @@ class Engine:
 
     @cached_property
     def total_bytes(self) -> int:
-        """Bytes of the engine's file: all that classifying needs."""
+        """Bytes of the engine's file, which has all that classifying needs."""
         return len(self._packed())
 
     def save(self, path: str | os.PathLike[str]) -> None:

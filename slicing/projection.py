@@ -82,11 +82,13 @@ def _project(  # type: ignore[no-untyped-def]
             # Scaling and centring round relative to their results.
             slack[row] = 1.01 * _UNIT * (scales[row] * row_lengths[row] + length)
             if d == 0:
-                points[row] = centred[i]
+                for f in range(n_features):
+                    points[row, f] = centred[i, f]
                 continue
             error = product_error * length
             rest = np.sqrt(max(square - _square(product[i]), 0.0))
-            points[row, :d] = product[i]
+            for axis in range(d):
+                points[row, axis] = product[i, axis]
             points[row, d] = rest
             # |√a - √b| is at most √|a - b| and at most |a - b| / √a.
             off = 1.01 * error * (2.0 * length + error)

@@ -84,7 +84,7 @@ class Conv:
         return (*_slide_both(shape, size, self.strides, self.padding)[0], self.n_kernels)
 
     def on(self, shape: Shape) -> Compute:
-        """Give what convolves images of a shape, (n, *shape), float32, C-contiguous."""
+        """Give what convolves C-contiguous float32 images (n, height, width, channels)."""
         size = self.weights.shape[:2]
         out_shape, pads = _slide_both(shape, size, self.strides, self.padding)
         weights, bias, strides = np.ascontiguousarray(self.weights), self.bias, self.strides
@@ -114,7 +114,7 @@ class Pool:
         return (*_slide_both(shape, self.size, self.strides, self.padding)[0], shape[2])
 
     def on(self, shape: Shape) -> Compute:
-        """Give what pools images of a shape, (n, *shape), float32, C-contiguous."""
+        """Give what pools C-contiguous float32 images (n, height, width, channels)."""
         out_shape, pads = _slide_both(shape, self.size, self.strides, self.padding)
         size, strides, average = self.size, self.strides, self.kind == "average"
         return lambda images: pool(images, size, strides, pads, out_shape, average)

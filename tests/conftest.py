@@ -4,6 +4,9 @@ import os
 
 import numba
 import pytest
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+EXECUTE = ConstrainedLayoutEngine.execute
 
 
 def one_thread():
@@ -27,3 +30,17 @@ def _caches_of_their_own(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _figures_as_they_come():
+    """Laying its figures out takes a small experiment longer than all the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConstrainedLayoutEngine, "execute", lambda self, figure: None)
+        yield
+
+
+@pytest.fixture
+def laid_out(monkeypatch):
+    """For those that look at figures."""
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", EXECUTE)

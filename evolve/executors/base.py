@@ -56,7 +56,7 @@ class Evaluator:
         losses : ndarray of shape (n,), float64
             In the order of the candidates, the same bits in whatever process.
         full_scans : int
-            How many :attr:`Fitness.full_scans` it took.
+            How many ``full_scans`` of the fitness it took.
         """
         fitness = self._fitness
         if task.selects:
@@ -114,7 +114,7 @@ class Executor(ABC):
         slot : int
             Of the task; it is free again.
         losses, full_scans
-            See :class:`Evaluator`.
+            See :class:`~evolve.executors.base.Evaluator`.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The paper's tables: some rows at the quick budget, and what is made of cells."""
+"""The paper's tables: the quick budget, and what is made of cells."""
 
 import csv
 import json
@@ -19,21 +19,11 @@ def _all_threads_afterwards():
     set_threads(None)
 
 
-NAMES = (
-    "CNN, 31.7 k",
-    "sliced, not evolved",
-    "sliced, CMA-ES",
-    "all features, by gradient",
-    "all features, CMA-ES",
-)
-CHOSEN = [row for row in ROWS if row.name.startswith(NAMES)]
-
-
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     """All that the quick budget computes, in a folder of its own."""
     folder = tmp_path_factory.mktemp("paper")
-    words = ["--budget", "quick", "--rows", *NAMES]
+    words = ["--budget", "quick"]
     for name in ("cells.json", "json.json", "csv.csv", "figure.png"):
         words += [f"--{name.split('.')[0]}", str(folder / name)]
     with pytest.MonkeyPatch.context() as patch:
@@ -46,11 +36,13 @@ def test_every_row_is_measured(quick):
     folder, _ = quick
     found = json.loads((folder / "json.json").read_text())
     assert [(entry["row"], entry["protocol"]) for entry in found] == [
-        (row.name, row.protocol) for row in CHOSEN
+        (row.name, row.protocol) for row in ROWS
     ]
     for entry in found:
         assert entry["test_images"] == 1000
-        assert 0.1 < entry["low"] < entry["mean"] < entry["high"] < 1
+        assert 0 < entry["low"] < entry["mean"] < entry["high"] < 1
+        # One epoch of 300 images teaches a CNN nothing, its features are worth something to a k-NN.
+        assert entry["row"].startswith("CNN") or entry["mean"] > 0.7
         evolved = any(word in entry["row"] for word in ("CMA-ES", "PSO", "random search"))
         assert (entry["evaluations"] > 0) == evolved
     [better] = [e["mean"] for e in found if e["row"] == "sliced, not evolved"]
@@ -65,9 +57,9 @@ def test_every_row_is_measured(quick):
     assert parent.info.status == "FINISHED"
     assert "| sliced, CMA-ES " in parent.data.tags["mlflow.note.content"]
     assert {each.path for each in client.list_artifacts(parent.info.run_id)} >= {"json.json"}
-    assert sorted(run.info.run_name for run in runs) == sorted(
-        f"{entry['row']}, 300/1000, 1 epoch, seed 0" for entry in found
-    )
+    names = [run.info.run_name.partition(", 300/1000")[0].split(" = ") for run in runs]
+    assert sorted(name for each in names for name in each) == sorted(row.name for row in ROWS)
+    assert ["CNN, 122 k", "all features, not evolved"] in names  # the same network
     assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {parent.info.run_id}
     measured = {run.data.metrics.get("engine/test_accuracy") for run in runs}
     assert better in measured
@@ -82,7 +74,7 @@ def test_what_there_is_is_not_computed_again(quick, monkeypatch, capsys):
     assert (folder / "json.json").read_text() == before
     assert "| all features, CMA-ES LEAKS" in capsys.readouterr().out
     main([*words, "--list"])
-    assert capsys.readouterr().out.count("python -m experiments.run ") == len(CHOSEN)
+    assert capsys.readouterr().out.count("python -m experiments.run ") == len(ROWS)
 
 
 def test_a_file_without_cells_is_one_sentence(tmp_path, monkeypatch, capsys):

@@ -239,7 +239,7 @@ def test_every_shipped_experiment_runs_shrunk(preset, digits, tmp_path):
     result = run_here(
         [
             f"+experiment={preset}", "+debug=quick", "data=mnist", f"data.directory={digits}",
-            "baseline.filters=[4,6]", "fitness.validation_fraction=0.3",
+            "baseline.filters=[4,6]", "fitness.validation_fraction=0.3", "new.images=[1,5]",
         ],
         tmp_path,
     )  # fmt: skip

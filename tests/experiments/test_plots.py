@@ -1,12 +1,17 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
+from test_summary import SUMMARY
 
 from evolve.block import Block
 from evolve.schedule import BlockEnd
 from evolve.search import Generation
 from experiments import plots
 from slicing.stack import Conv, ConvStack, Pool
+
+pytestmark = pytest.mark.usefixtures("laid_out")
 
 
 def pixels(path):
@@ -98,3 +103,51 @@ def test_confusion_is_dark_where_images_are(tmp_path):
     assert share_of(right, dark) == pytest.approx(share_of(wrong, dark), rel=0.1)
     assert share_of(right, dark) > 0.05
     assert (right != wrong).any()
+
+
+def test_convergence_shows_the_networks_last_loss(tmp_path):
+    """Which can lie far below all candidates: after each block others of the images are drawn."""
+    *events, end = history(5)
+    plots.convergence([*events, replace(end, loss_after=0.2)], tmp_path / "c.png")
+    image = pixels(tmp_path / "c.png")
+    is_blue = np.abs(image - [0x1F, 0x6F, 0xB4]).max(axis=2) < 40
+    axis = (image.max(axis=2) < 40).sum(axis=1).argmax()
+    # The line ends before it reaches the axis.
+    assert np.flatnonzero(is_blue.any(axis=1)).max() < axis - 5
+
+
+def accuracy_of(tmp_path, *networks):
+    plots.accuracy(networks, tmp_path / "a.png", "a run")
+    return pixels(tmp_path / "a.png")
+
+
+def columns_of(image, color):
+    """Where a network is: above the legend, which has its marker, too."""
+    wanted = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+    is_there = (np.abs(image - wanted).max(axis=2) < 40)[: len(image) * 3 // 4]
+    return np.flatnonzero(is_there.any(axis=0))
+
+
+def test_accuracy_has_every_network_in_its_place(tmp_path):
+    baseline, sliced, evolved, engine = SUMMARY.networks
+    image = accuracy_of(tmp_path, baseline, sliced, evolved, engine)
+    blue, orange, green = (columns_of(image, c) for c in ("#1f6fb4", "#e07b00", "#2a8a4a"))
+    # The smallest to the left; of the same size, side by side.
+    assert green.max() < blue.min() <= blue.max() < orange.min()
+    smaller = replace(evolved, total_bytes=evolved.total_bytes // 1000)
+    image = accuracy_of(tmp_path, baseline, sliced, smaller, engine)
+    assert columns_of(image, "#e07b00").max() < columns_of(image, "#1f6fb4").min()
+
+
+def test_accuracy_without_a_network_that_cannot_classify(tmp_path):
+    baseline, sliced, *_ = SUMMARY.networks
+    unable = replace(sliced, test=None, test_all=None)
+    assert columns_of(accuracy_of(tmp_path, baseline, sliced), "#1f6fb4").size
+    assert not columns_of(accuracy_of(tmp_path, baseline, unable), "#1f6fb4").size
+
+
+def test_a_dollar_sign_is_no_formula(tmp_path):
+    odd, labels = r"$\no$", np.arange(2)
+    plots.convergence(history(1), tmp_path / "c.png", odd)
+    plots.confusion(labels, labels, (odd, "cat"), tmp_path / "f.png", odd)
+    plots.accuracy(SUMMARY.networks, tmp_path / "a.png", odd)

@@ -1,0 +1,93 @@
+"""How Sphinx builds these pages: ``make docs``."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+# Importing TensorFlow, where a page does, is silent.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from docutils.nodes import SkipNode, math_block  # noqa: E402
+from docutils.utils.math.latex2mathml import tex2mathml  # noqa: E402
+from pages import write_pages  # noqa: E402
+
+project = "knn-slicing"
+author = "The knn-slicing developers"
+copyright = author  # noqa: A001
+release = "0.1.0"
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+]
+templates_path = ["templates"]
+exclude_patterns = ["_build", "static", "templates"]
+
+# Code in docstrings has straight quotes.
+smartquotes = False
+
+html_theme = "furo"
+html_math_renderer = "mathml"
+html_static_path = ["static"]
+html_css_files = ["formulas.css"]
+html_title = "knn-slicing"
+html_show_copyright = False
+html_copy_source = False
+
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+# What `make notebooks` has executed is shown as it is.
+nb_execution_mode = "off"
+
+autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = False
+napoleon_use_param = napoleon_use_rtype = False
+napoleon_use_ivar = True
+# A name in single backquotes, in a docstring, is code.
+default_role = "code"
+
+# Types of packages whose documentation is not at hand, and our own aliases of types.
+nitpick_ignore_regex = [
+    (
+        r"py:.*",
+        r"(abc|collections|hydra|keras|mlflow|numpy|np|omegaconf|os|pathlib|typing|types)\..*",
+    ),
+]
+
+
+def setup(app):
+    """Write the generated pages before Sphinx reads any."""
+    app.connect("builder-inited", lambda app: write_pages(Path(app.srcdir) / "generated"))
+    app.connect("autodoc-process-signature", _shorten)
+    app.connect("autodoc-process-docstring", _keep_prose, priority=900)
+    app.add_html_math_renderer("mathml", (_math, None), (_math, None))
+
+
+def _math(self, node):
+    """Write a formula in a browser's own language: MathJax would have to come from the network."""
+    self.body.append(tex2mathml(node.astext(), as_block=isinstance(node, math_block)))
+    raise SkipNode
+
+
+def _shorten(app, what, name, obj, options, signature, returns):
+    """Write ``ndarray[tuple[Any, ...], dtype[float32]]`` as ``ndarray[float32]``."""
+    long = r"ndarray\[[~.\w]*tuple\[[~.\w]*Any, \.\.\.\], [~.\w]*dtype\[([~.\w]+)\]\]"
+    return tuple(text and re.sub(long, r"ndarray[\1]", text) for text in (signature, returns))
+
+
+def _keep_prose(app, what, name, obj, options, lines):
+    """Set ``ndarray of shape (n,), float32`` as text: Sphinx looks for a class of each word."""
+    for number, line in enumerate(lines):
+        if field := re.fullmatch(r"(\s*:(?:ivar|vartype)) ([^:]+):(.*)", line):
+            start, names, rest = field.groups()
+            rest = f" *{rest.strip()}*" if start.endswith("vartype") else rest
+            # Of two words it takes the first for a type.
+            lines[number] = f"{start} {names.replace(', ', ',')}:{rest}"

@@ -1,0 +1,199 @@
+"""The report of a run: one HTML file that needs no other."""
+
+import json
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import NDArray
+from PIL import Image
+
+from experiments.summary import Summary, addition_cells
+from experiments.tracking import leaves
+from slicing.data.dataset import Images
+from slicing.engine import Engine
+from slicing.knn import count_votes
+
+# At most so many mistakes, and of each so many neighbours, of so many pixels a side: a report is
+# opened in a browser.
+_MISTAKES, _NEAREST, _PIXELS = 24, 9, 64
+
+_FIGURES = ("accuracy", "convergence", "kernels", "confusion")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the saved engine takes the test images for.
+
+    Attributes
+    ----------
+    engine : Engine
+    train : Images
+        Of which its references were made.
+    test : Images
+    predicted : ndarray of shape (n_test,), int64
+    """
+
+    engine: Engine
+    train: Images
+    test: Images
+    predicted: NDArray[np.int64]
+
+
+class _Neighbour(NamedTuple):
+    """A reference; its image is empty where it has none."""
+
+    name: str
+    distance: float
+    image: str
+
+
+class _Mistake(NamedTuple):
+    """A test image that the engine gets wrong."""
+
+    number: int
+    image: str
+    true: str
+    predicted: str
+    votes: list[tuple[str, int]]
+    neighbours: list[_Neighbour]
+
+
+def write(
+    path: Path,
+    summary: Summary,
+    answers: Answers,
+    options: Mapping[str, Any],
+    choices: Mapping[str, str],
+    tags: Mapping[str, object],
+) -> None:
+    """Write the report of a run.
+
+    Parameters
+    ----------
+    path : Path
+        The HTML file to write; the run's figures, which become part of it, are beside it.
+    summary : Summary
+    answers : Answers
+    options : mapping of str to object
+        The resolved configuration.
+    choices : mapping of str to str
+        The chosen option of every group.
+    tags : mapping of str to object
+        What the run is tagged with in MLflow.
+    """
+    # Names of classes, files and runs are the user's: all that is put in is escaped.
+    environment = Environment(
+        loader=PackageLoader("experiments", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    figures = {name: (path.parent / f"{name}.png").read_bytes() for name in _FIGURES}
+    text = environment.get_template("report.html.j2").render(
+        summary=summary,
+        additions=addition_cells(summary.additions),
+        about=_about(answers, options, tags),
+        figures={name: _embedded(png) for name, png in figures.items()},
+        n_test=len(answers.test),
+        n_wrong=int(np.sum(answers.predicted != answers.test.labels)),
+        mistakes=_mistakes(answers, options["slicing"]["references"] == "all"),
+        k=answers.engine.k,
+        n_shown=min(answers.engine.k, _NEAREST),
+        references=options["slicing"]["references"],
+        metric=answers.engine.metric,
+        configuration=_configuration(options, choices),
+    )
+    path.write_text(text, encoding="utf-8")
+
+
+def _about(
+    answers: Answers, options: Mapping[str, Any], tags: Mapping[str, object]
+) -> dict[str, object]:
+    """Say what the results depend on besides the configuration."""
+    versions = (
+        f"{key.removeprefix('version.')} {value}"
+        for key, value in tags.items()
+        if key.startswith("version.")
+    )
+    return {
+        "images": f"{tags['dataset']}, {len(answers.train):,} training images, "
+        f"{len(answers.test):,} test images",
+        "protocol": tags["protocol"],
+        "seed": options["seed"],
+        "threads": tags["threads"],
+        "commit": tags.get("git_commit", "none"),
+        "versions": ", ".join(versions),
+    }
+
+
+def _configuration(
+    options: Mapping[str, Any], choices: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """Group the options, with values as on the command line."""
+    groups: dict[str, dict[str, object]] = {"run": {}}
+    # Choices that are not groups of options are presets.
+    for name, value in {**choices, **options}.items():
+        if isinstance(value, dict):
+            title = f"{name}={choices[name]}" if name in choices else name
+            groups[title] = leaves(value, f"{name}.")
+        else:
+            groups["run"][name] = value
+    return {
+        title: {
+            name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            for name, value in values.items()
+        }
+        for title, values in groups.items()
+    }
+
+
+def _mistakes(answers: Answers, references_are_images: bool) -> list[_Mistake]:
+    """Look at the first test images that the engine gets wrong, and at what is nearest to them."""
+    engine, train, test = answers.engine, answers.train, answers.test
+    wrong = np.flatnonzero(answers.predicted != test.labels)[:_MISTAKES]
+    distances, indices = engine.kneighbors(test.images[wrong])
+    votes = count_votes(engine.labels[indices], len(engine.classes))
+    return [
+        _Mistake(
+            int(index),
+            _png(test.images[index]),
+            engine.classes[test.labels[index]],
+            engine.classes[answers.predicted[index]],
+            [
+                (engine.classes[label], int(counts[label]))
+                for label in np.argsort(-counts, kind="stable")
+                if counts[label]
+            ],
+            [
+                _Neighbour(
+                    engine.classes[engine.labels[j]],
+                    distance,
+                    _png(train.images[j]) if references_are_images else "",
+                )
+                for distance, j in zip(near[:_NEAREST], nearest[:_NEAREST], strict=True)
+            ],
+        )
+        for index, counts, near, nearest in zip(wrong, votes, distances, indices, strict=True)
+    ]
+
+
+def _png(image: NDArray[np.float32]) -> str:
+    """Embed an image; of other channels than three, their mean."""
+    pixels = image if image.shape[2] == 3 else image.mean(axis=2)
+    picture = Image.fromarray(np.uint8(np.rint(255 * pixels.clip(0, 1))))
+    picture.thumbnail((_PIXELS, _PIXELS))
+    file = BytesIO()
+    picture.save(file, "PNG")
+    return _embedded(file.getvalue())
+
+
+def _embedded(png: bytes) -> str:
+    """Write a PNG file as an address that is the file itself."""
+    return f"data:image/png;base64,{b64encode(png).decode()}"
