@@ -253,7 +253,9 @@ def _compose(config_name: str, choices: tuple[str, ...]) -> DictConfig:
     try:
         return compose(config_name, list(choices))
     except HydraException as error:
-        reason = str(error.__cause__ or error).strip().splitlines()[0].rstrip(".")
+        lines = str(error.__cause__ or error).strip().splitlines()
+        # A line that ends in a colon says where, and the next one what is wrong there.
+        reason = " ".join(lines[: 2 if lines[0].endswith(":") else 1]).rstrip(".")
         raise InputError(f"The configuration cannot be composed: {reason}.") from error
 
 

@@ -95,3 +95,6 @@ def test_options_of_a_folder_of_ones_own(tmp_path):
         check(["data=mime"], config_dir=str(tmp_path))
     with pytest.raises(InputError, match="is not a folder"):
         check(["data=mine"], config_dir=str(tmp_path / "nowhere"))
+    (tmp_path / "data" / "mine.yaml").write_text("defaults: [base_mnist5k]\ncolour: red\n")
+    with pytest.raises(InputError, match=r"Key 'colour' not in 'MNIST5k'\.$"):
+        check(["data=mine"], config_dir=str(tmp_path))
