@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 PIP_INSTALL := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 # uv takes a third of pip's time, and pip goes on where only pip is told of the package index.
-INSTALL := sh -c '$(PIP_INSTALL) uv && $(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable "$$0" || $(PIP_INSTALL) --editable "$$0"'
+INSTALL := sh -c '$(PIP_INSTALL) uv && $(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable "$$0" || { echo "pip goes on where uv could not."; $(PIP_INSTALL) --editable "$$0"; }'
 
 # What is installed is compiled where it is first imported, and that is kept: otherwise every process
 # would compile TensorFlow anew.
@@ -38,9 +38,9 @@ docs: $(VENV)/.dev notebooks ## Build the documentation
 
 notebooks: $(patsubst notebooks/%,docs/notebooks/%,$(wildcard notebooks/*.ipynb)) ## Execute the notebooks
 
-docs/notebooks/%.ipynb: notebooks/%.ipynb $(VENV)/.dev
+docs/notebooks/%.ipynb: notebooks/%.ipynb $(VENV)/.dev $(wildcard slicing/*.py slicing/*/*.py evolve/*.py evolve/*/*.py)
 	@mkdir -p $(@D)
-	$(BIN)/jupyter-execute --output $(CURDIR)/docs/notebooks/$* $<
+	$(BIN)/jupyter-execute --output "$(CURDIR)/docs/notebooks/$*" $<
 
 ui: $(VENV)/.run ## Open the MLflow UI on the runs of this folder
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow.db $(ARGS)

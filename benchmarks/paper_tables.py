@@ -22,9 +22,12 @@ Test images
 import argparse
 import hashlib
 import json
+import os
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -258,6 +261,11 @@ class Job:
         """The same in words."""
         return f"{self.row.name}, {self.column}, seed {self.seed}"
 
+    @property
+    def place_on_disk(self) -> str:
+        """Name its folder, which processes that compute different columns do not share."""
+        return re.sub(r"\W+", "-", self.column) + "-" + self.digest
+
     @cached_property
     def config(self) -> DictConfig:
         """All its options."""
@@ -364,12 +372,28 @@ class Store:
 
     def add(self, cells: Sequence[Cell]) -> None:
         """Keep cells, in the place of those that had other options."""
-        self._read()  # another column's process may have written since
-        places = {cell.place for cell in cells}
-        self.cells = [each for each in self.cells if each.place not in places] + [*cells]
-        if self._output:
-            content = {"cells": [asdict(each) for each in self.cells]}
-            self._output.write((json.dumps(content, indent=1) + "\n").encode())
+        with self._alone():
+            self._read()  # another column's process may have written since
+            places = {cell.place for cell in cells}
+            self.cells = [each for each in self.cells if each.place not in places] + [*cells]
+            if self._output:
+                content = {"cells": [asdict(each) for each in self.cells]}
+                self._output.write((json.dumps(content, indent=1) + "\n").encode())
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let other processes wait meanwhile, where the system can do that."""
+        if self._output is None or sys.platform == "win32":
+            yield
+            return
+        import fcntl
+
+        folder = os.open(self._output.path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -442,23 +466,17 @@ def _compute(
     todo: Sequence[Job], store: Store, options: argparse.Namespace, outputs: dict[str, Output]
 ) -> None:
     """Compute the cells that there are not yet."""
-    name = f"paper tables, {options.budget}"
-    parent = Parent(None, _EXPERIMENT, name, key=name)
-    status = "FAILED"
-    try:
+    # A process that computes other columns at the same time has another parent.
+    name = "; ".join([f"paper tables, {options.budget}", *(options.columns or ())])
+    with Parent(None, _EXPERIMENT, name, key=name) as parent:
         for number, job in enumerate(todo, 1):
             if store.find(job) is None:
                 _say(f"{number} of {len(todo)}: {job.title}")
                 same = [each for each in todo if each.digest == job.digest]
-                store.add(compute(same, options.folder / job.digest, parent))
+                store.add(compute(same, options.folder / job.place_on_disk, parent))
                 _write(store.of(todo), outputs)
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        files = [output.path for output in outputs.values() if output.path.exists()]
-        parent.finish(status, text(store.of(todo), PAIRS), files)
+                files = [output.path for output in outputs.values() if output.path.exists()]
+                parent.describe(text(store.of(todo), PAIRS), files)
 
 
 def _write(cells: Sequence[Cell], outputs: dict[str, Output]) -> None:

@@ -74,19 +74,20 @@ def _errors_of(features, partial, residuals, leverages, ridge, losses):  # type:
     weights = np.dot(inverse, np.dot(features.T, residuals[:n_references]))
     n_queries = len(losses)
     explained = np.dot(partial[-n_queries:], weights)
-    spread = np.dot(partial[-n_queries:], inverse)
     for i in range(n_queries):
         query = len(residuals) - n_queries + i
         error = 0.0
         for c in range(residuals.shape[1]):
             error += (residuals[query, c] - explained[i, c]) ** 2
-        if len(leverages):
+        losses[i] = error
+    if len(leverages):
+        spread = np.dot(partial, inverse)
+        for i in range(n_queries):
             left = 1.0 - leverages[i]
             for j in range(n_moving):
-                left -= spread[i, j] * partial[query, j]
+                left -= spread[i, j] * partial[i, j]
             # Only rounding can make nothing left: features of too different a size.
-            error = error / left**2 if left > 0.0 else np.inf
-        losses[i] = error
+            losses[i] = losses[i] / left**2 if left > 0.0 else np.inf
 
 
 @njit(parallel=True, cache=True)

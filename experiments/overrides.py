@@ -318,6 +318,9 @@ def _groups() -> list[str]:
 
 
 def _repository() -> Any:
-    """Give what knows the groups: the loader's own methods copy all of it for every question."""
+    """Give what knows the groups: the loader's own methods copy all of it for every question.
+
+    It is an attribute of Hydra 1.3's loader, not of its interface.
+    """
     loader: Any = GlobalHydra.instance().config_loader()
     return loader.repository

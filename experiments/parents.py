@@ -1,11 +1,14 @@
 """Runs of MLflow under which others stand: those of a sweep, those of a table."""
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from experiments.summary import table
 from experiments.tracking import PARENT, connect, one_sentence
+from slicing.errors import InputError
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -20,12 +23,15 @@ _METRICS = {
     "loss after": ("evolved/loss", "{:.4f}"),
     "engine bytes": ("engine/total_bytes", "{:,.0f}"),
 }
-# Most runs that MLflow is asked for at a time, and that a note has a line for.
-_MOST = 1000
+# Most runs that MLflow is asked for at a time; most characters of a name, and of a note, which it
+# would cut in the middle of a line.
+_MOST, _NAME, _NOTE = 1000, 250, 7900
 
 
 class Parent:
-    """A run without an experiment of its own.
+    """A run without an experiment of its own, for as long as the block of its ``with`` statement.
+
+    At the end it gets a note, which by default is a table of its children.
 
     Parameters
     ----------
@@ -52,33 +58,50 @@ class Parent:
                 self.run_id = known[0].info.run_id
                 self._client.update_run(self.run_id, status="RUNNING")
             else:
-                run = self._client.create_run(
-                    self._experiment_id, run_name=name, tags={_KEY: key or name}
-                )
+                tags = {_KEY: key or name}
+                run = self._client.create_run(self._experiment_id, run_name=name[:_NAME], tags=tags)
                 self.run_id = run.info.run_id
+        self._note: str | None = None
+        self._files: tuple[Path, ...] = ()
+
+    def __enter__(self) -> "Parent":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        status = "FINISHED" if kind is None else "FAILED"
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            status = "KILLED"
+        try:
+            self._finish(status)
+        except InputError as trouble:
+            if error is None:
+                raise
+            # It is not what ended the runs.
+            print(trouble, file=sys.stderr)
 
     @property
     def override(self) -> str:
         """What makes a run of the command line a child of this one."""
         return f"tracking.parent={self.run_id}"
 
-    def finish(self, status: str, note: str = "", files: Iterable[Path] = ()) -> None:
-        """End it, with a note and files.
+    def describe(self, note: str, files: Iterable[Path]) -> None:
+        """Give it another note at its end, in Markdown, and files as artifacts."""
+        self._note, self._files = note, tuple(files)
 
-        Parameters
-        ----------
-        status : str
-            ``FINISHED``, ``FAILED`` or ``KILLED``.
-        note : str
-            In Markdown; by default a table of the children.
-        files : iterable of Path
-            They become artifacts.
-        """
+    def _finish(self, status: str) -> None:
         with one_sentence("The runs themselves are there."):
-            for path in files:
+            note = self._children() if self._note is None else self._note
+            self._client.log_text(self.run_id, note, "summary.md")
+            for path in self._files:
                 self._client.log_artifact(self.run_id, str(path))
-            text = note or self._children()
-            self._client.set_tag(self.run_id, "mlflow.note.content", text)
+            if len(note) > _NOTE:
+                note = note[:_NOTE].rpartition("\n")[0] + "\n\nAll of it is in summary.md."
+            self._client.set_tag(self.run_id, "mlflow.note.content", note)
             self._client.set_terminated(self.run_id, status)
 
     def _find(self, condition: str) -> "list[Run]":

@@ -9,6 +9,9 @@ from evolve.schedule import STATE
 from experiments.tracking import leaves
 from slicing.errors import InputError
 
+# Beginnings of the names of options that may be others when a run is gone on with.
+_CHANGE_NOTHING = ("executor.", "name", "tracking.parent")
+
 NAME = "run"
 """Name of what a run was begun with in its checkpoint."""
 
@@ -38,7 +41,7 @@ class Begun:
         checkpoint.save(NAME, self, durable=True)
 
     def check(self, options: dict[str, Any], train_digest: str) -> None:
-        """Refuse to go on with other options, but for the executor, or other images.
+        """Refuse to go on with other options, but for those that change nothing, or other images.
 
         Raises
         ------
@@ -47,7 +50,7 @@ class Begun:
         """
         before, now = leaves(self.options), leaves(options)
         for name in dict.fromkeys([*before, *now]):
-            if not name.startswith("executor.") and before.get(name) != now.get(name):
+            if not name.startswith(_CHANGE_NOTHING) and before.get(name) != now.get(name):
                 raise InputError(
                     f"{name} was {before.get(name)} when the run began and is {now.get(name)} now: "
                     "resume it as it was, or begin a new run."

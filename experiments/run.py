@@ -126,7 +126,11 @@ def _way_on(folder: Path) -> str:
         return ""
     is_plain = re.fullmatch(r"[\w./-]+", str(folder), re.ASCII)
     word = f"resume={folder}" if is_plain else shlex.quote(f"resume={quoted(folder)}")
-    return f" Nothing is lost: go on by python -m experiments.run {word}"
+    # A program of the user's own brings options that ours does not know.
+    program = sys.argv[0]
+    is_own = program.endswith(".py") and Path(program).resolve() != Path(__file__).resolve()
+    start = f"python {program}" if is_own else "python -m experiments.run"
+    return f" Nothing is lost: go on by {start} {word}"
 
 
 def _with_resumed(overrides: list[str], multirun: bool) -> list[str]:
@@ -150,18 +154,12 @@ def _sweep(configs: list[DictConfig], overrides: list[str]) -> None:
     if len(stores) > 1 or any(each.tracking.parent for each in configs):
         _job()
         return
-    name = " ".join(word for word in overrides if not word.startswith("hydra"))
-    parent = Parent(*stores.pop(), f"sweep {name}".strip())
-    sys.argv.append(parent.override)
-    status = "FAILED"
-    try:
+    words = [word for word in overrides if not word.startswith("hydra")]
+    # What is swept over first, for the name may be cut; the commas of lists are none of a sweep.
+    name = " ".join(sorted(words, key=lambda word: "," not in re.sub(r"\[.*?\]", "", word)))
+    with Parent(*stores.pop(), f"sweep {name}".strip()) as parent:
+        sys.argv.append(parent.override)
         _job()
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        parent.finish(status)
 
 
 def _no_access(error: OSError) -> str:

