@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from evolve.objectives import query_loss
 from evolve.shortlist import displace, greatest, prefetch
-from slicing.knn import Metric, NeighbourSearch, inverse, limit, measure, query_rows
+from slicing.knn import Metric, NeighbourSearch, inverse, least, limit, measure, query_rows
 from slicing.projection import lengths
 
 # References kept in order of their residual, per query, beyond the neighbours themselves: with so
-# many, nearly every scan ends before its list does, whatever the number of references.
-_SHORTLIST = 32
+# many, nearly every scan ends before its list does, even for kernels far from that of the network,
+# such as particles try.
+_SHORTLIST = 256
 # Queries that one thread takes at a time: their lists and the features of one candidate for some
 # thousand references share a second-level cache.
 _TASK = 128
@@ -117,6 +118,13 @@ def _visit_all(  # type: ignore[no-untyped-def]
     beyond = limit(_greatest_residual(bound, tilt, cosine), factor, slack, product_error, square)
     for j in range(n_references):
         if proposals[j] > beyond or (leave_one_out and j == query):
+            continue
+        # The channel that moves is short: it shows most references to be too far.
+        possible = least(proposals[j], factor, slack, product_error, square)
+        distance = _distance(
+            possible, features, image, j, residual_lengths, inverse_lengths, cosine
+        )
+        if distance > bound + _SLACK * max(bound, 1.0):
             continue
         inverses = residual_inverses[image] * residual_inverses[j]
         residual = measure(others[image], others[j], inverses, cosine)

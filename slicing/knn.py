@@ -92,6 +92,14 @@ def limit(distance, factor, slack, product_error, square):  # type: ignore[no-un
     return length * length * (1.0 + _SLACK) + product_error - square
 
 
+@njit(cache=True)
+def least(proposal, factor, slack, product_error, square):  # type: ignore[no-untyped-def]
+    """Compute the least distance of a reference with this proposal: the inverse of :func:`limit`."""
+    squared = np.float64(proposal) + square - product_error
+    length = np.sqrt(max(squared, 0.0)) * (1.0 - _SLACK) - slack
+    return max(length, 0.0) ** 2 / factor * (1.0 - _SLACK)
+
+
 @njit(parallel=True, cache=True)
 def _search(  # type: ignore[no-untyped-def]
     query_points, reference_points, slacks, product_errors, squares, queries, references,
@@ -256,7 +264,9 @@ class NeighbourSearch:
         # ‖u - v‖² = 2 (1 - cos) for vectors of length 1.
         self.factor = 2.0 if self.cosine else self._scale**2
         points, squares = self.references.points, self.references.squares
-        self.reference_columns = np.vstack([points.T, squares.astype(np.float32)])
+        # Axis by axis in memory: vstack would keep the order of the points.
+        self.reference_columns = np.empty((points.shape[1] + 1, n), np.float32)
+        self.reference_columns[:-1], self.reference_columns[-1] = points.T, squares
 
     def search(
         self,
