@@ -28,7 +28,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -360,10 +360,11 @@ class Store:
                 ) from error
 
     def find(self, job: Job) -> Cell | None:
-        """Find the cell of a job."""
+        """Find the cell of a job, computed for it or for a column that asks for the same."""
         for cell in self.cells:
-            if cell.place == job.place and cell.options == job.digest:
-                return cell
+            known = (cell.row, cell.protocol, cell.seed, cell.options)
+            if known == (job.row.name, job.row.protocol, job.seed, job.digest):
+                return replace(cell, column=job.column)
         return None
 
     def of(self, jobs: Sequence[Job]) -> list[Cell]:

@@ -94,7 +94,7 @@ def limit(distance, factor, slack, product_error, square):  # type: ignore[no-un
 
 @njit(cache=True)
 def least(proposal, factor, slack, product_error, square):  # type: ignore[no-untyped-def]
-    """Compute the least distance of a reference with this proposal: the inverse of :func:`limit`."""
+    """Compute the least distance that a proposal leaves possible: the inverse of :func:`limit`."""
     squared = np.float64(proposal) + square - product_error
     length = np.sqrt(max(squared, 0.0)) * (1.0 - _SLACK) - slack
     return max(length, 0.0) ** 2 / factor * (1.0 - _SLACK)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,6 +86,22 @@ def test_processes_share_a_file_of_cells(tmp_path):
     theirs.add([cell("b", 0, [1])])
     ours.add([cell("c", 0, [1])])
     assert [each.row for each in Store(output).cells] == ["a", "b", "c"]
+
+
+def test_columns_that_ask_for_the_same_share_a_cell():
+    rows = [row for row in ROWS if row.name in ("sliced, untrained kernels", "sliced, not evolved")]
+    columns = ["4000/1000, 5 epochs", "4000/1000, 20 epochs"]
+    todo = jobs(BUDGETS["full"], rows, columns, 1)
+    store = Store(None)
+    store.add(
+        [
+            replace(cell(job.row.name, 0, [1]), column=job.column, options=job.digest)
+            for job in todo[:2]
+        ]
+    )
+    found = [store.find(job) for job in todo]
+    assert [each and each.column for each in found] == [*columns[:1] * 2, columns[1], None]
+    assert found[2] == replace(found[0], column=columns[1])
 
 
 def test_a_file_without_cells_is_one_sentence(tmp_path, monkeypatch, capsys):

@@ -1,0 +1,124 @@
+"""Take the pictures of the MLflow UI that the README and these pages show.
+
+``python docs/screenshots.py`` runs a small sweep in a folder of its own, opens the UI on it as
+``make ui`` does, and takes ``docs/images/*.png`` anew. It needs the extra ``screenshots`` and a
+Chromium, that of ``$CHROMIUM`` or on the path.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from mlflow import MlflowClient
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).parents[1]
+IMAGES = ROOT / "docs" / "images"
+
+SWEEP = (
+    "--multirun", "optimizer=cmaes,pso,random", "seed=0,1", "data.train_size=1000",
+    "baseline.filters=[8,16]", "strategy.generations=8",
+)  # fmt: skip
+COLUMNS = (
+    "params.`optimizer`", "params.`seed`", "metrics.`baseline/test_accuracy`",
+    "metrics.`sliced/test_accuracy`", "metrics.`evolved/test_accuracy`", "metrics.`evolved/loss`",
+)  # fmt: skip
+# The UI begins with what belongs to language models, and with an assistant's panel.
+PREFERENCES = {
+    "mlflow.workflowType_v1": '"machine_learning"',
+    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
+    "mlflow.assistant.panelOpen_v1": "false",
+}
+# Seconds until a server answers, and until a page has drawn itself.
+_START, _SETTLE = 120, 10
+
+
+def main() -> None:
+    """Run the sweep, and take the pictures."""
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if chromium is None:
+        sys.exit("There is no Chromium: install one, or name it in $CHROMIUM.")
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "experiments.run", *SWEEP]
+        subprocess.run(command, cwd=folder, env=environment, check=True)
+        with _user_interface(Path(folder)) as address:
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            page = browser.new_page(viewport={"width": 1400, "height": 620})
+            _take(page, address, MlflowClient(f"sqlite:///{folder}/mlflow.db"))
+            browser.close()
+
+
+@contextmanager
+def _user_interface(folder: Path) -> Iterator[str]:
+    """Serve the runs of a folder, and give the address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    store = f"sqlite:///{folder}/mlflow.db"
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store]
+    server = subprocess.Popen([*command, "--port", str(port)], cwd=folder, start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(_START):
+            try:
+                urlopen(address)
+                break
+            except URLError:
+                time.sleep(1)
+        yield address
+    finally:
+        # With its workers.
+        os.killpg(server.pid, 15)
+        server.wait()
+
+
+def _take(page: Page, address: str, client: MlflowClient) -> None:
+    """Take all pictures."""
+    experiment = client.get_experiment_by_name("knn-slicing").experiment_id
+    runs = client.search_runs([experiment], order_by=["metrics.`evolved/loss` ASC"])
+    [parent] = [run.info.run_id for run in runs if "parent_of" in run.data.tags]
+    best = next(run.info.run_id for run in runs if "evolved/loss" in run.data.metrics)
+    state = {
+        "orderByKey": "attributes.start_time", "orderByAsc": False, "startTime": "ALL",
+        "lifecycleFilter": "Active", "selectedColumns": COLUMNS, "runsExpanded": {parent: True},
+    }  # fmt: skip
+    key = f'MLflowLocalStorage-1.1-ExperimentPage-["{experiment}"]-ReactComponentState'
+    for name, value in (PREFERENCES | {key: json.dumps(state)}).items():
+        page.add_init_script(f"localStorage.setItem({json.dumps(name)}, {json.dumps(value)})")
+    place = f"{address}/#/experiments/{experiment}/runs"
+    for name, where, shown, height in (
+        ("runs", place, "random-serial-lenet64-mnist5k-s1", 560),
+        ("sweep", f"{place}/{parent}", "Show more", 620),
+        ("run", f"{place}/{best}", "Show more", 900),
+        ("metrics", f"{place}/{best}/model-metrics", "sigma", 900),
+        ("report", f"{place}/{best}/artifacts/report.html", "Networks", 900),
+    ):
+        page.set_viewport_size({"width": 1400, "height": height})
+        page.goto(where)
+        page.reload()  # another place behind the # is not another page
+        if name == "metrics":
+            page.get_by_placeholder("Search metric charts").fill("evolve/")
+        # The page asks the server again and again, and never says that it is done.
+        frame = page.frame_locator("iframe") if name == "report" else page
+        found = frame.get_by_text(shown).first
+        found.wait_for(timeout=_START * 1000)
+        if shown == "Show more":
+            found.click()
+        time.sleep(_SETTLE)
+        page.screenshot(path=IMAGES / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()
