@@ -62,16 +62,7 @@ class DiscriminantFitness(Fitness):
         shift: int = 1,
         seed: int = 0,
     ) -> None:
-        least = 2 * len(np.unique(split.references.labels))
-        if max_references < least:
-            raise InputError(
-                f"max_references={max_references} is not possible: give {least} or more, two a "
-                "class."
-            )
-        if seed < 0:
-            raise InputError(f"seed={seed} is not possible: give 0 or more.")
-        check_shift(shift, split.references.images)
-        self.check_stack(stack)
+        self.check(stack, split, max_references, shift, seed)
         self.stack = stack
         self._split, self._shift, self._seed = split, shift, seed
         self._n_references = min(max_references, len(split.references))
@@ -89,8 +80,24 @@ class DiscriminantFitness(Fitness):
         return self._loss
 
     @classmethod
-    def check_stack(cls, stack: ConvStack) -> None:
-        """Raise an InputError about networks of a shape that this fitness is not made for."""
+    def check(
+        cls,
+        stack: ConvStack,
+        split: Split,
+        max_references: int = 10_000,
+        shift: int = 1,
+        seed: int = 0,
+    ) -> None:
+        """Raise the InputErrors of the constructor, which takes the same; compute nothing."""
+        least = 2 * len(np.unique(split.references.labels))
+        if max_references < least:
+            raise InputError(
+                f"max_references={max_references} is not possible: give {least} or more, two a "
+                "class."
+            )
+        if seed < 0:
+            raise InputError(f"seed={seed} is not possible: give 0 or more.")
+        check_shift(shift, split.references.images)
         check_size(int(np.prod(stack.feature_shape)))
 
     def loss_of(self, stack: ConvStack) -> float:

@@ -1,7 +1,7 @@
 """What optimisers minimise: the contract that every fitness keeps."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,8 +89,8 @@ class Fitness(ABC):
         self._adopt(loss)
 
     @classmethod
-    def check_stack(cls, stack: ConvStack) -> None:
-        """Raise an InputError about networks of a shape that this fitness is not made for."""
+    def check(cls, *args: Any, **kwargs: Any) -> None:
+        """Raise the InputErrors of the constructor, which takes the same; compute nothing."""
         return
 
     @abstractmethod

@@ -13,7 +13,7 @@ from evolve.objectives import query_losses
 from evolve.protocols import Split
 from evolve.shifted import ShiftedKNN
 from slicing.errors import InputError
-from slicing.knn import Metric, NeighbourSearch
+from slicing.knn import Metric, NeighbourSearch, check_metric
 from slicing.projection import Projection
 from slicing.stack import ConvStack
 
@@ -57,21 +57,7 @@ class KNNFitness(Fitness):
         neighbours: int = 32,
         temperature: float = 0.2,
     ) -> None:
-        if objective not in get_args(ObjectiveName):
-            raise InputError(
-                f"objective={objective!r} is unknown: choose one of {get_args(ObjectiveName)}."
-            )
-        if not 0 < temperature < np.inf:
-            raise InputError(
-                f"temperature={temperature} is not possible: give a positive, finite number."
-            )
-        available = len(split.references) - (split.queries is None)
-        for name, count in (("k", k), ("neighbours", neighbours)):
-            if not 1 <= count <= available and (name == "k" or objective == "neighbours"):
-                raise InputError(
-                    f"{name}={count} is not possible: there are {available} references to choose "
-                    f"from, so give 1 to {available}."
-                )
+        self.check(stack, split, objective, k, metric, neighbours, temperature)
         self.stack = stack
         self._metric: Metric = metric
         self._n_neighbours = k if objective == "accuracy" else neighbours
@@ -98,6 +84,35 @@ class KNNFitness(Fitness):
     def loss(self) -> float:
         """Loss of the network as it stands."""
         return self._loss
+
+    @classmethod
+    def check(
+        cls,
+        stack: ConvStack,
+        split: Split,
+        objective: ObjectiveName = "neighbours",
+        k: int = 9,
+        metric: Metric = "euclidean",
+        neighbours: int = 32,
+        temperature: float = 0.2,
+    ) -> None:
+        """Raise the InputErrors of the constructor, which takes the same; compute nothing."""
+        if objective not in get_args(ObjectiveName):
+            raise InputError(
+                f"objective={objective!r} is unknown: choose one of {get_args(ObjectiveName)}."
+            )
+        if not 0 < temperature < np.inf:
+            raise InputError(
+                f"temperature={temperature} is not possible: give a positive, finite number."
+            )
+        available = len(split.references) - (split.queries is None)
+        for name, count in (("k", k), ("neighbours", neighbours)):
+            if not 1 <= count <= available and (name == "k" or objective == "neighbours"):
+                raise InputError(
+                    f"{name}={count} is not possible: there are {available} references to choose "
+                    f"from, so give 1 to {available}."
+                )
+        check_metric(metric)
 
     def _bind(self, block: Block) -> None:
         self._features = self._projection = self._shifted = None  # let go of the old ones first

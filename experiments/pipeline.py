@@ -16,19 +16,21 @@ from typing import Any
 
 import numba
 import numpy as np
-from hydra.utils import get_class, get_object
+from hydra.utils import get_object
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from threadpoolctl import threadpool_limits
 
 from evolve.block import Block, make_blocks
 from evolve.checkpoint import Checkpoint
+from evolve.executors.base import Executor
 from evolve.fitness import Fitness
+from evolve.optimizers.base import Optimizer
 from evolve.protocols import Split, split
 from evolve.schedule import BlockEnd, Schedule
 from evolve.search import Generation
 from experiments import new_classes, plots, report, resume
-from experiments.config import plain
+from experiments.config import GROUPS, plain
 from experiments.engines import build_engine, check_options, describe
 from experiments.history import BLOCKS, GENERATIONS, Event, History
 from experiments.new_classes import Addition
@@ -51,6 +53,11 @@ log = logging.getLogger(__name__)
 Options = dict[str, Any]
 
 ENGINE = "engine.safetensors"
+
+# What the classes of a group keep.
+_CONTRACTS = {
+    "optimizer": Optimizer, "fitness": Fitness, "strategy": Schedule, "executor": Executor
+}  # fmt: skip
 
 # What a run leaves in its folder, and MLflow gets.
 _FILES = (
@@ -124,6 +131,7 @@ def _run(
     begun: Begun | None,
     checkpoint: Checkpoint,
 ) -> Summary:
+    choices = _named(options, choices)
     with _naming(options, "data"):
         dataset: Dataset = _call(options["data"])()
     digest = dataset.train.digest
@@ -331,8 +339,9 @@ def _call(options: Options) -> Any:
     arguments = {name: value for name, value in options.items() if name != "_target_"}
     try:
         return partial(get_object(options["_target_"]), **arguments)
-    except (ImportError, ValueError, AttributeError) as error:
-        raise InputError(f"_target_={options['_target_']} cannot be imported: {error}.") from error
+    except (ImportError, ValueError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise InputError(f"_target_={options['_target_']} cannot be called: {reason}.") from error
 
 
 @contextmanager
@@ -343,6 +352,17 @@ def _naming(options: Options, group: str) -> Iterator[None]:
     except InputError as error:
         name = str(error).partition("=")[0]
         raise InputError(f"{group}.{error}" if name in options[group] else str(error)) from error
+
+
+def _named(options: Options, choices: Mapping[str, str]) -> dict[str, str]:
+    """Name what is chosen: by its class, where the command line has put that into an option."""
+    names = dict(choices)
+    for group, choice in choices.items():
+        schema = GROUPS.get(group, {}).get(choice)
+        target = options[group].get("_target_") if schema else None
+        if target and target != getattr(schema, "_target_", target):
+            names[group] = target.rpartition(".")[2]
+    return names
 
 
 def _label(options: Options, choices: Mapping[str, str]) -> str:
@@ -370,8 +390,14 @@ def _split(options: Options, dataset: Dataset) -> Split:
 
 def _check(options: Options, images: Split, n_classes: int) -> None:
     """Refuse, before anything is trained, what the blocks and workers do not allow."""
-    strategy: Any = get_class(options["strategy"]["_target_"])
-    strategy.check_executor(_call(options["executor"])())
+    for group, contract in _CONTRACTS.items():
+        target = _call(options[group]).func
+        if not (isinstance(target, type) and issubclass(target, contract)):
+            raise InputError(
+                f"{group}._target_={options[group]['_target_']} is of another kind: name a class "
+                f"derived from {contract.__module__}.{contract.__name__}."
+            )
+    _call(options["strategy"]).func.check_executor(_call(options["executor"])())
     baseline = options["baseline"]
     if "epochs" in baseline:
         # Of the same shape, at once.
@@ -383,8 +409,9 @@ def _check(options: Options, images: Split, n_classes: int) -> None:
         stack = make(images.references, n_classes).stack
     with _naming(options, "slicing"):
         check_options(options["slicing"], stack, images.references, _call(options["optimizer"]))
-    fitness: Any = _call(options["fitness"]).func
-    fitness.check_stack(stack)
+    fitness = _fitness(options)
+    with _naming(options, "fitness"):
+        fitness.func.check(stack, images, **fitness.keywords)
     with _naming(options, "strategy"):
         blocks = _blocks(options, stack)
     with _naming(options, "optimizer"):
@@ -418,14 +445,15 @@ def _add_classes(
     return new_classes.add(engine, whole, new["classes"], new["images"], train, options["seed"])
 
 
+def _fitness(options: Options) -> Any:
+    """Make the fitness with its options, to be called with a network and its images."""
+    splits = ("protocol", "validation_fraction", "selection_fraction")
+    return _call({key: value for key, value in options["fitness"].items() if key not in splits})
+
+
 def _fitnesses(options: Options, stack: ConvStack, images: Split) -> tuple[Fitness, Fitness | None]:
     """Make the loss that is minimised, and that on the selection queries if there are any."""
-    splits = (
-        "protocol",
-        "validation_fraction",
-        "selection_fraction",
-    )
-    make = _call({key: value for key, value in options["fitness"].items() if key not in splits})
+    make = _fitness(options)
     with _naming(options, "fitness"):
         fitness = make(stack, images)
     if images.selection is None:

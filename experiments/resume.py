@@ -9,8 +9,8 @@ from evolve.schedule import STATE
 from experiments.tracking import leaves
 from slicing.errors import InputError
 
-# Beginnings of the names of options that may be others when a run is gone on with.
-_CHANGE_NOTHING = ("executor.", "name", "tracking.parent")
+# Options, and a group of them, that may be others when a run is gone on with.
+_CHANGE_NOTHING, _EXECUTOR = ("name", "tracking.parent"), "executor."
 
 NAME = "run"
 """Name of what a run was begun with in its checkpoint."""
@@ -50,7 +50,8 @@ class Begun:
         """
         before, now = leaves(self.options), leaves(options)
         for name in dict.fromkeys([*before, *now]):
-            if not name.startswith(_CHANGE_NOTHING) and before.get(name) != now.get(name):
+            free = name in _CHANGE_NOTHING or name.startswith(_EXECUTOR)
+            if not free and before.get(name) != now.get(name):
                 raise InputError(
                     f"{name} was {before.get(name)} when the run began and is {now.get(name)} now: "
                     "resume it as it was, or begin a new run."

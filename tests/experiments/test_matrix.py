@@ -9,7 +9,7 @@ from evolve.protocols import Split
 from evolve.schedule import BlockEnd
 from experiments.config import GROUPS, BlockKind, plain
 from experiments.overrides import check
-from experiments.pipeline import _check, _schedule
+from experiments.pipeline import _check, _named, _schedule
 from slicing.data import Images
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool
@@ -59,6 +59,14 @@ UNFIT = [
     (["strategy.layers=[3]"], "has no convolution 3"),
     (["executor=processes"], "choose strategy=parallel"),
     (["strategy=parallel", "executor=processes", "executor.workers=0"], "workers=0"),
+    (["fitness.max_references=3"], r"fitness\.max_references=3 is not possible"),
+    (["fitness=neighbours", "fitness.neighbours=20"], r"fitness\.neighbours=20 .* there are 19"),
+    (["fitness=accuracy", "fitness.k=20"], r"fitness\.k=20 .* there are 19"),
+    (["fitness=neighbours", "fitness.temperature=0"], r"fitness\.temperature=0.* is not possible"),
+    (["optimizer._target_=pathlib.Path"], r"derived from evolve\.optimizers\.base\.Optimizer"),
+    (["fitness._target_=math.pi"], "_target_=math.pi cannot be called: the first argument"),
+    (["strategy._target_=evolve.optimizers.PSO"], r"derived from evolve\.schedule\.Schedule"),
+    (["executor._target_=no.Such"], r"_target_=no\.Such cannot be called: .*No module named 'no'"),
 ]
 
 
@@ -68,6 +76,15 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained(overrides, sent
     images = Images(np.zeros((20, 28, 28, 1), np.float32), np.arange(20) % 10)
     with pytest.raises(InputError, match=sentence):
         _check(plain(config), Split(images, None), 10)
+
+
+def test_what_the_command_line_puts_into_an_option_is_named_by_its_class():
+    choices = {"optimizer": "random", "fitness": "accuracy", "own": "one"}
+    [config] = check(
+        ["optimizer=random", "optimizer._target_=package.OneFifth", "fitness=accuracy"]
+    )
+    options = plain(config) | {"own": {"_target_": "package.Own"}}
+    assert _named(options, choices) == choices | {"optimizer": "OneFifth"}
 
 
 @pytest.mark.parametrize("block", ["layer", "network"])

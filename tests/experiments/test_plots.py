@@ -151,3 +151,5 @@ def test_a_dollar_sign_is_no_formula(tmp_path):
     plots.convergence(history(1), tmp_path / "c.png", odd)
     plots.confusion(labels, labels, (odd, "cat"), tmp_path / "f.png", odd)
     plots.accuracy(SUMMARY.networks, tmp_path / "a.png", odd)
+    for name in ("c.png", "f.png", "a.png"):
+        assert pixels(tmp_path / name).min() < 100
