@@ -436,6 +436,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables there")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write them there as CSV")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw them there, as PNG")
+    parser.add_argument(
+        "--known", action="store_true", help="compute nothing: tables of the cells that there are"
+    )
     parser.add_argument("--list", action="store_true", help="only print the commands of the cells")
     return parser
 
@@ -457,7 +460,7 @@ def _run(options: argparse.Namespace) -> None:
         print("\n".join(f"# {job.title}\n{job.command}" for job in todo))
         return
     store = Store(outputs.get("cells"))
-    if any(store.find(job) is None for job in todo):
+    if not options.known and any(store.find(job) is None for job in todo):
         _compute(todo, store, options, outputs)
     _write(store.of(todo), outputs)
     print(text(store.of(todo), PAIRS))

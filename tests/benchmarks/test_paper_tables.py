@@ -77,6 +77,8 @@ def test_what_there_is_is_not_computed_again(quick, monkeypatch, capsys):
     assert "| all features, CMA-ES LEAKS" in capsys.readouterr().out
     main([*words, "--list"])
     assert capsys.readouterr().out.count("python -m experiments.run ") == len(ROWS)
+    main([*words, "--seeds", "2", "--known"])  # the second seed is not there
+    assert (folder / "json.json").read_text() == before
 
 
 def test_processes_share_a_file_of_cells(tmp_path):
