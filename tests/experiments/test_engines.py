@@ -103,7 +103,10 @@ def test_the_model_is_served(compact, model_uri, tracking, unseen, tmp_path):
         server = subprocess.Popen(
             [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", model_uri,
              "--env-manager", "local", "--port", str(port)],
-            cwd=tmp_path, env=os.environ | {"MLFLOW_TRACKING_URI": tracking, "PATH": path},
+            cwd=tmp_path,
+            # MLflow's own minute is short for the first answer on a busy machine.
+            env=os.environ | {"MLFLOW_TRACKING_URI": tracking, "PATH": path,
+                              "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": "300"},
             stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     try:
@@ -117,7 +120,7 @@ def test_the_model_is_served(compact, model_uri, tracking, unseen, tmp_path):
                 assert time.monotonic() < deadline, (tmp_path / "log").read_text()
                 time.sleep(0.5)
         query = {"inputs": unseen.images[:5].tolist()}
-        answer = requests.post(f"{address}/invocations", json=query, timeout=60)
+        answer = requests.post(f"{address}/invocations", json=query, timeout=300)
         assert answer.json()["predictions"] == engine.predict(unseen.images[:5]).tolist()
     finally:
         with suppress(ProcessLookupError):
