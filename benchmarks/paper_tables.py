@@ -197,7 +197,7 @@ class Budget:
 # What a baseline learns depends on the threads. One leaves a second core to another column.
 _FULL = ("threads=1",)
 _SMALL = ("+experiment=paper_4000_1000", *_FULL)
-# On all features, particles, which go far, make the exact search slow, and 60,000 references do.
+# On all features, particles, which go far, need more of the exact search, and 60,000 references do.
 _FEWER = ("strategy.generations=4",)
 _FEW_KERNELS = ("strategy.generations=4", "strategy.max_evaluations=648")
 BUDGETS = {
@@ -250,11 +250,6 @@ class Job:
     def command(self) -> str:
         """What runs it alone."""
         return shlex.join(["python", "-m", "experiments.run", *self.overrides])
-
-    @property
-    def place(self) -> tuple[str, str, str, int]:
-        """Where in the tables it stands."""
-        return self.row.name, self.column, self.row.protocol, self.seed
 
     @property
     def title(self) -> str:
@@ -361,9 +356,9 @@ class Store:
 
     def find(self, job: Job) -> Cell | None:
         """Find the cell of a job, computed for it or for a column that asks for the same."""
+        wanted = (job.row.name, job.row.protocol, job.seed, job.digest)
         for cell in self.cells:
-            known = (cell.row, cell.protocol, cell.seed, cell.options)
-            if known == (job.row.name, job.row.protocol, job.seed, job.digest):
+            if (cell.row, cell.protocol, cell.seed, cell.options) == wanted:
                 return replace(cell, column=job.column)
         return None
 
@@ -460,6 +455,10 @@ def _run(options: argparse.Namespace) -> None:
         print("\n".join(f"# {job.title}\n{job.command}" for job in todo))
         return
     store = Store(outputs.get("cells"))
+    if options.known and not store.of(todo):
+        raise InputError(
+            "No cell of these rows and columns is known: without --known they are computed."
+        )
     if not options.known and any(store.find(job) is None for job in todo):
         _compute(todo, store, options, outputs)
     _write(store.of(todo), outputs)
@@ -476,7 +475,9 @@ def _compute(
         for number, job in enumerate(todo, 1):
             if store.find(job) is None:
                 _say(f"{number} of {len(todo)}: {job.title}")
-                same = [each for each in todo if each.digest == job.digest]
+                same = [
+                    each for each in todo if (each.column, each.digest) == (job.column, job.digest)
+                ]
                 store.add(compute(same, options.folder / job.place_on_disk, parent))
                 _write(store.of(todo), outputs)
                 files = [output.path for output in outputs.values() if output.path.exists()]

@@ -8,15 +8,15 @@ Chromium, that of ``$CHROMIUM`` or on the path.
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 from mlflow import MlflowClient
@@ -50,10 +50,12 @@ def main() -> None:
         sys.exit("There is no Chromium: install one, or name it in $CHROMIUM.")
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        # Nor does a baseline that was trained before count.
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": folder}
         command = [sys.executable, "-m", "experiments.run", *SWEEP]
         subprocess.run(command, cwd=folder, env=environment, check=True)
         with _user_interface(Path(folder)) as address:
+            # Chromium has no sandbox for root, and the pages are our own.
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1400, "height": 620})
             _take(page, address, MlflowClient(f"sqlite:///{folder}/mlflow.db"))
@@ -71,17 +73,22 @@ def _user_interface(folder: Path) -> Iterator[str]:
     server = subprocess.Popen([*command, "--port", str(port)], cwd=folder, start_new_session=True)
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(_START):
-            try:
-                urlopen(address)
-                break
-            except URLError:
-                time.sleep(1)
+        _wait_for(address)
         yield address
     finally:
-        # With its workers.
-        os.killpg(server.pid, 15)
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)  # with its workers
         server.wait()
+
+
+def _wait_for(address: str) -> None:
+    """Wait until a server answers."""
+    for _ in range(_START):
+        with suppress(OSError):
+            urlopen(address).close()
+            return
+        time.sleep(1)
+    sys.exit(f"The MLflow UI has not answered within {_START} seconds.")
 
 
 def _take(page: Page, address: str, client: MlflowClient) -> None:
@@ -117,6 +124,8 @@ def _take(page: Page, address: str, client: MlflowClient) -> None:
         if shown == "Show more":
             found.click()
         time.sleep(_SETTLE)
+        if name == "report":  # where this machine keeps it is nobody's concern
+            page.get_by_text("Path: file:").evaluate("line => line.style.visibility = 'hidden'")
         page.screenshot(path=IMAGES / f"{name}.png")
 
 

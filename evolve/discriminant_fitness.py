@@ -62,7 +62,7 @@ class DiscriminantFitness(Fitness):
         shift: int = 1,
         seed: int = 0,
     ) -> None:
-        self.check(stack, split, max_references, shift, seed)
+        DiscriminantFitness.check(stack, split, max_references, shift, seed)
         self.stack = stack
         self._split, self._shift, self._seed = split, shift, seed
         self._n_references = min(max_references, len(split.references))
@@ -88,7 +88,7 @@ class DiscriminantFitness(Fitness):
         shift: int = 1,
         seed: int = 0,
     ) -> None:
-        """Raise the InputErrors of the constructor, which takes the same; compute nothing."""
+        """Raise the constructor's InputErrors about its options; compute nothing."""
         least = 2 * len(np.unique(split.references.labels))
         if max_references < least:
             raise InputError(

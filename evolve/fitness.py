@@ -90,7 +90,18 @@ class Fitness(ABC):
 
     @classmethod
     def check(cls, *args: Any, **kwargs: Any) -> None:
-        """Raise the InputErrors of the constructor, which takes the same; compute nothing."""
+        """Raise the constructor's InputErrors about its options, before anything is trained.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            What the constructor takes.
+
+        Raises
+        ------
+        InputError
+            Options that do not exist, or do not fit the network or the images.
+        """
         return
 
     @abstractmethod

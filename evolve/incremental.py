@@ -119,7 +119,8 @@ def _visit_all(  # type: ignore[no-untyped-def]
     for j in range(n_references):
         if proposals[j] > beyond or (leave_one_out and j == query):
             continue
-        # The channel that moves is short: it shows most references to be too far.
+        # The channel that moves is short: it shows most references to be too far. The cosine rounds
+        # absolutely, so the slack is absolute, too.
         possible = least(proposals[j], factor, slack, product_error, square)
         distance = _distance(
             possible, features, image, j, residual_lengths, inverse_lengths, cosine

@@ -57,7 +57,7 @@ class KNNFitness(Fitness):
         neighbours: int = 32,
         temperature: float = 0.2,
     ) -> None:
-        self.check(stack, split, objective, k, metric, neighbours, temperature)
+        KNNFitness.check(stack, split, objective, k, metric, neighbours, temperature)
         self.stack = stack
         self._metric: Metric = metric
         self._n_neighbours = k if objective == "accuracy" else neighbours
@@ -96,7 +96,7 @@ class KNNFitness(Fitness):
         neighbours: int = 32,
         temperature: float = 0.2,
     ) -> None:
-        """Raise the InputErrors of the constructor, which takes the same; compute nothing."""
+        """Raise the constructor's InputErrors about its options; compute nothing."""
         if objective not in get_args(ObjectiveName):
             raise InputError(
                 f"objective={objective!r} is unknown: choose one of {get_args(ObjectiveName)}."

@@ -341,7 +341,7 @@ def _call(options: Options) -> Any:
         return partial(get_object(options["_target_"]), **arguments)
     except (ImportError, ValueError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
-        raise InputError(f"_target_={options['_target_']} cannot be called: {reason}.") from error
+        raise InputError(f"_target_={options['_target_']} cannot be used: {reason}.") from error
 
 
 @contextmanager
@@ -389,7 +389,7 @@ def _split(options: Options, dataset: Dataset) -> Split:
 
 
 def _check(options: Options, images: Split, n_classes: int) -> None:
-    """Refuse, before anything is trained, what the blocks and workers do not allow."""
+    """Refuse, before anything is trained, what cannot go together."""
     for group, contract in _CONTRACTS.items():
         target = _call(options[group]).func
         if not (isinstance(target, type) and issubclass(target, contract)):
@@ -411,7 +411,13 @@ def _check(options: Options, images: Split, n_classes: int) -> None:
         check_options(options["slicing"], stack, images.references, _call(options["optimizer"]))
     fitness = _fitness(options)
     with _naming(options, "fitness"):
-        fitness.func.check(stack, images, **fitness.keywords)
+        try:
+            fitness.func.check(stack, images, **fitness.keywords)
+        except TypeError as error:
+            raise InputError(
+                f"fitness._target_={options['fitness']['_target_']} does not check these options "
+                f"({error}): give it a check that takes what its constructor takes."
+            ) from error
     with _naming(options, "strategy"):
         blocks = _blocks(options, stack)
     with _naming(options, "optimizer"):

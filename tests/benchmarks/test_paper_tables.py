@@ -113,11 +113,13 @@ def test_a_file_without_cells_is_one_sentence(tmp_path, monkeypatch, capsys):
         (["--cells", "cells.json"], "holds no cells of these tables"),
         (["--rows", "RNN"], "--rows RNN matches none of: CNN, 1.2 M, "),
         (["--seeds", "0"], "--seeds 0 is not possible"),
+        (["--known", "--json", "json.json"], "No cell of these rows and columns is known"),
     ):
         with pytest.raises(SystemExit) as exit_:
             main(words)
         assert exit_.value.code == 2
         assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "json.json").exists()
 
 
 def test_the_full_budget_asks_for_what_there_is():

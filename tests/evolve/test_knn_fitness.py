@@ -20,6 +20,15 @@ METRICS = ("euclidean", "cosine")
 OBJECTIVES = ("accuracy", "neighbours")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _short_lists():
+    """Let lists be too short now and then: of their own length, few images fill none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(incremental, "_SHORTLIST", 4)
+        patch.setattr(shifted, "_SHORTLIST", 4)
+        yield
+
+
 def make_stack(rng, shape=(8, 8, 1), kernels=(2, 4), whole=False):
     layers, channels = [], shape[2]
     for n in kernels:
@@ -327,7 +336,8 @@ def test_neighbours_that_float32_sums_cannot_tell_apart(metric, scale):
     labels = np.random.default_rng(4).integers(0, 2, 300)
     incremental_knn = IncrementalKNN(channels.copy(), labels, 100, 1, metric)
     incremental_knn.bind(1)
-    losses, _ = incremental_knn.losses(moved[None], 0.0)
+    losses, full_scans = incremental_knn.losses(moved[None], 0.0)
+    assert full_scans > 0
     channels[:, 1] = moved
     exact = channels.reshape(300, -1).astype(np.float64) / scale
     if metric == "euclidean":

@@ -64,9 +64,9 @@ UNFIT = [
     (["fitness=accuracy", "fitness.k=20"], r"fitness\.k=20 .* there are 19"),
     (["fitness=neighbours", "fitness.temperature=0"], r"fitness\.temperature=0.* is not possible"),
     (["optimizer._target_=pathlib.Path"], r"derived from evolve\.optimizers\.base\.Optimizer"),
-    (["fitness._target_=math.pi"], "_target_=math.pi cannot be called: the first argument"),
+    (["fitness._target_=math.pi"], "_target_=math.pi cannot be used: the first argument"),
     (["strategy._target_=evolve.optimizers.PSO"], r"derived from evolve\.schedule\.Schedule"),
-    (["executor._target_=no.Such"], r"_target_=no\.Such cannot be called: .*No module named 'no'"),
+    (["executor._target_=no.Such"], r"_target_=no\.Such cannot be used: .*No module named 'no'"),
 ]
 
 

@@ -8,7 +8,14 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from slicing import knn
 from slicing.errors import InputError
-from slicing.knn import count_votes, kneighbors
+from slicing.knn import (
+    NeighbourSearch,
+    count_votes,
+    kneighbors,
+    least,
+    measure,
+    query_rows,
+)
 
 METRICS = ("euclidean", "cosine")
 
@@ -27,6 +34,34 @@ def reference_order(queries, references, k, metric, leave_one_out=False):
 def features(seed, n, d, scale=1.0):
     rng = np.random.default_rng(seed)
     return np.maximum(rng.normal(size=(n, d)) * scale, 0).astype(np.float32)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("axes", [0, 3])
+@pytest.mark.parametrize("scale", [1e-15, 1.0, 1e15])
+def test_what_a_proposal_leaves_possible_is_no_farther_than_the_reference(
+    metric, axes, scale, monkeypatch
+):
+    monkeypatch.setattr(knn, "_AXES", axes or 1000)
+    # Some nearly alike, some zero, some alike: float32 products and projections are off by most.
+    references = 1 + 1e-3 * features(0, 300, 50)
+    references[100:] = features(1, 200, 50)
+    references[:3], references[10:20] = 0, references[20:30]
+    search = NeighbourSearch(references * np.float32(scale), metric, 300)
+    points = search.references
+    assert (points.points.shape[1] == 50) == (axes == 0)
+    proposals = query_rows(points) @ search.reference_columns
+    inverses = points.inverse_lengths
+    slacks, errors = search.slacks(points), search.product_errors(points)
+    too_far = 0
+    for i, j in np.ndindex(proposals.shape):
+        distance = measure(
+            points.features[i], points.features[j], inverses[i] * inverses[j], search.cosine
+        )
+        options = (proposals[i, j], search.factor, slacks[i], errors[i], points.squares[i])
+        assert least(*options) <= distance
+        too_far += least(proposals[i, j], search.factor, 0.0, 0.0, points.squares[i]) > distance
+    assert too_far > 0  # it is what the errors allow for
 
 
 @pytest.mark.parametrize("metric", METRICS)
