@@ -82,6 +82,23 @@ def describe(options: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def all_references(
+    stack: ConvStack, train: Images, classes: tuple[str, ...], options: dict[str, Any]
+) -> Engine:
+    """Make the engine whose references are all training images, in float32.
+
+    Parameters
+    ----------
+    stack, train, classes, options
+        As for :func:`build_engine`.
+    """
+    if options["projection"] != "none":
+        stack = project(
+            stack, train, options["projection"], options["components"], options["shift"]
+        )
+    return Engine.fit(stack, train, classes, options["k"], options["metric"])
+
+
 def build_engine(
     stack: ConvStack,
     train: Images,

@@ -10,8 +10,9 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import slicing.data
 from experiments.config import plain
+from experiments.evolution import stopped_by_interrupt
 from experiments.overrides import CONF, check
-from experiments.pipeline import _stopped_by_interrupt, set_threads
+from experiments.pipeline import set_threads
 from experiments.tracking import leaves
 from slicing.data import mnist
 from slicing.engine import Engine
@@ -284,7 +285,7 @@ def test_the_second_ctrl_c_ends_at_once(capfd):
     # Where the tests run in the background, Ctrl-C is ignored.
     before = signal.default_int_handler
     at_first = signal.signal(signal.SIGINT, before)
-    with _stopped_by_interrupt(schedule) as interrupted:
+    with stopped_by_interrupt(schedule) as interrupted:
         assert not interrupted.is_set()
         signal.raise_signal(signal.SIGINT)
         assert interrupted.is_set()

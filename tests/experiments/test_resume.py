@@ -3,17 +3,24 @@
 import shlex
 import shutil
 import signal
+import sys
 from dataclasses import replace
 
 import pytest
 from conftest import command_line, files_of, finish, run_here, runs_of
 
 from evolve.checkpoint import Checkpoint
+from experiments import run as program
 from experiments.history import History
 from experiments.overrides import resumed
 from experiments.resume import Begun
 from experiments.run import _way_on
 from slicing.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def _started_as_users_do(monkeypatch):
+    monkeypatch.setattr(sys, "argv", [program.__file__])
 
 
 @pytest.fixture(scope="module")

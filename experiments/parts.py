@@ -1,0 +1,208 @@
+"""The parts of an experiment: its images, its baseline, its fitness and its schedule.
+
+Each is made of the options of its group by what ``_target_`` names. All of them are checked before
+anything is computed.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+from hydra.utils import get_object
+
+from evolve.block import Block, make_blocks
+from evolve.checkpoint import Checkpoint
+from evolve.executors.base import Executor
+from evolve.fitness import Fitness
+from evolve.optimizers.base import Optimizer
+from evolve.protocols import Split, split
+from evolve.schedule import Schedule
+from experiments.config import GROUPS
+from experiments.engines import check_options
+from slicing.baselines import Baseline, random_cnn
+from slicing.data.dataset import Dataset, Images
+from slicing.errors import InputError
+from slicing.stack import ConvStack
+
+Options = dict[str, Any]
+
+# What the classes of a group keep.
+_CONTRACTS = {
+    "optimizer": Optimizer, "fitness": Fitness, "strategy": Schedule, "executor": Executor
+}  # fmt: skip
+
+# Options of groups that are for something else than the class of the group.
+_OF_SPLIT = ("protocol", "validation_fraction", "selection_fraction")
+_OF_BLOCKS = ("block", "layers", "group_size")
+
+
+class Parts:
+    """Makes the parts of an experiment.
+
+    Parameters
+    ----------
+    options : dict
+        The resolved configuration, of the schema :class:`experiments.config.Config`.
+    choices : mapping of str to str
+        The chosen option of every group.
+
+    Attributes
+    ----------
+    options : dict
+    choices : dict of str to str
+        The same, but for a group into which the command line has put another class: its name.
+    """
+
+    def __init__(self, options: Options, choices: Mapping[str, str]) -> None:
+        self.options = options
+        self.choices = dict(choices)
+        for group, choice in choices.items():
+            schema = GROUPS.get(group, {}).get(choice)
+            target = options[group].get("_target_") if schema else None
+            if target and target != getattr(schema, "_target_", target):
+                self.choices[group] = target.rpartition(".")[2]
+
+    @property
+    def baseline_name(self) -> str:
+        """Name the baseline: ``lenet64``."""
+        return f"{self.choices['baseline']}{self.options['baseline'].get('units', '')}"
+
+    @property
+    def protocol(self) -> str:
+        """Which images choose the kernels."""
+        return str(self.options["fitness"]["protocol"])
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the baseline is one that is trained here."""
+        return "epochs" in self.options["baseline"]
+
+    def name(self, dataset: Dataset) -> str:
+        """Name the run: ``cmaes-serial-lenet64-mnist5k-s0``."""
+        of_groups = self.choices["optimizer"], self.choices["strategy"], self.baseline_name
+        return "-".join((*of_groups, dataset.name, f"s{self.options['seed']}"))
+
+    def dataset(self) -> Dataset:
+        """Read the training images."""
+        with self._naming("data"):
+            dataset: Dataset = self._make("data")()
+        return dataset
+
+    def split(self, dataset: Dataset) -> Split:
+        """Give the training images their roles."""
+        fitness = self.options["fitness"]
+        selects = self.options["strategy"]["hand_over"] == "selection"
+        return split(
+            fitness["protocol"],
+            dataset,
+            fitness["validation_fraction"],
+            self.options["seed"],
+            fitness["selection_fraction"] if selects else None,
+        )
+
+    def check(self, images: Split, n_classes: int) -> None:
+        """Refuse what cannot be, or cannot go together.
+
+        Raises
+        ------
+        InputError
+        """
+        for group, contract in _CONTRACTS.items():
+            target = self._make(group).func
+            if not (isinstance(target, type) and issubclass(target, contract)):
+                raise InputError(
+                    f"{group}._target_={self.options[group]['_target_']} is of another kind: name "
+                    f"a class derived from {contract.__module__}.{contract.__name__}."
+                )
+        self._make("strategy").func.check_executor(self._make("executor")())
+        make = self._make("baseline")
+        if self.is_trained:
+            # Of the same shape, at once.
+            shape = ("filters", "kernel_size", "pooling", "seed")
+            make = partial(random_cnn, **{name: make.keywords[name] for name in shape})
+        with self._naming("baseline"):
+            stack = make(images.references, n_classes).stack
+        with self._naming("slicing"):
+            check_options(self.options["slicing"], stack, images.references, self.optimizer())
+        fitness = self._make("fitness", without=_OF_SPLIT)
+        with self._naming("fitness"):
+            try:
+                fitness.func.check(stack, images, **fitness.keywords)
+            except TypeError as error:
+                raise InputError(
+                    f"fitness._target_={self.options['fitness']['_target_']} does not check these "
+                    f"options ({error}): give it a check that takes what its constructor takes."
+                ) from error
+        with self._naming("strategy"):
+            blocks = self._blocks(stack)
+        with self._naming("optimizer"):
+            for block in blocks:
+                self.optimizer()(block.read(stack), 1.0, np.random.default_rng(0))
+
+    def baseline(self) -> Any:
+        """Make what gives a :class:`~slicing.baselines.Baseline` of images and a class count."""
+        make = self._make("baseline")
+
+        def named(images: Images, n_classes: int, **keywords: Any) -> Baseline:
+            with self._naming("baseline"):
+                return make(images, n_classes, **keywords)  # type: ignore[no-any-return]
+
+        return named
+
+    def optimizer(self) -> Any:
+        """Make what gives an optimiser of a start, a step size and a random generator."""
+        return self._make("optimizer")
+
+    def fitnesses(self, stack: ConvStack, images: Split) -> tuple[Fitness, Fitness | None]:
+        """Make the loss that is minimised, and that on the selection queries if there are any."""
+        make = self._make("fitness", without=_OF_SPLIT)
+        with self._naming("fitness"):
+            fitness = make(stack, images)
+        if images.selection is None:
+            return fitness, None
+        return fitness, make(stack, Split(images.references, images.selection))
+
+    def schedule(
+        self, fitness: Fitness, selection: Fitness | None, checkpoint: Checkpoint
+    ) -> Schedule:
+        """Make the schedule, which goes on with what the checkpoint holds."""
+        with self._naming("strategy"):
+            schedule: Schedule = self._make("strategy", without=_OF_BLOCKS)(
+                fitness,
+                self._blocks(fitness.stack),
+                self.optimizer(),
+                seed=self.options["seed"],
+                executor=self._make("executor")(),
+                selection=selection,
+                checkpoint=checkpoint,
+            )
+        return schedule
+
+    def _blocks(self, stack: ConvStack) -> list[Block]:
+        kind, layers, size = (self.options["strategy"][name] for name in _OF_BLOCKS)
+        return make_blocks(stack, kind, layers, size)
+
+    def _make(self, group: str, without: tuple[str, ...] = ()) -> Any:
+        """Make a function or class with its options, to be called with the rest.
+
+        Not by Hydra's ``instantiate``: it would make lists of its own kind again, in whose code
+        Ctrl-C raises other errors.
+        """
+        options = self.options[group]
+        arguments = {k: v for k, v in options.items() if k not in ("_target_", *without)}
+        try:
+            return partial(get_object(options["_target_"]), **arguments)
+        except (ImportError, ValueError, AttributeError, TypeError) as error:
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise InputError(f"_target_={options['_target_']} cannot be used: {reason}.") from error
+
+    @contextmanager
+    def _naming(self, group: str) -> Iterator[None]:
+        """Name an option as the command line does, where a library names its parameter."""
+        try:
+            yield
+        except InputError as error:
+            is_own = str(error).partition("=")[0] in self.options[group]
+            raise InputError(f"{group}.{error}" if is_own else str(error)) from error
