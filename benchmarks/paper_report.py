@@ -120,7 +120,7 @@ class Entry:
     conv_bytes : int or None
     total_bytes, evaluations : int
     seconds : float
-        Mean over the seeds.
+        Median over the seeds: what else a shared machine did meanwhile is in some of them.
     command : str
         Of the first seed; the others have another ``seed=``.
     """
@@ -140,6 +140,10 @@ class Entry:
     evaluations: int
     seconds: float
     command: str
+
+
+PROGRAM = "python -m experiments.run "
+"""What a cell's command begins with; its options follow."""
 
 
 def entries(cells: Sequence[Cell]) -> list[Entry]:
@@ -165,7 +169,7 @@ def entries(cells: Sequence[Cell]) -> list[Entry]:
                     conv_bytes=first.conv_bytes,
                     total_bytes=first.total_bytes,
                     evaluations=round(float(np.mean([cell.evaluations for cell in same]))),
-                    seconds=float(np.mean([cell.seconds for cell in same])),
+                    seconds=float(np.median([cell.seconds for cell in same])),
                     command=first.command,
                 )
             )
@@ -227,7 +231,7 @@ def text(cells: Sequence[Cell], pairs: Sequence[tuple[str, str]]) -> str:
             rows.setdefault((entry.row, entry.protocol), {})[entry.test_images] = entry
         header = ["network", "parameters", "conv bytes", "whole bytes", "slides, %"]
         header += [f"% of {n:,} test images (95 %)" for n in sizes]
-        header += ["± over seeds", "seeds", "evaluations", "seconds"]
+        header += ["± over seeds", "seeds", "evaluations", "seconds", "options"]
         body = []
         for (row, protocol), by_size in rows.items():
             last = by_size[sizes[-1]]
@@ -244,6 +248,7 @@ def text(cells: Sequence[Cell], pairs: Sequence[tuple[str, str]]) -> str:
                     str(last.seeds),
                     f"{last.evaluations:,}",
                     f"{last.seconds:,.0f}",
+                    f"`{last.command.removeprefix(PROGRAM)}`",
                 ]
             )
         parts += [f"**{column}**", "", *table(header, body), ""]

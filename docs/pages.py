@@ -9,12 +9,10 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from benchmarks.paper_report import SLIDES
 from experiments.config import GROUPS, Config, NewClasses, field_docs
 from experiments.overrides import CONF
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 
 SECTIONS = {
     "experiments": ("Experiments", "Reproducibility"),
@@ -49,14 +47,6 @@ _NOTEBOOKS = """\
 The story, step by step, with figures. The notebooks lie in `notebooks/`; what is shown here is what
 they gave when `make notebooks` executed them."""
 
-_TABLES = """\
-## All committed results
-
-Made from `benchmarks/results/paper_tables.json` at every build. [](../results.md) says how to read
-it. *slides, %*: what the slides have in that place.
-
-![All committed results](../../benchmarks/results/paper_tables.png)"""
-
 _NAMES = {
     int: ("whole number", "whole numbers"),
     float: ("number", "numbers"),
@@ -75,7 +65,6 @@ def write_pages(folder: Path) -> None:
     """
     folder.mkdir(exist_ok=True)
     pages = {name: readme_page(name) for name in SECTIONS}
-    pages["paper_tables"] += f"\n{results_tables()}"
     pages["options"] = options_page()
     pages["notebooks"] = notebooks_page(sorted(folder.parent.glob("notebooks/*.ipynb")))
     for name, text in pages.items():
@@ -194,35 +183,6 @@ def notebooks_page(paths: Iterable[Path]) -> str:
     if not names:
         return f"{_NOTEBOOKS}\n\nHere none have been executed.\n"
     return "\n".join([_NOTEBOOKS, "", "```{toctree}", ":maxdepth: 1", "", *names, "```", ""])
-
-
-def results_tables() -> str:
-    """Set the committed results of the paper's tables, a table for each column."""
-    entries = json.loads((RESULTS / "paper_tables.json").read_text("utf-8"))
-    parts = [_TABLES]
-    for column in dict.fromkeys(entry["column"] for entry in entries):
-        rows = [_result(entry) for entry in entries if entry["column"] == column]
-        header = ["network", "test images", "slides, %", "% (95 %)", "± over seeds"]
-        header += ["seeds", "engine bytes", "evaluations", "seconds"]
-        parts += [f"### {column}", _table(rows, header)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _result(entry: dict[str, Any]) -> list[str]:
-    percent, low, high = (f"{100 * entry[name]:.2f}" for name in ("mean", "low", "high"))
-    slides = SLIDES.get(entry["column"], {}).get(entry["row"])
-    leaks = " **LEAKS**" if entry["protocol"] == "test" else ""
-    return [
-        entry["row"] + leaks,
-        f"{entry['test_images']:,}",
-        "-" if slides is None else f"{slides:.2f}",
-        f"{percent} ({low}-{high})",
-        "-" if entry["spread"] is None else f"{100 * entry['spread']:.2f}",
-        str(entry["seeds"]),
-        f"{entry['total_bytes']:,}",
-        f"{entry['evaluations']:,}",
-        f"{entry['seconds']:,.0f}",
-    ]
 
 
 def _table(
