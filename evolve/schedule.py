@@ -36,10 +36,9 @@ class BlockEnd:
     block_number, n_blocks : int
         As in :class:`~evolve.search.Generation`.
     loss_before, loss_after : float
-        Loss of the network before and after; with :class:`Parallel`, before and after the group.
-        Where :attr:`~evolve.fitness.Fitness.same_images` does not hold, each on the images of its
-        own network: the second can be above the first though what was found is better on the images
-        of the first.
+        Loss of the network before and after, on the same images; with :class:`Parallel`, before and
+        after the group. Where :attr:`~evolve.fitness.Fitness.same_images` does not hold, the next
+        block begins with the loss on other images.
     accepted : bool
         Whether what was found improved the network and was plugged in.
     evaluations : int
@@ -337,7 +336,7 @@ class Schedule(ABC):
         yield from self._run_searches()
         searched = [search for search in self._searches if search.generations]
         evaluations = self.evaluations
-        accepted, checks = self._plug_in(searched, before)
+        accepted, after, checks = self._plug_in(searched, before)
         progress.evaluations = evaluations + checks
         self._searches = []
         for search in searched:
@@ -348,7 +347,7 @@ class Schedule(ABC):
                 search.number,
                 self.n_blocks,
                 before,
-                self.fitness.loss,
+                after,
                 is_accepted,
                 progress.evaluations,
                 search.non_finite,
@@ -464,12 +463,14 @@ class Schedule(ABC):
             yield job
             go_on(slot, job)
 
-    def _plug_in(self, searches: list[Search], before: float) -> tuple[list[Search], int]:
+    def _plug_in(self, searches: list[Search], before: float) -> tuple[list[Search], float, int]:
         """Adopt what the searches found, or as much of it, the best first, as together improves.
 
         Returns
         -------
         plugged_in : list of Search
+        after : float
+            Loss of the network with them.
         checks : int
             Evaluations that it took.
         """
@@ -489,9 +490,9 @@ class Schedule(ABC):
                 checks += 1
             if loss < before:
                 self.fitness.adopt(joint.write(self.fitness.stack, vector), loss)
-                break
+                return improved, loss, checks
             improved = improved[: len(improved) // 2]
-        return improved, checks
+        return [], before, checks
 
     def _identity(self) -> dict[str, Any]:
         """Tell what a state must be of, for this schedule to go on from it."""

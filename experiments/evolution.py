@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from evolve.schedule import BlockEnd, Schedule
 from evolve.search import Generation
@@ -88,7 +88,8 @@ def stopped_by_interrupt(schedule: Schedule) -> Iterator[threading.Event]:
         interrupted.set()
         schedule.stop("interrupted")
         # Not print: the signal may have come in the middle of one.
-        os.write(2, b"\nStopping after this generation; Ctrl-C again ends at once.\n")
+        with suppress(OSError):
+            os.write(2, b"\nStopping after this generation; Ctrl-C again ends at once.\n")
 
     previous = signal.signal(signal.SIGINT, stop)
     try:

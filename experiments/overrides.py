@@ -253,6 +253,13 @@ def _compose(config_name: str, choices: tuple[str, ...]) -> DictConfig:
     try:
         return compose(config_name, list(choices))
     except HydraException as error:
+        foreign = re.search(r"In '(.+?)':.*\n?Key '(\w+)' .*not in '(\w+)'", str(error))
+        if foreign:
+            preset, key, schema = foreign.groups()
+            raise InputError(
+                f"{preset.replace('/', '=')} sets {key}, which the chosen {schema} does not have: "
+                f"leave it out, and give what else is in conf/{preset}.yaml on the command line."
+            ) from error
         lines = str(error.__cause__ or error).strip().splitlines()
         # A line that ends in a colon says where, and the next one what is wrong there.
         reason = " ".join(lines[: 2 if lines[0].endswith(":") else 1]).rstrip(".")

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from experiments.console import say
 from experiments.summary import table
 from experiments.tracking import PARENT, connect, one_sentence
 from slicing.errors import InputError
@@ -82,7 +83,7 @@ class Parent:
             if error is None:
                 raise
             # It is not what ended the runs.
-            print(trouble, file=sys.stderr)
+            say(str(trouble), sys.stderr)
 
     @property
     def override(self) -> str:

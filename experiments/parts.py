@@ -4,6 +4,7 @@ Each is made of the options of its group by what ``_target_`` names. All of them
 anything is computed.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -27,6 +28,9 @@ from slicing.errors import InputError
 from slicing.stack import ConvStack
 
 Options = dict[str, Any]
+
+# It would log what is raised, too.
+logging.getLogger("hydra.utils").disabled = True
 
 # What the classes of a group keep.
 _CONTRACTS = {

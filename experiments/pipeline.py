@@ -270,11 +270,12 @@ class _Experiment:
             interrupted = evolve(schedule, history, self.progress, self.tracker)
         finally:
             history.close()
-        after = fitness.stack
+        after, loss_after = fitness.stack, fitness.loss
         _save_kernels(after, self.folder / "kernels.npz")
         if not fitness.same_images and not after.equals(before):
-            loss_before = fitness.loss_of(before)  # on those of the network as it is now
-        return _Evolution(after, loss_before, fitness.loss, schedule, history.events, interrupted)
+            # On the images of the first network, which are the same whatever evolves from it.
+            loss_after = self.parts.fitnesses(before, self.images)[0].loss_of(after)
+        return _Evolution(after, loss_before, loss_after, schedule, history.events, interrupted)
 
     def engines(self, before: ConvStack, after: ConvStack) -> _Engines:
         """Make the engines, and save one."""

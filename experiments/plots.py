@@ -50,7 +50,7 @@ def convergence(history: Sequence[Generation | BlockEnd], path: Path, title: str
                 middle, 1.0, end.block.name, transform=axes.get_xaxis_transform(),
                 ha="center", va="bottom", fontsize="small", color="0.3",
             )  # fmt: skip
-    network = [ends[0].loss_before, *(end.loss_after for end in ends)] if ends else []
+    network = [*(end.loss_before for end in ends), ends[-1].loss_after] if ends else []
     if ends:
         evaluations = [0, *(end.evaluations for end in ends)]
         axes.step(
@@ -185,7 +185,8 @@ def accuracy(networks: Sequence[Row], path: Path, title: str = "") -> None:
     margin = 0.1 * (max(ends) - min(ends))
     axes.set_ylim(min(ends) - margin, max(ends) + margin)
     axes.set_xlim(min(sizes) / 2, 2 * max(sizes))
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    few = max(sizes) > 5 * min(sizes)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else range(1, 10)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(EngFormatter("B"))
     axes.set_xlabel("bytes")

@@ -8,8 +8,12 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from experiments.console import say
+
 # Seconds between two refreshments of the bar, and between two lines where there is no terminal.
 _REFRESH, _LINE = 0.1, 10.0
+# Part of a task from which the remaining time can be reckoned: its beginning compiles.
+_RECKONED = 0.01
 
 
 class Progress:
@@ -33,8 +37,10 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print a line of its own, above the bar if there is one."""
-        tqdm.write(text, file=self._stream)
-        self._stream.flush()
+        if self._bar is None:
+            say(text, self._stream)
+        else:
+            tqdm.write(text, file=self._stream)
 
     @contextmanager
     def task(self, name: str, done: float = 0.0) -> Iterator["Progress"]:
@@ -79,13 +85,13 @@ class Progress:
             return
         self._shown = now
         added = fraction - self._done
-        if added > 0:
+        if added > _RECKONED:
             text = f"{_clock(self.seconds * (1.0 - fraction) / added)} left, {text}"
         if self._bar is not None:
             self._bar.n = fraction
             self._bar.set_description_str(text)
         else:
-            print(f"{self._task} {fraction:4.0%}: {text}", file=self._stream, flush=True)
+            say(f"{self._task} {fraction:4.0%}: {text}", self._stream)
 
 
 def training_callback(progress: Progress) -> Any:

@@ -49,7 +49,8 @@ class Begun:
             Naming the first difference.
         """
         before, now = leaves(self.options), leaves(options)
-        for name in dict.fromkeys([*before, *now]):
+        # What is no part of a group comes first: values of groups follow the seed, say.
+        for name in sorted(dict.fromkeys([*before, *now]), key=lambda name: "." in name):
             free = name in _CHANGE_NOTHING or name.startswith(_EXECUTOR)
             if not free and before.get(name) != now.get(name):
                 raise InputError(

@@ -20,6 +20,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from experiments.console import say
 from experiments.help import help_page
 from experiments.overrides import CONF, VERSION_BASE, check, quoted, resumed
 from slicing.errors import InputError
@@ -106,9 +107,9 @@ def _job(config: DictConfig) -> float:
         log.info("The experiment failed.", exc_info=True)
         raise
     else:
-        print(f"\n{summary.text()}\n\nFigures, kernels and log: {folder}")
+        say(f"\n{summary.text()}\n\nFigures, kernels and log: {folder}")
         if summary.interrupted:
-            print(_way_on(folder).strip())
+            say(_way_on(folder).strip())
             raise KeyboardInterrupt
         return summary.loss_after
     mistake += _way_on(folder)
@@ -168,7 +169,7 @@ def _no_access(error: OSError) -> str:
 
 
 def _complain(sentence: str) -> int:
-    print(sentence, file=sys.stderr)
+    say(sentence, sys.stderr)
     return _MISTAKE
 
 

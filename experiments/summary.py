@@ -64,7 +64,7 @@ class Summary:
         Why the evolution ended, as in :class:`evolve.schedule.Schedule`.
     train_seconds, evolve_seconds : float
     from_cache : bool
-        Whether the baseline was trained by an earlier run.
+        Whether the baseline had been trained before, and was read from the cache.
     interrupted : bool
         Whether the user ended the evolution early.
     additions : tuple of Addition
@@ -151,15 +151,16 @@ class Summary:
     def facts(self) -> list[str]:
         """Say what the evolution and the baseline took and came to."""
         gain = 1.0 - self.loss_after / self.loss_before if self.loss_before else 0.0
+        change = f"{abs(gain):.1%} {'lower' if gain >= 0 else 'higher'}"
         trained = "not trained here"
         if self.train_seconds:
-            earlier = " by an earlier run" if self.from_cache else ""
+            earlier = ", and kept since" if self.from_cache else ""
             trained = f"trained in {self.train_seconds:.1f} s{earlier}"
         early = self.ended != "passes"
         rate = self.evaluations / self.evolve_seconds if self.evolve_seconds else 0.0
         return [
             f"loss ({self.objective}, {self.protocol}): {self.loss_before:.4f} before evolution, "
-            f"{self.loss_after:.4f} after ({gain:.1%} lower)",
+            f"{self.loss_after:.4f} after ({change})",
             f"evolution: {self.blocks_done} of {self.n_blocks} blocks, {self.blocks_accepted} "
             f"plugged in, {self.evaluations:,} evaluations in {self.evolve_seconds:.1f} s "
             f"({rate:,.0f} a second)" + (f"; ended: {self.ended}" if early else ""),

@@ -63,14 +63,15 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    what = f"a file of a {kind.rpartition(' ')[0]}"
     try:
         arrays = load(content)
         length = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
     except (SafetensorError, ValueError, LookupError, RecursionError) as error:
-        raise InputError(f"{path} is no {kind} file, or cut short: make it anew.") from error
+        raise InputError(f"{path} is not {what}, or is cut short: give a whole one.") from error
     if kind not in metadata:
-        raise InputError(f"{path} is no {kind} file: give one that this version has written.")
+        raise InputError(f"{path} is not {what}: give one that this version has written.")
     checksum, _, text = metadata[kind].partition(" ")
     if checksum != _checksum(text, arrays):
         raise InputError(f"{path} is damaged, its checksum is another: make it anew.")

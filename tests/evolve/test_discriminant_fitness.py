@@ -1,3 +1,4 @@
+import itertools
 import pickle
 
 import numba
@@ -8,7 +9,9 @@ from threadpoolctl import threadpool_limits
 
 from evolve.block import make_blocks
 from evolve.discriminant_fitness import DiscriminantFitness
+from evolve.optimizers import RandomSearch
 from evolve.protocols import Split
+from evolve.schedule import BlockEnd, Serial
 from slicing.data import Images
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool
@@ -142,6 +145,21 @@ def test_threads_and_processes_change_no_bit(rng, kind):
     for losses, *rest in found[1:]:
         np.testing.assert_array_equal(losses, found[0][0])
         assert rest == found[0][1:]
+
+
+def test_a_block_begins_and_ends_on_the_same_images(rng, stack):
+    fitness = DiscriminantFitness(stack, Split(make_images(rng, 40), None))
+    blocks = make_blocks(stack, "kernel", [-1])
+    ends = [
+        event
+        for event in Serial(fitness, blocks, RandomSearch, generations=3, order="layer")
+        if isinstance(event, BlockEnd)
+    ]
+    assert [end.accepted for end in ends] == [end.loss_after < end.loss_before for end in ends]
+    assert any(end.accepted for end in ends)
+    # What comes next is measured on others.
+    changed = [one.loss_after != two.loss_before for one, two in itertools.pairwise(ends)]
+    assert changed == [end.accepted for end in ends[:-1]]
 
 
 def test_asking_for_the_loss_leaves_the_block_bound(rng, stack):

@@ -51,6 +51,15 @@ def test_a_mistake_is_one_sentence(override):
     assert "\n" not in str(error.value)
 
 
+def test_a_preset_that_does_not_fit_what_is_chosen():
+    with pytest.raises(InputError) as error:
+        check(["data=folder", "data.directory=images", "+debug=quick"])
+    assert str(error.value) == (
+        "debug=quick sets train_size, which the chosen Folder does not have: leave it out, and "
+        "give what else is in conf/debug/quick.yaml on the command line."
+    )
+
+
 @pytest.mark.parametrize(
     ("sweep", "sentence"),
     [

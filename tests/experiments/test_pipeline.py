@@ -12,6 +12,7 @@ import slicing.data
 from experiments.config import plain
 from experiments.evolution import stopped_by_interrupt
 from experiments.overrides import CONF, check
+from experiments.parts import Parts
 from experiments.pipeline import set_threads
 from experiments.tracking import leaves
 from slicing.data import mnist
@@ -145,6 +146,32 @@ def test_with_the_defaults_the_k_nn_sees_discriminants(digits, tmp_path):
     accuracy = result.run.data.metrics["evolved/test_accuracy_all"]
     assert engine.score(test.images, test.labels) == pytest.approx(accuracy)
     assert accuracy > result.run.data.metrics["baseline/test_accuracy_all"]
+
+
+def test_losses_on_images_that_change_compare_between_runs(tiny, tmp_path):
+    others = ("fitness", "slicing", "strategy.layers")
+    words = [each for each in tiny if not each.startswith(others)]
+    found = {}
+    for optimizer in ("cmaes", "random"):
+        project = tmp_path / optimizer
+        project.mkdir()
+        overrides = [*words, "fitness=discriminants", f"optimizer={optimizer}"]
+        result = run_here(overrides, project)
+        [config] = check(overrides)
+        parts = Parts(plain(config), {})
+        dataset = parts.dataset()
+        images = parts.split(dataset)
+        before = parts.baseline()(images.references, 10).stack
+        after = before.with_conv(
+            1,
+            Conv(result.kernels["conv2_weights"], result.kernels["conv2_bias"]),
+        )
+        fitness, _ = parts.fitnesses(before, images)
+        assert result.summary.loss_before == fitness.loss
+        assert result.summary.loss_after == fitness.loss_of(after) < fitness.loss
+        found[optimizer] = result.summary
+    assert found["cmaes"].loss_before == found["random"].loss_before
+    assert found["cmaes"].loss_after != found["random"].loss_after
 
 
 @pytest.mark.parametrize("protocol", ["leave_one_out", "validation"])

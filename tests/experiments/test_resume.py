@@ -86,7 +86,7 @@ def test_an_error_keeps_the_checkpoint_and_says_how_to_go_on(broken_off, tiny):
 
 def test_a_changed_configuration_is_refused_and_nothing_is_lost(broken_off, tiny):
     for change, sentence in (
-        ("seed=1", "seed was 0 when the run began and is 1 now"),
+        ("seed=1", "^seed was 0 when the run began and is 1 now"),
         ("strategy.passes=3", r"strategy\.passes was 2 when the run began and is 3 now"),
         ("optimizer=pso", r"optimizer\._target_ was evolve\.optimizers\.CMAES"),
         ("data.train_size=100", r"data\.train_size was 120"),

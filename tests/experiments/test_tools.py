@@ -112,7 +112,7 @@ def test_the_export_says_where_it_is(engine_file, tmp_path, format, suffix):  # 
         ("predict", ["engine={engine}", "images={empty}"], "holds no PNG or JPEG files"),
         ("predict", ["engine={engine}", "images=[]"], "images names no file"),
         ("predict", ["engine={engine}", "images={engine}"], "cannot be read as a PNG or JPEG"),
-        ("predict", ["engine={empty}/text", "images=x"], "is no knn-slicing engine"),
+        ("predict", ["engine={empty}/text", "images=x"], "is not a file of a knn-slicing engine"),
         ("predict", ["image=x"], "There is no option image: did you mean images?"),
         ("predict", ["engine=a", "images=b", "format=xml"], "format=xml does not fit"),
         ("predict", ["--verbose"], "--verbose is no NAME=VALUE"),

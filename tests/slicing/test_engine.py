@@ -178,10 +178,10 @@ def test_what_is_cut_short_or_foreign_is_refused(file, tmp_path):
             Engine.load(file)
     for foreign in (b"PK\x03\x04" * 100, b"\x93NUMPY" * 100, b"\x80\x04." * 50, b"\xff" * 64):
         file.write_bytes(foreign)
-        with pytest.raises(InputError, match="is no knn-slicing engine"):
+        with pytest.raises(InputError, match="is not a file of a knn-slicing engine"):
             Engine.load(file)
     save_file({"weights": np.zeros(3)}, file)
-    with pytest.raises(InputError, match="is no knn-slicing engine"):
+    with pytest.raises(InputError, match="is not a file of a knn-slicing engine"):
         Engine.load(file)
 
 
