@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from benchmarks.machine import describe, versions
 from benchmarks.output import Output
 from experiments.config import plain
+from experiments.console import say
 from experiments.engines import extract, place
 from experiments.overrides import check
 from experiments.statistics import Accuracy
@@ -189,7 +190,7 @@ def compare(
         engine = build(overrides)
         engines.append(engine)
         chosen_by.append(accuracy(engine, validation).value)
-        _say(
+        say(
             f"{number} of {len(all_overrides)}: {engine.total_bytes:,} bytes, "
             f"{100 * chosen_by[-1]:.2f} % of the validation images, {' '.join(overrides)}"
         )
@@ -324,10 +325,6 @@ def _listed(content: dict[str, Any]) -> list[dict[str, Any]]:
     """Give every engine what holds for all of them: the file is a list of engines."""
     common = {key: value for key, value in content.items() if key != "engines"}
     return [{**engine, **common} for engine in content["engines"]]
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,7 @@ from benchmarks.machine import Sgemm, rest, timed
 from benchmarks.peers import Peer, find_peers
 from benchmarks.report import CaseResult, GrowthResult, Report
 from evolve.protocols import Split
+from experiments.console import say
 from slicing.baselines import trained_cnn
 from slicing.errors import InputError
 from slicing.stack import ConvStack
@@ -100,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(error, file=sys.stderr)
         sys.exit(_MISTAKE)
     except KeyboardInterrupt:
-        _say("Interrupted.")
+        say("Interrupted.")
         sys.exit(_INTERRUPTED)
 
 
@@ -163,14 +164,14 @@ def _run(
         raise InputError(f"{_name(most)} images cannot be had: {error}") from error
     peers, missing = find_peers()
     for name in missing:
-        _say(f"{name} is not installed and left out: pip install 'knn-slicing[peers]' brings it")
-    _say("training the network, or reading it from the cache")
+        say(f"{name} is not installed and left out: pip install 'knn-slicing[peers]' brings it")
+    say("training the network, or reading it from the cache")
     stack = trained_cnn(images.references[:_TRAIN_SIZE], 10).stack
     try:
         for size in sizes:
             for name in options.cases:
                 case = CASES[name]
-                _say(f"{name} {_name(size)}: peak memory")
+                say(f"{name} {_name(size)}: peak memory")
                 # What has to be compiled would count as memory.
                 evaluate(case, stack, first(images, *FEWEST))
                 peak = peak_memory_of(case, stack, options.data, *size)
@@ -179,7 +180,7 @@ def _run(
                 report.cases.append(_measure(case, stack, split, peers, rounds, peak))
                 report.save()
         for size in growth:
-            _say(f"growth {_name(size)}")
+            say(f"growth {_name(size)}")
             rounds = _rounds(size, options.repeats)
             report.growth.append(_measure_growth(stack, first(images, *size), rounds.ours))
             report.save()
@@ -205,7 +206,7 @@ def _measure(
     assert split.queries is not None
     size = len(split.references), len(split.queries)
     title = f"{case.name} {_name(size)}"
-    _say(f"{title}: warming up ours")
+    say(f"{title}: warming up ours")
     block, candidates = case.block(stack), case.candidates(stack)
     fitness = make_fitness(stack, split)
     _, first_bind_s = timed(fitness.bind, block)
@@ -215,7 +216,7 @@ def _measure(
     stacks = [block.write(stack, candidate) for candidate in candidates]
     peers = {}
     for name, kind in kinds.items():
-        _say(f"{title}: warming up {name}")
+        say(f"{title}: warming up {name}")
         peers[name] = kind(stack, split)
         peers[name](stacks[0])
 
@@ -223,7 +224,7 @@ def _measure(
     took: dict[str, list[float]] = {name: [] for name in peers}
     agree: dict[str, list[NDArray[np.bool_]]] = {name: [] for name in peers}
     for turn in range(rounds.ours):
-        _say(f"{title}: round {turn + 1} of {rounds.ours}")
+        say(f"{title}: round {turn + 1} of {rounds.ours}")
         sgemm.measure()
         rest()
         ours += [
@@ -288,10 +289,6 @@ def _measure_growth(stack: ConvStack, split: Split, repeats: int) -> GrowthResul
 
 def _name(size: Size) -> str:
     return f"{size[0]}/{size[1]}"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ import numpy as np
 from benchmarks.machine import describe, versions
 from benchmarks.output import Output
 from benchmarks.runtimes import RUNTIMES, Measured
+from experiments.console import say
 from experiments.engines import build_engine
 from experiments.summary import table
 from slicing.baselines import Baseline, trained_cnn
@@ -161,7 +162,7 @@ def run(
                 for count in threads:
                     arguments = (network, runtime, str(count), str(path), images, str(repeats))
                     results.append(_measured(*arguments))
-                    _say(report(results[-1:]).splitlines()[-1])
+                    say(report(results[-1:]).splitlines()[-1])
     return results
 
 
@@ -225,14 +226,10 @@ def _installed(runtimes: Sequence[str]) -> list[str]:
     for runtime in runtimes:
         package, extra = _PACKAGES.get(runtime, ("numba", ""))
         if find_spec(package) is None:
-            _say(f"{runtime} is not installed and left out: pip install -e '.[{extra}]'.")
+            say(f"{runtime} is not installed and left out: pip install -e '.[{extra}]'.")
         else:
             found.append(runtime)
     return found
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ from evolve.optimizers import (
 from evolve.protocols import Split
 from evolve.schedule import BlockEnd, Serial
 from evolve.search import Generation, HandOver
+from experiments.console import say
 from slicing.backend import configure_threads
 from slicing.baselines import Baseline, trained_cnn
 from slicing.data import Dataset, Images
@@ -256,7 +257,7 @@ class Scene:
             sentence = str(error).replace("data=mnist5k", "--data mnist5k")
             raise InputError(f"The images cannot be had: {sentence}") from error
         references = dataset.train[:n_references]
-        _say("training the network, or reading it from the cache")
+        say("training the network, or reading it from the cache")
         baseline = trained_cnn(references, len(dataset.classes))
         queries = dataset.train[n_references:]
         return cls(dataset, references, queries, baseline, baseline.stack)
@@ -301,7 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(error, file=sys.stderr)
         sys.exit(_MISTAKE)
     except KeyboardInterrupt:
-        _say("Interrupted.")
+        say("Interrupted.")
         sys.exit(_INTERRUPTED)
 
 
@@ -375,7 +376,7 @@ def _run(options: argparse.Namespace, command: str) -> None:
             if case.name == "kernel":
                 _add_overheads(results, case, scene, blocks[case.name], options.hand_over)
         if not results.networks:
-            _say("classifying the test images by the networks to compare with")
+            say("classifying the test images by the networks to compare with")
             results.networks += scene.networks()
             results.save()
     finally:
@@ -449,7 +450,7 @@ def _add_runs(
         if name not in case.refused and seed not in {run.seed for run in results.of(case, name)}
     ]
     if todo:
-        _say(f"{case.name}: warming up")
+        say(f"{case.name}: warming up")
         evolve(scene.fitness(), blocks[:1], RandomSearch, 1, hand_over)
     for number, (seed, name) in enumerate(todo, 1):
         fitness = scene.fitness()
@@ -470,7 +471,7 @@ def _add_runs(
         )
         results.runs.append(run)
         results.save()
-        _say(
+        say(
             f"{case.name}: {number} of {len(todo)}, {name}, seed {seed}: loss {run.loss:.4f}, "
             f"{run.seconds:.1f} s"
         )
@@ -485,15 +486,11 @@ def _add_overheads(
     for name, kind in OPTIMIZERS.items():
         if name in done:
             continue
-        _say(f"accuracy, {len(scene.references)}/{len(scene.queries)}: {name}")
+        say(f"accuracy, {len(scene.references)}/{len(scene.queries)}: {name}")
         fitness = make_fitness(scene.stack, split)
         evolution = evolve(fitness, blocks[:_OVERHEAD_KERNELS], kind, case.generations, hand_over)
         results.overheads.append(Overhead(name, evolution.seconds, evolution.optimizer_seconds))
         results.save()
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

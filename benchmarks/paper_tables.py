@@ -41,6 +41,7 @@ from benchmarks.machine import describe
 from benchmarks.output import Output
 from benchmarks.paper_report import PROGRAM, Cell, csv_text, entries, figure, packed, text
 from experiments.config import plain
+from experiments.console import say
 from experiments.overrides import CONF, VERSION_BASE, check, quoted
 from experiments.parents import Parent
 from experiments.pipeline import run
@@ -419,7 +420,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(error, file=sys.stderr)
         sys.exit(_MISTAKE)
     except KeyboardInterrupt:
-        _say("Interrupted. The same command goes on from here.")
+        say("Interrupted. The same command goes on from here.")
         sys.exit(_INTERRUPTED)
 
 
@@ -492,7 +493,7 @@ def _compute(
     with Parent(None, _EXPERIMENT, name, key=name) as parent:
         for number, job in enumerate(todo, 1):
             if store.find(job) is None:
-                _say(f"{number} of {len(todo)}: {job.title}")
+                say(f"{number} of {len(todo)}: {job.title}")
                 same = [
                     each for each in todo if (each.column, each.digest) == (job.column, job.digest)
                 ]
@@ -525,10 +526,6 @@ def _chosen(option: str, asked: list[str] | None, all_: Sequence[T], names: list
     if not found:
         raise InputError(f"--{option} {' '.join(asked)} matches none of: {', '.join(names)}.")
     return found
-
-
-def _say(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def main() -> None:
         sys.exit("There is no Chromium: install one, or name it in $CHROMIUM.")
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        # The cache, too, is there: else a baseline would say that an earlier run trained it.
+        # A cache of its own: else the summaries would say that the baselines come from there.
         environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": folder}
         command = [sys.executable, "-m", "experiments.run", *SWEEP]
         subprocess.run(command, cwd=folder, env=environment, check=True)

@@ -80,15 +80,9 @@ class DiscriminantFitness(Fitness):
         return self._loss
 
     @classmethod
-    def check(
-        cls,
-        stack: ConvStack,
-        split: Split,
-        max_references: int = 10_000,
-        shift: int = 1,
-        seed: int = 0,
+    def _check(
+        cls, stack: ConvStack, split: Split, max_references: int, shift: int, seed: int
     ) -> None:
-        """Raise the constructor's InputErrors about its options; compute nothing."""
         least = 2 * len(np.unique(split.references.labels))
         if max_references < least:
             raise InputError(

@@ -1,5 +1,6 @@
 """What optimisers minimise: the contract that every fitness keeps."""
 
+import inspect
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
@@ -90,7 +91,7 @@ class Fitness(ABC):
 
     @classmethod
     def check(cls, *args: Any, **kwargs: Any) -> None:
-        """Raise the constructor's InputErrors about its options, before anything is trained.
+        """Raise the constructor's errors about its options, before anything is trained.
 
         Parameters
         ----------
@@ -100,13 +101,25 @@ class Fitness(ABC):
         Raises
         ------
         InputError
-            Options that do not exist, or do not fit the network or the images.
+            Options that do not fit the network or the images.
+        TypeError
+            Options that do not exist.
         """
+        bound = inspect.signature(cls).bind(*args, **kwargs)
+        bound.apply_defaults()
+        cls._check(*bound.args, **bound.kwargs)
+
+    @classmethod
+    def _check(cls, *args: Any, **kwargs: Any) -> None:
+        """Do what :meth:`check` says, given all that the constructor takes, defaults included."""
         return
 
     @abstractmethod
     def loss_of(self, stack: ConvStack) -> float:
-        """Measure the loss of a network of the same layers, without anything bound or adopted."""
+        """Measure the loss of a network of the same layers, on the images of the one as it stands.
+
+        Nothing is bound or adopted.
+        """
 
     @abstractmethod
     def _bind(self, block: Block) -> None:

@@ -86,17 +86,16 @@ class KNNFitness(Fitness):
         return self._loss
 
     @classmethod
-    def check(
+    def _check(
         cls,
         stack: ConvStack,
         split: Split,
-        objective: ObjectiveName = "neighbours",
-        k: int = 9,
-        metric: Metric = "euclidean",
-        neighbours: int = 32,
-        temperature: float = 0.2,
+        objective: ObjectiveName,
+        k: int,
+        metric: Metric,
+        neighbours: int,
+        temperature: float,
     ) -> None:
-        """Raise the constructor's InputErrors about its options; compute nothing."""
         if objective not in get_args(ObjectiveName):
             raise InputError(
                 f"objective={objective!r} is unknown: choose one of {get_args(ObjectiveName)}."

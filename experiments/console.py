@@ -12,10 +12,10 @@ def say(text: str, stream: TextIO | None = None) -> None:
     ----------
     text : str
     stream : text stream, optional
-        Standard output by default. Where nobody reads it any more, it is silent from now on: Ctrl-C
+        Standard error by default. Where nobody reads it any more, it is silent from now on: Ctrl-C
         ends what a run is piped into (``| tee log``) before the run itself.
     """
-    stream = sys.stdout if stream is None else stream
+    stream = sys.stderr if stream is None else stream
     try:
         print(text, file=stream, flush=True)
     except BrokenPipeError:

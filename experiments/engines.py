@@ -92,11 +92,15 @@ def all_references(
     stack, train, classes, options
         As for :func:`build_engine`.
     """
-    if options["projection"] != "none":
-        stack = project(
-            stack, train, options["projection"], options["components"], options["shift"]
-        )
+    stack = _projected(stack, train, options)
     return Engine.fit(stack, train, classes, options["k"], options["metric"])
+
+
+def _projected(stack: ConvStack, train: Images, options: dict[str, Any]) -> ConvStack:
+    kind = options["projection"]
+    if kind == "none":
+        return stack
+    return project(stack, train, kind, options["components"], options["shift"])
 
 
 def build_engine(
@@ -155,9 +159,7 @@ def extract(
         stack = quantized(stack)
     if options["projection"] != "none":
         show(0.0, f"learning the projection, {options['projection']}")
-        stack = project(
-            stack, train, options["projection"], options["components"], options["shift"]
-        )
+        stack = _projected(stack, train, options)
         if is_int8:
             stack = quantized(stack)
     return stack, stack.forward(train.images)

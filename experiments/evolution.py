@@ -13,7 +13,9 @@ from experiments.progress import Progress
 from experiments.tracking import Tracker
 
 
-def evolve(schedule: Schedule, history: History, progress: Progress, tracker: Tracker) -> bool:
+def run_schedule(
+    schedule: Schedule, history: History, progress: Progress, tracker: Tracker
+) -> bool:
     """Run a schedule to its end.
 
     Returns
@@ -57,7 +59,7 @@ def _metrics(event: Event, generations: int) -> tuple[dict[str, float], int]:
     """Give what MLflow shows of an event, and at which step."""
     if isinstance(event, BlockEnd):
         accepted = float(event.accepted)
-        metrics = {"block/validation_loss": event.loss_after, "block/accepted": accepted}
+        metrics = {"block/loss": event.loss_after, "block/accepted": accepted}
         return metrics, event.block_number
     return {
         "evolve/best_loss": event.best_loss,

@@ -253,12 +253,12 @@ def _compose(config_name: str, choices: tuple[str, ...]) -> DictConfig:
     try:
         return compose(config_name, list(choices))
     except HydraException as error:
-        foreign = re.search(r"In '(.+?)':.*\n?Key '(\w+)' .*not in '(\w+)'", str(error))
-        if foreign:
-            preset, key, schema = foreign.groups()
+        foreign = re.search(r"In '(.+?)/(.+?)':.*\n?Key '(\w+)' .*not in '(\w+)'", str(error))
+        if foreign and foreign[1] not in GROUPS:
+            preset = f"+{foreign[1]}={foreign[2]}"
             raise InputError(
-                f"{preset.replace('/', '=')} sets {key}, which the chosen {schema} does not have: "
-                f"leave it out, and give what else is in conf/{preset}.yaml on the command line."
+                f"{preset} sets {foreign[3]}, which the chosen {foreign[4]} does not have: leave "
+                f"{preset} out, and give its other values on the command line."
             ) from error
         lines = str(error.__cause__ or error).strip().splitlines()
         # A line that ends in a colon says where, and the next one what is wrong there.

@@ -1,6 +1,5 @@
 """Runs of MLflow under which others stand: those of a sweep, those of a table."""
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -83,7 +82,7 @@ class Parent:
             if error is None:
                 raise
             # It is not what ended the runs.
-            say(str(trouble), sys.stderr)
+            say(str(trouble))
 
     @property
     def override(self) -> str:

@@ -5,7 +5,7 @@ anything is computed.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from evolve.fitness import Fitness
 from evolve.optimizers.base import Optimizer
 from evolve.protocols import Split, split
 from evolve.schedule import Schedule
+from evolve.search import MakeOptimizer
 from experiments.config import GROUPS
 from experiments.engines import check_options
 from slicing.baselines import Baseline, random_cnn
@@ -29,8 +30,8 @@ from slicing.stack import ConvStack
 
 Options = dict[str, Any]
 
-# It would log what is raised, too.
-logging.getLogger("hydra.utils").disabled = True
+# get_object logs the error that it raises; whoever gets that reports it, once.
+logging.getLogger("hydra.utils").setLevel(logging.CRITICAL + 1)
 
 # What the classes of a group keep.
 _CONTRACTS = {
@@ -107,7 +108,7 @@ class Parts:
         )
 
     def check(self, images: Split, n_classes: int) -> None:
-        """Refuse what cannot be, or cannot go together.
+        """Refuse options out of range, and parts that do not fit each other.
 
         Raises
         ------
@@ -136,8 +137,8 @@ class Parts:
                 fitness.func.check(stack, images, **fitness.keywords)
             except TypeError as error:
                 raise InputError(
-                    f"fitness._target_={self.options['fitness']['_target_']} does not check these "
-                    f"options ({error}): give it a check that takes what its constructor takes."
+                    f"fitness._target_={self.options['fitness']['_target_']} does not take these "
+                    f"options: {error}."
                 ) from error
         with self._naming("strategy"):
             blocks = self._blocks(stack)
@@ -145,28 +146,33 @@ class Parts:
             for block in blocks:
                 self.optimizer()(block.read(stack), 1.0, np.random.default_rng(0))
 
-    def baseline(self) -> Any:
+    def baseline(self) -> Callable[..., Baseline]:
         """Make what gives a :class:`~slicing.baselines.Baseline` of images and a class count."""
         make = self._make("baseline")
 
         def named(images: Images, n_classes: int, **keywords: Any) -> Baseline:
             with self._naming("baseline"):
-                return make(images, n_classes, **keywords)  # type: ignore[no-any-return]
+                baseline: Baseline = make(images, n_classes, **keywords)
+            return baseline
 
         return named
 
-    def optimizer(self) -> Any:
+    def optimizer(self) -> MakeOptimizer:
         """Make what gives an optimiser of a start, a step size and a random generator."""
-        return self._make("optimizer")
+        make: MakeOptimizer = self._make("optimizer")
+        return make
 
-    def fitnesses(self, stack: ConvStack, images: Split) -> tuple[Fitness, Fitness | None]:
-        """Make the loss that is minimised, and that on the selection queries if there are any."""
-        make = self._make("fitness", without=_OF_SPLIT)
+    def fitness(self, stack: ConvStack, images: Split) -> Fitness:
+        """Make the loss that is minimised."""
         with self._naming("fitness"):
-            fitness = make(stack, images)
+            fitness: Fitness = self._make("fitness", without=_OF_SPLIT)(stack, images)
+        return fitness
+
+    def selection(self, stack: ConvStack, images: Split) -> Fitness | None:
+        """Make the loss on the selection queries, if there are any."""
         if images.selection is None:
-            return fitness, None
-        return fitness, make(stack, Split(images.references, images.selection))
+            return None
+        return self.fitness(stack, Split(images.references, images.selection))
 
     def schedule(
         self, fitness: Fitness, selection: Fitness | None, checkpoint: Checkpoint

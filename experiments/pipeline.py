@@ -22,7 +22,7 @@ from evolve.schedule import BlockEnd, Schedule
 from experiments import new_classes, plots, report, resume
 from experiments.config import plain
 from experiments.engines import all_references, build_engine, describe
-from experiments.evolution import evolve
+from experiments.evolution import run_schedule
 from experiments.history import BLOCKS, GENERATIONS, Event, History
 from experiments.new_classes import Addition
 from experiments.parts import Options, Parts
@@ -245,7 +245,7 @@ class _Experiment:
         additions = [] if evolution.interrupted else self.add_classes(baseline, engines.saved)
         summary = self.summary(baseline, evolution, rows, additions)
         self.write(summary)
-        self.draw(summary, baseline.stack, evolution, engines.saved, tests[0], predicted)
+        self.draw_and_report(summary, baseline.stack, evolution, engines.saved, tests[0], predicted)
         # Last: all that is in the folder is there, whether MLflow answers or not.
         if not evolution.interrupted:
             self.tracker.log_engine(self.folder / ENGINE, engines.saved.stack.input_shape)
@@ -254,27 +254,29 @@ class _Experiment:
     def baseline(self) -> Baseline:
         make, given = self.parts.baseline(), (self.images.references, len(self.dataset.classes))
         if not self.parts.is_trained:
-            return make(*given)  # type: ignore[no-any-return]
+            return make(*given)
         with self.progress.task("training"):
             callbacks = [training_callback(self.progress)]
-            return make(*given, callbacks=callbacks)  # type: ignore[no-any-return]
+            return make(*given, callbacks=callbacks)
 
     def evolve(self, before: ConvStack) -> _Evolution:
         """Evolve the kernels, and put them on disk."""
         self.progress.say("Measuring the loss before evolution")
-        fitness, selection = self.parts.fitnesses(before, self.images)
+        fitness = self.parts.fitness(before, self.images)
+        selection = self.parts.selection(before, self.images)
         loss_before = fitness.loss
         schedule = self.parts.schedule(fitness, selection, self.checkpoint)
         history = History(self.folder, schedule.blocks, schedule.blocks_done)
         try:
-            interrupted = evolve(schedule, history, self.progress, self.tracker)
+            interrupted = run_schedule(schedule, history, self.progress, self.tracker)
         finally:
             history.close()
         after, loss_after = fitness.stack, fitness.loss
         _save_kernels(after, self.folder / "kernels.npz")
         if not fitness.same_images and not after.equals(before):
+            self.progress.say("Measuring the loss after evolution")
             # On the images of the first network, which are the same whatever evolves from it.
-            loss_after = self.parts.fitnesses(before, self.images)[0].loss_of(after)
+            loss_after = self.parts.fitness(before, self.images).loss_of(after)
         return _Evolution(after, loss_before, loss_after, schedule, history.events, interrupted)
 
     def engines(self, before: ConvStack, after: ConvStack) -> _Engines:
@@ -313,8 +315,8 @@ class _Experiment:
             measured["engine"] = _measured(f"its engine: {smaller}", engines.saved, tests)
         arrays = {name: answers[-1] for name, (_, answers) in measured.items() if answers}
         _save({"labels": tests[-1].labels, **arrays}, self.folder / "predictions.npz")
-        measured.setdefault("engine", measured["evolved"])
-        return {name: row for name, (row, _) in measured.items()}, measured["engine"][1][0]
+        _, predicted = measured.setdefault("engine", measured["evolved"])
+        return {name: row for name, (row, _) in measured.items()}, predicted[0]
 
     def add_classes(self, baseline: Baseline, engine: Engine) -> list[Addition]:
         """Teach the engine the new classes, if there are any."""
@@ -363,7 +365,7 @@ class _Experiment:
         (self.folder / "summary.md").write_text(summary.text() + "\n", encoding="utf-8")
         log.info("%s", summary.text())
 
-    def draw(
+    def draw_and_report(
         self,
         summary: Summary,
         before: ConvStack,

@@ -107,9 +107,9 @@ def _job(config: DictConfig) -> float:
         log.info("The experiment failed.", exc_info=True)
         raise
     else:
-        say(f"\n{summary.text()}\n\nFigures, kernels and log: {folder}")
+        say(f"\n{summary.text()}\n\nFigures, kernels and log: {folder}", sys.stdout)
         if summary.interrupted:
-            say(_way_on(folder).strip())
+            say(_way_on(folder).strip(), sys.stdout)
             raise KeyboardInterrupt
         return summary.loss_after
     mistake += _way_on(folder)
@@ -169,7 +169,7 @@ def _no_access(error: OSError) -> str:
 
 
 def _complain(sentence: str) -> int:
-    say(sentence, sys.stderr)
+    say(sentence)
     return _MISTAKE
 
 

@@ -55,7 +55,8 @@ class Summary:
         The CNN, its convolutional part with the k-NN before evolution, and after, both with all
         training images as references; and the engine that is saved, which may be ``evolved``.
     loss_before, loss_after : float
-        The protocol's loss.
+        Of the network before and after evolution, both on the images of the first where the fitness
+        looks at others for every network.
     blocks_done, blocks_accepted, n_blocks : int
         Blocks that were optimised, those of them that were plugged in, and those that there are
         over all passes.
@@ -154,7 +155,7 @@ class Summary:
         change = f"{abs(gain):.1%} {'lower' if gain >= 0 else 'higher'}"
         trained = "not trained here"
         if self.train_seconds:
-            earlier = ", and kept since" if self.from_cache else ""
+            earlier = ", read from the cache" if self.from_cache else ""
             trained = f"trained in {self.train_seconds:.1f} s{earlier}"
         early = self.ended != "passes"
         rate = self.evaluations / self.evolve_seconds if self.evolve_seconds else 0.0

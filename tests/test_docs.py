@@ -8,7 +8,6 @@ with a file name is that file.
 import argparse
 import importlib.util
 import itertools
-import json
 import logging
 import re
 import runpy
@@ -19,7 +18,7 @@ import struct
 import sys
 import tomllib
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
 
@@ -31,6 +30,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from benchmarks.output import Output
+from benchmarks.paper_report import text
+from benchmarks.paper_tables import BUDGETS, PAIRS, Store, jobs
 from experiments.config import GROUPS, Config, field_docs
 from experiments.overrides import CONF, check
 
@@ -420,23 +422,19 @@ def test_links_of_the_readme_lead_somewhere(pages):
             assert "://" in target or page or local.is_file(), f"{name}: {target}"
 
 
-def test_the_tables_of_the_readme_are_the_committed_results():
-    entries = json.loads((ROOT / "benchmarks/results/paper_tables.json").read_text("utf-8"))
+def test_the_tables_of_the_readme_are_those_of_the_committed_cells():
     readme = (ROOT / "README.md").read_text("utf-8")
-    for column in {entry["column"] for entry in entries}:
-        table = readme.partition(f"\n**{column}**\n\n")[2].partition("\n\n")[0]
-        rows = [row.strip("| ").split("|") for row in table.splitlines()[2:]]
-        figures = {}
-        for entry in (each for each in entries if each["column"] == column):
-            name = entry["row"] + (" LEAKS" if entry["protocol"] == "test" else "")
-            options = entry["command"].removeprefix("python -m experiments.run ")
-            percent = "{:.2f} ({:.2f}-{:.2f})".format(
-                *(100 * entry[each] for each in ("mean", "low", "high"))
-            )
-            figures.setdefault(name, [f"`{options}`", str(entry["seeds"])]).append(percent)
-        assert [row[0].strip() for row in rows] == list(figures)
-        for row, expected in zip(rows, figures.values(), strict=True):
-            assert {each.strip() for each in row} >= set(expected)
+    store = Store(Output("--cells", ROOT / "benchmarks/results/paper_cells.json"))
+    # By their commands: to compose the options of all rows takes half a minute.
+    known = {(cell.row, cell.command): cell for cell in reversed(store.cells)}
+    full = BUDGETS["full"]
+    cells = [
+        replace(known[job.row.name, job.command], column=job.column)
+        for job in jobs(full, full.rows, [*full.columns], full.seeds)
+        if (job.row.name, job.command) in known
+    ]
+    for part in text(cells, PAIRS).split("\n\n"):
+        assert part in readme
 
 
 def test_notebooks_that_there_are_not(pages):

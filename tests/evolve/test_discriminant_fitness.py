@@ -148,14 +148,15 @@ def test_threads_and_processes_change_no_bit(rng, kind):
 
 
 def test_a_block_begins_and_ends_on_the_same_images(rng, stack):
-    fitness = DiscriminantFitness(stack, Split(make_images(rng, 40), None))
+    images = Split(make_images(rng, 40), None)
+    fitness = DiscriminantFitness(stack, images)
     blocks = make_blocks(stack, "kernel", [-1])
-    ends = [
-        event
-        for event in Serial(fitness, blocks, RandomSearch, generations=3, order="layer")
-        if isinstance(event, BlockEnd)
-    ]
-    assert [end.accepted for end in ends] == [end.loss_after < end.loss_before for end in ends]
+    ends, at_first = [], pickle.loads(pickle.dumps(fitness))
+    for event in Serial(fitness, blocks, RandomSearch, generations=3, order="layer"):
+        if isinstance(event, BlockEnd):
+            assert event.loss_before == at_first.loss
+            assert event.loss_after == pytest.approx(at_first.loss_of(fitness.stack), rel=1e-4)
+            ends, at_first = [*ends, event], pickle.loads(pickle.dumps(fitness))
     assert any(end.accepted for end in ends)
     # What comes next is measured on others.
     changed = [one.loss_after != two.loss_before for one, two in itertools.pairwise(ends)]

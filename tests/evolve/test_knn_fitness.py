@@ -443,3 +443,8 @@ def test_bad_options(kwargs, words):
     rng = np.random.default_rng(6)
     with pytest.raises(InputError, match=words):
         KNNFitness(make_stack(rng), make_split(rng, 30, 0), **{"neighbours": 8, **kwargs})
+
+
+def test_options_that_do_not_exist_are_refused_before_anything_is_computed():
+    with pytest.raises(TypeError, match="neighbors"):
+        KNNFitness.check(None, None, neighbors=3)

@@ -2,22 +2,28 @@
 
 import os
 
+import pytest
+
 from experiments.console import say
 from experiments.progress import Progress
 
 
 def test_a_line(capsys):
     say("one")
-    assert capsys.readouterr().out == "one\n"
+    assert capsys.readouterr().err == "one\n"
 
 
-def test_whoever_read_it_has_gone():
+def show(text, stream):
+    progress = Progress(stream)
+    with progress.task(text):
+        progress.show(0.5, text)
+
+
+@pytest.mark.parametrize("tell", [say, lambda text, stream: Progress(stream).say(text), show])
+def test_whoever_read_it_has_gone(tell):
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as stream:
-        progress = Progress(stream)
-        say("nobody", stream)
-        progress.say("hears")
-        with progress.task("this"):
-            progress.show(0.5, "or that")
+        tell("nobody hears", stream)
+        tell("nor this", stream)
         # Nor is there anything left for closing it to fail at.

@@ -55,8 +55,8 @@ def test_a_preset_that_does_not_fit_what_is_chosen():
     with pytest.raises(InputError) as error:
         check(["data=folder", "data.directory=images", "+debug=quick"])
     assert str(error.value) == (
-        "debug=quick sets train_size, which the chosen Folder does not have: leave it out, and "
-        "give what else is in conf/debug/quick.yaml on the command line."
+        "+debug=quick sets train_size, which the chosen Folder does not have: leave +debug=quick "
+        "out, and give its other values on the command line."
     )
 
 

@@ -52,7 +52,7 @@ def test_metrics_of_every_generation_and_block(finished):
     assert evaluations[-1].value < finished.summary.evaluations
     for name in ("evolve/best_loss", "evolve/mean_loss", "evolve/sigma"):
         assert [each.step for each in finished.history(name)] == list(range(1, 13))
-    blocks = finished.history("block/validation_loss")
+    blocks = finished.history("block/loss")
     assert [each.step for each in blocks] == list(range(6))
     losses = [each.value for each in blocks]
     assert losses == sorted(losses, reverse=True)
@@ -166,7 +166,7 @@ def test_losses_on_images_that_change_compare_between_runs(tiny, tmp_path):
             1,
             Conv(result.kernels["conv2_weights"], result.kernels["conv2_bias"]),
         )
-        fitness, _ = parts.fitnesses(before, images)
+        fitness = parts.fitness(before, images)
         assert result.summary.loss_before == fitness.loss
         assert result.summary.loss_after == fitness.loss_of(after) < fitness.loss
         found[optimizer] = result.summary

@@ -152,7 +152,7 @@ def test_ctrl_c_keeps_what_was_found_and_the_way_back(tiny, tmp_path, undisturbe
     assert result.run.info.run_id == interrupted.run.info.run_id
     assert result.run.info.status == "FINISHED"
     assert files_of(result.folder) == files_of(undisturbed.folder)
-    for name in ("evolve/best_loss", "block/validation_loss"):
+    for name in ("evolve/best_loss", "block/loss"):
         assert [(e.step, e.value) for e in result.history(name)] == [
             (e.step, e.value) for e in undisturbed.history(name)
         ]

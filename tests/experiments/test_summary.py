@@ -98,7 +98,7 @@ def test_protocol_test_says_that_it_leaks():
 
 def test_an_interrupted_run_says_so():
     assert "(interrupted)" in replace(SUMMARY, interrupted=True).text().splitlines()[0]
-    assert "and kept since" in replace(SUMMARY, from_cache=True).text()
+    assert "read from the cache" in replace(SUMMARY, from_cache=True).text()
 
 
 @pytest.mark.parametrize("evaluations", [0, 10])
