@@ -236,7 +236,8 @@ def addition_cells(additions: Sequence[Addition]) -> Cells:
 
 def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
     """Set a Markdown table with aligned columns, the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
+    # A rule is a dash and a colon at least.
+    widths = [max(2, *map(len, column)) for column in zip(header, *body, strict=True)]
     rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
 
     def line(cells: Sequence[str]) -> str:

@@ -115,3 +115,7 @@ def test_table_is_markdown():
         "| x      |   1 |",
         "| longer | 100 |",
     ]
+
+
+def test_the_rule_of_a_narrow_column():
+    assert table(["a", "p"], [["x", "1"]]) == ["| a  |  p |", "| -- | -: |", "| x  |  1 |"]
