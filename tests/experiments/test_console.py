@@ -1,6 +1,7 @@
 """Lines that nobody reads any more."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +24,8 @@ def show(text, stream):
 def test_whoever_read_it_has_gone(tell):
     reading, writing = os.pipe()
     os.close(reading)
-    with os.fdopen(writing, "w") as stream:
+    with os.fdopen(writing, "w") as stream, Path(os.devnull).open() as nobody:
         tell("nobody hears", stream)
         tell("nor this", stream)
+        assert os.path.sameopenfile(stream.fileno(), nobody.fileno())
         # Nor is there anything left for closing it to fail at.
