@@ -90,7 +90,12 @@ def all_references(
     Parameters
     ----------
     stack, train, classes, options
-        As for :func:`build_engine`.
+        As for :func:`build_engine`; of the options the projection, ``k`` and the metric.
+
+    Raises
+    ------
+    InputError
+        Options out of range.
     """
     stack = _projected(stack, train, options)
     return Engine.fit(stack, train, classes, options["k"], options["metric"])

@@ -16,7 +16,16 @@ from experiments.tracking import Tracker
 def run_schedule(
     schedule: Schedule, history: History, progress: Progress, tracker: Tracker
 ) -> bool:
-    """Run a schedule to its end.
+    """Run a schedule to its end, or until Ctrl-C.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    history : History
+        Gets every event; what it holds already is logged again.
+    progress : Progress
+    tracker : Tracker
+        Gets the losses of every generation and block, under a step each.
 
     Returns
     -------
