@@ -1,8 +1,6 @@
 """The cells of the paper's tables: as entries, as Markdown, as CSV and as a figure."""
 
-import base64
 import csv
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO, StringIO
@@ -11,9 +9,10 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from scipy.stats import binomtest, t
 
+from benchmarks.paper_cells import Cell
+from benchmarks.paper_jobs import PROGRAM
 from experiments.statistics import Accuracy
 from experiments.summary import table
 
@@ -33,71 +32,6 @@ SLIDES: dict[str, dict[str, float]] = {
 
 _CONFIDENCE = 0.95
 _DPI = 120
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One experiment.
-
-    Attributes
-    ----------
-    row, column, protocol : str
-    seed : int
-    command : str
-        What runs it.
-    options : str
-        A digest of all its options.
-    parameters : int
-        Weights and biases of the network.
-    conv_bytes : int or None
-        The slides' engine size: its convolutions, as float32; None for a CNN.
-    total_bytes : int
-        All that classifying needs, references included.
-    evaluations : int
-    seconds : float
-        Of the training and the evolution.
-    machine : str
-    commit : str
-        Of this project, whose constraints.txt has the versions; empty outside a checkout.
-    few : int
-        How many of the test images, from the first, the slides' column has.
-    n_tests : int
-    right : str
-        Which of them are classified rightly: a bit each, compressed by zlib, in base 64.
-    """
-
-    row: str
-    column: str
-    protocol: str
-    seed: int
-    command: str
-    options: str
-    parameters: int
-    conv_bytes: int | None
-    total_bytes: int
-    evaluations: int
-    seconds: float
-    machine: str
-    commit: str
-    few: int
-    n_tests: int
-    right: str
-
-    @property
-    def place(self) -> tuple[str, str, str, int]:
-        """Where in the tables it stands."""
-        return self.row, self.column, self.protocol, self.seed
-
-    @property
-    def bits(self) -> NDArray[np.bool_]:
-        """Which test images are classified rightly, shape (n_tests,)."""
-        packed = np.frombuffer(zlib.decompress(base64.b64decode(self.right)), np.uint8)
-        return np.unpackbits(packed, count=self.n_tests).astype(bool)
-
-
-def packed(right: NDArray[np.bool_]) -> str:
-    """Write which images are classified rightly as :attr:`Cell.right` has it."""
-    return base64.b64encode(zlib.compress(np.packbits(right).tobytes(), 9)).decode()
 
 
 @dataclass(frozen=True)
@@ -140,10 +74,6 @@ class Entry:
     evaluations: int
     seconds: float
     command: str
-
-
-PROGRAM = "python -m experiments.run "
-"""What a cell's command begins with; its options follow."""
 
 
 def entries(cells: Sequence[Cell]) -> list[Entry]:

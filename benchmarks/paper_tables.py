@@ -20,29 +20,24 @@ Test images
 """
 
 import argparse
-import hashlib
 import json
-import os
-import re
-import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from functools import cache, cached_property
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from benchmarks.machine import describe
 from benchmarks.output import Output
-from benchmarks.paper_report import PROGRAM, Cell, csv_text, entries, figure, packed, text
-from experiments.config import plain
+from benchmarks.paper_cells import Cell, Store, packed
+from benchmarks.paper_jobs import BUDGETS, PAIRS, Job, jobs
+from benchmarks.paper_report import csv_text, entries, figure, text
 from experiments.console import say
-from experiments.overrides import CONF, VERSION_BASE, check, quoted
+from experiments.overrides import CONF, VERSION_BASE, quoted
 from experiments.parents import Parent
 from experiments.pipeline import run
 from experiments.tracking import environment
@@ -52,260 +47,8 @@ T = TypeVar("T")
 
 _MISTAKE, _INTERRUPTED = 2, 130
 
-# Of the options of an experiment.
-_CHANGES_NOTHING = ("executor", "tracking", "name", "resume")
-
-
-@dataclass(frozen=True)
-class Row:
-    """A network of the tables.
-
-    Attributes
-    ----------
-    name : str
-    part : str
-        Which network of the experiment's summary it is: baseline or evolved.
-    overrides : tuple of str
-        What asks for it.
-    protocol : str
-    """
-
-    name: str
-    part: str
-    overrides: tuple[str, ...]
-    protocol: str = "leave_one_out"
-
-
-_AS_IT_IS = "strategy.passes=0"
-_ALL_FEATURES = ("slicing.projection=none", "fitness=neighbours")
-_LEAKS = ("slicing.projection=none", "fitness=accuracy", "fitness.protocol=test")
 _EXPERIMENT = "paper-tables"
 _TRACKING = (f"tracking.experiment={_EXPERIMENT}", "tracking.model=false")
-_OPTIMIZERS = (("random", "random search"), ("pso", "PSO"), ("cmaes", "CMA-ES"))
-
-
-def _rows() -> Iterator[Row]:
-    for size, network in (
-        ("1.2 M", "baseline=mnist_cnn"),
-        ("225 k", "baseline.units=128"),
-        ("122 k", "baseline.units=64"),
-        ("70 k", "baseline.units=32"),
-        ("44.6 k", "baseline.units=16"),
-        ("31.7 k", "baseline.units=8"),
-    ):
-        yield Row(f"CNN, {size}", "baseline", (network, _AS_IT_IS, *_ALL_FEATURES))
-    kinds: dict[str, tuple[str, ...]] = {"sliced": (), "all features": _ALL_FEATURES}
-    for kind, overrides in kinds.items():
-        for what, baseline in (
-            ("untrained kernels", ("baseline=random",)),
-            ("not evolved", ()),
-            ("by gradient", ("baseline=gradient",)),
-        ):
-            yield Row(f"{kind}, {what}", "evolved", (*baseline, _AS_IT_IS, *overrides))
-        for optimizer, what in _OPTIMIZERS:
-            yield Row(f"{kind}, {what}", "evolved", (f"optimizer={optimizer}", *overrides))
-    yield Row("sliced, no backprop, CMA-ES", "evolved", ("baseline=random", "optimizer=cmaes"))
-    for optimizer, what in _OPTIMIZERS:
-        yield Row(f"all features, {what}", "evolved", (f"optimizer={optimizer}", *_LEAKS), "test")
-
-
-ROWS = tuple(_rows())
-
-_PLAIN = "sliced, CMA-ES"
-LEVERS = tuple(row for row in ROWS if row.name == _PLAIN) + tuple(
-    Row(
-        f"{_PLAIN}: {what}",
-        "evolved",
-        overrides,
-        "validation" if "fitness.protocol=validation" in overrides else "leave_one_out",
-    )
-    for what, overrides in (
-        ("k-NN's smooth vote as fitness", ("fitness=neighbours",)),
-        ("k-NN's accuracy as fitness", ("fitness=accuracy",)),
-        ("images that are not shifted", ("fitness.shift=0",)),
-        ("images shifted by two pixels", ("fitness.shift=2",)),
-        ("discriminants without shifted copies", ("slicing.shift=0",)),
-        ("discriminants with copies two pixels away", ("slicing.shift=2",)),
-        ("held-out images as queries", ("fitness.protocol=validation",)),
-        ("cosine", ("slicing.metric=cosine",)),
-        ("k = 1", ("slicing.k=1",)),
-        ("a third of the step", ("strategy.step=0.33",)),
-        ("two passes", ("strategy.passes=2",)),
-        ("half the generations, two passes", ("strategy.generations=7", "strategy.passes=2")),
-        ("the best candidate handed over", ("strategy.hand_over=best",)),
-        ("order of importance", ("strategy.order=importance",)),
-        ("parallel", ("strategy=parallel",)),
-        ("parallel, synchronised", ("strategy=parallel", "strategy.synchronise=8")),
-        ("baseline with dropout", ("baseline.dropout=0.5",)),
-        ("VkD-CMA-ES", ("optimizer=vkd_cmaes",)),
-        (
-            "whole layer at once, diagonal CMA-ES",
-            ("optimizer=sep_cmaes", "strategy.block=layer", "strategy.max_evaluations=600"),
-        ),
-        ("first layer", ("strategy.layers=[1]", "strategy.max_evaluations=600")),
-    )
-)
-"""What could make evolved kernels generalise."""
-
-PAIRS = (
-    ("sliced, CMA-ES", "sliced, not evolved"),
-    ("sliced, CMA-ES", "sliced, random search"),
-    ("sliced, CMA-ES", "sliced, PSO"),
-    ("sliced, CMA-ES", "all features, CMA-ES"),
-    ("sliced, CMA-ES", "sliced, by gradient"),
-    ("sliced, CMA-ES", "CNN, 1.2 M"),
-    ("sliced, CMA-ES", "CNN, 225 k"),
-    ("all features, CMA-ES", "all features, not evolved"),
-    ("all features, CMA-ES", "all features, random search"),
-    *((row.name, _PLAIN) for row in LEVERS[1:]),
-)
-"""Rows that are compared image by image."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """Images and epochs of the tables.
-
-    Attributes
-    ----------
-    overrides : tuple of str
-        What asks for it.
-    less : dict of str to tuple of str
-        What else is asked for in rows whose names begin so, which would take too long otherwise.
-    """
-
-    overrides: tuple[str, ...]
-    less: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What is computed.
-
-    Attributes
-    ----------
-    rows : tuple of Row
-    columns : dict of str to Column
-    seeds : int
-        They are 0, 1, ...
-    """
-
-    rows: tuple[Row, ...]
-    columns: dict[str, Column]
-    seeds: int
-
-
-# What a baseline learns depends on the threads. One leaves a second core to another column.
-_FULL = ("threads=1",)
-_SMALL = ("+experiment=paper_4000_1000", *_FULL)
-# On all features, particles, which go far, need more of the exact search, and 60,000 references do.
-_FEWER = ("strategy.generations=4",)
-_FEW_KERNELS = ("strategy.generations=4", "strategy.max_evaluations=648")
-BUDGETS = {
-    "full": Budget(
-        ROWS,
-        {
-            "4000/1000, 5 epochs": Column(_SMALL, {"all features, PSO": _FEWER}),
-            "60000/10000, 5 epochs": Column(
-                ("+experiment=paper_60000_10000", *_FULL),
-                {f"all features, {what}": _FEW_KERNELS for _, what in _OPTIMIZERS},
-            ),
-            "4000/1000, 20 epochs": Column(
-                (*_SMALL, "baseline.epochs=20"), {"all features, PSO": _FEWER}
-            ),
-        },
-        seeds=5,
-    ),
-    # All that the full one does, on images that need no download.
-    "quick": Budget(
-        ROWS,
-        {
-            "300/1000, 1 epoch": Column(
-                (
-                    "data.train_size=300", "baseline.filters=[2,3]", "baseline.epochs=1",
-                    "strategy.generations=1", "threads=1",
-                )
-            ),
-        },
-        seeds=1,
-    ),
-    # What makes evolved kernels generalise: not for the test images to say.
-    "levers": Budget(
-        LEVERS,
-        {"4000 images, 5 epochs, held out": Column((*_SMALL, "data=mnist_held_out"))},
-        seeds=3,
-    ),
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Job:
-    """A cell that is to be computed.
-
-    Attributes
-    ----------
-    row : Row
-    column : str
-    options : tuple of str
-        Those of the row and the column.
-    seed : int
-    """
-
-    row: Row
-    column: str
-    options: tuple[str, ...]
-    seed: int
-
-    @property
-    def command(self) -> str:
-        """What runs it alone."""
-        return PROGRAM + shlex.join([*self.options, f"seed={self.seed}"])
-
-    @property
-    def title(self) -> str:
-        """The same in words."""
-        return f"{self.row.name}, {self.column}, seed {self.seed}"
-
-    @property
-    def place_on_disk(self) -> str:
-        """Name its folder, which processes that compute different columns do not share."""
-        return re.sub(r"\W+", "-", self.column) + "-" + self.digest
-
-    @cached_property
-    def config(self) -> DictConfig:
-        """All its options."""
-        config = _composed(self.options).copy()
-        config.seed = self.seed
-        return config
-
-    @cached_property
-    def digest(self) -> str:
-        """Of all options that change a result: another default makes it another cell."""
-        options = {k: v for k, v in plain(self.config).items() if k not in _CHANGES_NOTHING}
-        text = json.dumps(options, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@cache
-def _composed(options: tuple[str, ...]) -> DictConfig:
-    """Compose once for all seeds: it takes a quarter of a second."""
-    return check(options)[0]
-
-
-def jobs(budget: Budget, rows: Sequence[Row], columns: Sequence[str], seeds: int) -> list[Job]:
-    """Give the cells, seed by seed, so that what an interruption leaves compares."""
-    found = []
-    for seed in range(seeds):
-        for column in columns:
-            for row in rows:
-                asked = [*row.overrides, *budget.columns[column].overrides]
-                for name, less in budget.columns[column].less.items():
-                    asked += less if row.name.startswith(name) else ()
-                if "baseline=random" in row.overrides:
-                    # Nobody trains it.
-                    asked = [each for each in asked if not each.startswith("baseline.epochs")]
-                found.append(Job(row, column, tuple(asked), seed))
-    return found
 
 
 def compute(same: Sequence[Job], folder: Path, parent: Parent) -> list[Cell]:
@@ -351,64 +94,6 @@ def compute(same: Sequence[Job], folder: Path, parent: Parent) -> list[Cell]:
                 )
             )
     return cells
-
-
-class Store:
-    """The file of cells: those that there are, whatever else is computed."""
-
-    def __init__(self, output: Output | None) -> None:
-        self._output = output
-        self.cells: list[Cell] = []
-        self._read()
-
-    def _read(self) -> None:
-        output = self._output
-        if output and output.path.exists():
-            try:
-                held = json.loads(output.path.read_text())["cells"]
-                self.cells = [Cell(**cell) for cell in held]
-            except (OSError, ValueError, TypeError, KeyError) as error:
-                raise InputError(
-                    f"{output.option} {output.path} holds no cells of these tables ({error}): move "
-                    "it away, or name another file."
-                ) from error
-
-    def find(self, job: Job) -> Cell | None:
-        """Find the cell of a job, computed for it or for a column that asks for the same."""
-        wanted = (job.row.name, job.row.protocol, job.seed, job.digest)
-        for cell in self.cells:
-            if (cell.row, cell.protocol, cell.seed, cell.options) == wanted:
-                return replace(cell, column=job.column)
-        return None
-
-    def of(self, jobs: Sequence[Job]) -> list[Cell]:
-        """Give the cells of some jobs, of those that there are."""
-        return [cell for cell in map(self.find, jobs) if cell is not None]
-
-    def add(self, cells: Sequence[Cell]) -> None:
-        """Keep cells, in the place of those that had other options."""
-        with self._alone():
-            self._read()  # another column's process may have written since
-            places = {cell.place for cell in cells}
-            self.cells = [each for each in self.cells if each.place not in places] + [*cells]
-            if self._output:
-                content = {"cells": [asdict(each) for each in self.cells]}
-                self._output.write((json.dumps(content, indent=1) + "\n").encode())
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let other processes wait meanwhile, where the system can do that."""
-        if self._output is None or sys.platform == "win32":
-            yield
-            return
-        import fcntl
-
-        folder = os.open(self._output.path.parent, os.O_RDONLY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(folder)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

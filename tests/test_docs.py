@@ -31,8 +31,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from benchmarks.output import Output
+from benchmarks.paper_cells import Store
+from benchmarks.paper_jobs import BUDGETS, PAIRS, jobs
 from benchmarks.paper_report import text
-from benchmarks.paper_tables import BUDGETS, PAIRS, Store, jobs
 from experiments.config import GROUPS, Config, field_docs
 from experiments.overrides import CONF, check
 

@@ -10,8 +10,10 @@ from mlflow import MlflowClient
 
 from benchmarks import paper_tables
 from benchmarks.output import Output
-from benchmarks.paper_report import SLIDES, Cell, entries, mcnemar, packed, text
-from benchmarks.paper_tables import BUDGETS, PAIRS, ROWS, Store, jobs, main
+from benchmarks.paper_cells import Cell, Store, packed
+from benchmarks.paper_jobs import BUDGETS, PAIRS, ROWS, jobs
+from benchmarks.paper_report import SLIDES, entries, mcnemar, text
+from benchmarks.paper_tables import main
 from experiments.pipeline import set_threads
 
 

@@ -1,0 +1,140 @@
+"""The cells of the paper's tables, one experiment's each, and the file that keeps them."""
+
+import base64
+import json
+import os
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.output import Output
+from benchmarks.paper_jobs import Job
+from slicing.errors import InputError
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One experiment.
+
+    Attributes
+    ----------
+    row, column, protocol : str
+    seed : int
+    command : str
+        What runs it.
+    options : str
+        A digest of all its options.
+    parameters : int
+        Weights and biases of the network.
+    conv_bytes : int or None
+        The slides' engine size: its convolutions, as float32; None for a CNN.
+    total_bytes : int
+        All that classifying needs, references included.
+    evaluations : int
+    seconds : float
+        Of the training and the evolution.
+    machine : str
+    commit : str
+        Of this project, whose constraints.txt has the versions; empty outside a checkout.
+    few : int
+        How many of the test images, from the first, the slides' column has.
+    n_tests : int
+    right : str
+        Which of them are classified rightly: a bit each, compressed by zlib, in base 64.
+    """
+
+    row: str
+    column: str
+    protocol: str
+    seed: int
+    command: str
+    options: str
+    parameters: int
+    conv_bytes: int | None
+    total_bytes: int
+    evaluations: int
+    seconds: float
+    machine: str
+    commit: str
+    few: int
+    n_tests: int
+    right: str
+
+    @property
+    def place(self) -> tuple[str, str, str, int]:
+        """Where in the tables it stands."""
+        return self.row, self.column, self.protocol, self.seed
+
+    @property
+    def bits(self) -> NDArray[np.bool_]:
+        """Which test images are classified rightly, shape (n_tests,)."""
+        packed = np.frombuffer(zlib.decompress(base64.b64decode(self.right)), np.uint8)
+        return np.unpackbits(packed, count=self.n_tests).astype(bool)
+
+
+def packed(right: NDArray[np.bool_]) -> str:
+    """Write which images are classified rightly as :attr:`Cell.right` has it."""
+    return base64.b64encode(zlib.compress(np.packbits(right).tobytes(), 9)).decode()
+
+
+class Store:
+    """The file of cells: those that there are, whatever else is computed."""
+
+    def __init__(self, output: Output | None) -> None:
+        self._output = output
+        self.cells: list[Cell] = []
+        self._read()
+
+    def _read(self) -> None:
+        output = self._output
+        if output and output.path.exists():
+            try:
+                held = json.loads(output.path.read_text())["cells"]
+                self.cells = [Cell(**cell) for cell in held]
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                raise InputError(
+                    f"{output.option} {output.path} holds no cells of these tables ({error}): move "
+                    "it away, or name another file."
+                ) from error
+
+    def find(self, job: Job) -> Cell | None:
+        """Find the cell of a job, computed for it or for a column that asks for the same."""
+        wanted = (job.row.name, job.row.protocol, job.seed, job.digest)
+        for cell in self.cells:
+            if (cell.row, cell.protocol, cell.seed, cell.options) == wanted:
+                return replace(cell, column=job.column)
+        return None
+
+    def of(self, jobs: Sequence[Job]) -> list[Cell]:
+        """Give the cells of some jobs, of those that there are."""
+        return [cell for cell in map(self.find, jobs) if cell is not None]
+
+    def add(self, cells: Sequence[Cell]) -> None:
+        """Keep cells, in the place of those that had other options."""
+        with self._alone():
+            self._read()  # another column's process may have written since
+            places = {cell.place for cell in cells}
+            self.cells = [each for each in self.cells if each.place not in places] + [*cells]
+            if self._output:
+                content = {"cells": [asdict(each) for each in self.cells]}
+                self._output.write((json.dumps(content, indent=1) + "\n").encode())
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let other processes wait meanwhile, where the system can do that."""
+        if self._output is None or sys.platform == "win32":
+            yield
+            return
+        import fcntl
+
+        folder = os.open(self._output.path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
