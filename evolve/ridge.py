@@ -17,7 +17,7 @@ from slicing.scatter import add_products, completed
 from slicing.threads import single_threaded_blas
 
 # Rows of one product: as many threads as there are tiles, the same sums whatever their number.
-_TILE = 128
+_TILE = 256
 # References whose features are held in float64 at a time.
 _CHUNK = 4096
 # Powers of ten among which the ridge is searched, in units of the scatter matrix's mean diagonal,
@@ -26,7 +26,7 @@ _EXPONENTS, _TOLERANCE = (-3.0, 2.0), 0.1
 
 
 @njit(parallel=True, cache=True)
-def _partial_out(whitened, transposed, moving, out):  # type: ignore[no-untyped-def]
+def _partial_out(whitened, transposed, moving, features, rest):  # type: ignore[no-untyped-def]
     """Take out of ``moving`` what the still features explain.
 
     Parameters
@@ -34,20 +34,26 @@ def _partial_out(whitened, transposed, moving, out):  # type: ignore[no-untyped-
     whitened : (n_images, n_still), float32
     transposed : (n_still, n_references), float32
         The first rows of ``whitened``.
-    moving, out : (n_images, n_moving), float32
+    moving : (n_images, n_candidates * n_moving), float32
+    features, rest : (n_candidates, n_images, n_moving), float32
+        Filled: the same candidate by candidate, and what is left of it.
     """
     n_still, n_references = transposed.shape
-    n_images, n_moving = moving.shape
-    weights = np.empty((n_still, n_moving), np.float32)
+    n_candidates, n_images, n_moving = rest.shape
+    weights = np.empty((n_still, moving.shape[1]), np.float32)
     for tile in prange((n_still + _TILE - 1) // _TILE):
         start, stop = tile * _TILE, min((tile + 1) * _TILE, n_still)
         np.dot(transposed[start:stop], moving[:n_references], weights[start:stop])
     for tile in prange((n_images + _TILE - 1) // _TILE):
         start, stop = tile * _TILE, min((tile + 1) * _TILE, n_images)
         explained = np.dot(whitened[start:stop], weights)
+        # Here, where the rows are in the cache: a candidate's columns, far apart, take longer.
         for i in range(start, stop):
-            for j in range(n_moving):
-                out[i, j] = moving[i, j] - explained[i - start, j]
+            for p in range(n_candidates):
+                for j in range(n_moving):
+                    value = moving[i, p * n_moving + j]
+                    features[p, i, j] = value
+                    rest[p, i, j] = value - explained[i - start, p * n_moving + j]
 
 
 @njit(cache=True)
@@ -91,30 +97,26 @@ def _errors_of(features, partial, residuals, leverages, ridge, losses):  # type:
 
 
 @njit(parallel=True, cache=True)
-def _errors(  # type: ignore[no-untyped-def]
-    moving, rest, residuals, leverages, n_references, n_candidates, ridge, losses
-):  # fmt: skip
+def _errors(features, rest, residuals, leverages, n_references, ridge, losses):  # type: ignore[no-untyped-def]
     """Squared errors of the queries under each candidate.
 
     Parameters
     ----------
-    moving, rest : (n_images, n_candidates * n_moving), float32
+    features, rest : (n_candidates, n_images, n_moving), float32
         The features of every candidate, centred, and what the still ones do not explain of them.
     residuals : (n_images, n_classes), float64
         Of the regression on the still features.
     leverages : (n_references,), float64
         Of the references in it; empty where they are not the queries.
-    n_references, n_candidates : int
+    n_references : int
     ridge : float
     losses : (n_candidates, n_queries), float64
         Filled.
     """
-    n_moving = moving.shape[1] // n_candidates
-    for p in prange(n_candidates):
-        columns = slice(p * n_moving, (p + 1) * n_moving)
-        features = moving[:n_references, columns].astype(np.float64)
-        partial = rest[:, columns].astype(np.float64)
-        _errors_of(features, partial, residuals, leverages, ridge, losses[p])
+    for p in prange(len(features)):
+        moving = features[p, :n_references].astype(np.float64)
+        partial = rest[p].astype(np.float64)
+        _errors_of(moving, partial, residuals, leverages, ridge, losses[p])
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,13 +229,14 @@ class LeaveOneOutRidge:
         still = self._still
         n_images, n_candidates, n_columns = moving.shape
         flat = self._centred(moving.reshape(n_images, n_candidates * n_columns))
-        rest = np.empty_like(flat)
+        features = np.empty((n_candidates, n_images, n_columns), np.float32)
+        rest = np.empty_like(features)
         losses = np.empty((n_candidates, self._n_queries))
         with single_threaded_blas():
-            _partial_out(still.whitened, still.transposed, flat, rest)
+            _partial_out(still.whitened, still.transposed, flat, features, rest)
             _errors(
-                flat, rest, still.residuals, still.leverages, self._n_references, n_candidates,
-                self.ridge, losses,
+                features, rest, still.residuals, still.leverages, self._n_references, self.ridge,
+                losses,
             )  # fmt: skip
         return losses
 
