@@ -83,13 +83,17 @@ def describe(options: dict[str, Any]) -> str:
 
 
 def all_references(
-    stack: ConvStack, train: Images, classes: tuple[str, ...], options: dict[str, Any]
+    stack: ConvStack,
+    train: Images,
+    classes: tuple[str, ...],
+    options: dict[str, Any],
+    show: Callable[[float, str], None] = lambda done, text: None,
 ) -> Engine:
     """Make the engine whose references are all training images, in float32.
 
     Parameters
     ----------
-    stack, train, classes, options
+    stack, train, classes, options, show
         As for :func:`build_engine`; of the options the projection, ``k`` and the metric.
 
     Raises
@@ -97,15 +101,23 @@ def all_references(
     InputError
         Options out of range.
     """
-    stack = _projected(stack, train, options)
+    stack = _projected(stack, train, options, show)
     return Engine.fit(stack, train, classes, options["k"], options["metric"])
 
 
-def _projected(stack: ConvStack, train: Images, options: dict[str, Any]) -> ConvStack:
+def _projected(
+    stack: ConvStack,
+    train: Images,
+    options: dict[str, Any],
+    show: Callable[[float, str], None],
+) -> ConvStack:
     kind = options["projection"]
     if kind == "none":
         return stack
-    return project(stack, train, kind, options["components"], options["shift"])
+    return project(
+        stack, train, kind, options["components"], options["shift"],
+        lambda done: show(done, f"learning the projection, {kind}"),
+    )  # fmt: skip
 
 
 def build_engine(
@@ -163,8 +175,8 @@ def extract(
     if is_int8:
         stack = quantized(stack)
     if options["projection"] != "none":
-        show(0.0, f"learning the projection, {options['projection']}")
-        stack = _projected(stack, train, options)
+        # A fifth of what build_engine does.
+        stack = _projected(stack, train, options, lambda done, text: show(done / 5, text))
         if is_int8:
             stack = quantized(stack)
     return stack, stack.forward(train.images)

@@ -281,11 +281,16 @@ class _Experiment:
 
     def engines(self, before: ConvStack, after: ConvStack) -> _Engines:
         """Make the engines, and save one."""
-        self.progress.say("Making the engines")
         train, classes, slicing = self.dataset.train, self.dataset.classes, self.options["slicing"]
-        evolved = sliced = saved = all_references(after, train, classes, slicing)
+
+        def make(stack: ConvStack, what: str) -> Engine:
+            self.progress.say(f"Making {what}")
+            with self.progress.task("engine"):
+                return all_references(stack, train, classes, slicing, self.progress.show)
+
+        evolved = sliced = saved = make(after, "the engine")
         if not after.equals(before):
-            sliced = all_references(before, train, classes, slicing)
+            sliced = make(before, "the engine as it was before evolution")
         if describe(slicing):
             # Whatever becomes of the smaller one.
             evolved.save(self.folder / ENGINE)

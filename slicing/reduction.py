@@ -3,6 +3,7 @@
 BLAS and scikit-learn compute on one thread here: their sums depend on how many there are.
 """
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import numpy as np
@@ -48,6 +49,7 @@ def project(
     kind: Projection,
     components: int | None = None,
     shift: int = 0,
+    show: Callable[[float], None] = lambda done: None,
 ) -> ConvStack:
     """Append a linear projection of the features, which is a convolution as large as its input.
 
@@ -65,6 +67,8 @@ def project(
         Numbers that are left of the features; 32, or fewer where there are not so many.
     shift : int, default=0
         Copies of the images, shifted by up to so many pixels in each direction, teach, too.
+    show : callable
+        Is told how much is done, 0 to 1, while the images are gone through.
 
     Returns
     -------
@@ -83,7 +87,7 @@ def project(
     if not 1 <= components <= most:
         raise InputError(f"components={components} is out of range for {kind}: choose 1 to {most}.")
     check_shift(shift, images.images)
-    mean, apart, within = _moments(stack, images, shift)
+    mean, apart, within = _moments(stack, images, shift, show)
     with single_threaded_blas():
         try:
             if kind == "pca":
@@ -103,7 +107,7 @@ def project(
 
 
 def _moments(
-    stack: ConvStack, images: Images, shift: int
+    stack: ConvStack, images: Images, shift: int, show: Callable[[float], None]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Mean of the features, what the classes' means differ by, and the covariance within them.
 
@@ -114,6 +118,7 @@ def _moments(
     n_classes = int(images.labels.max()) + 1
     sums, products = np.zeros((n_classes, n_features)), np.zeros((n_features, n_features))
     for start in range(0, len(images), _CHUNK):
+        show(start / len(images))
         part = images[start : start + _CHUNK]
         of_class = (part.labels == np.arange(n_classes)[:, None]).astype(np.float64)
         for copy in shifted(part.images, shift):

@@ -128,7 +128,8 @@ def test_references_are_shifted_and_queries_are_not(rng, stack):
 
 @pytest.mark.parametrize("kind", ["last", "first", "layer"])
 def test_threads_and_processes_change_no_bit(rng, kind):
-    stack = make_stack(rng, (8, 64))
+    # More features and images than one thread takes at a time.
+    stack = make_stack(rng, (8, 130))
     fitness = DiscriminantFitness(stack, Split(make_images(rng, 300), None))
     name, layers = BLOCKS[kind]
     block = make_blocks(stack, name, layers)[0]

@@ -6,6 +6,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 from threadpoolctl import threadpool_limits
 
+from slicing import reduction
 from slicing.baselines import random_cnn
 from slicing.data import Images, mnist5k
 from slicing.engine import Engine
@@ -65,6 +66,13 @@ def test_shifted_copies_teach_as_images_do(stack, images):
     taught = project(stack, images, "pca", 5, shift=1).convs[-1]
     expected = project(stack, together, "pca", 5).convs[-1]
     np.testing.assert_allclose(np.abs(taught.weights), np.abs(expected.weights), atol=1e-4)
+
+
+def test_how_far_a_projection_is_is_shown(stack, images, monkeypatch):
+    monkeypatch.setattr(reduction, "_CHUNK", len(images) // 3)
+    shown = []
+    project(stack, images[: len(images) // 3 * 3], "pca", 5, show=shown.append)
+    assert shown == pytest.approx([0, 1 / 3, 2 / 3])
 
 
 def test_shifted_copies_teach_discriminants_for_other_images():
