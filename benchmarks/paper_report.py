@@ -159,20 +159,22 @@ def text(cells: Sequence[Cell], pairs: Sequence[tuple[str, str]]) -> str:
         rows: dict[tuple[str, str], dict[int, Entry]] = {}
         for entry in of_column:
             rows.setdefault((entry.row, entry.protocol), {})[entry.test_images] = entry
-        header = ["network", "parameters", "conv bytes", "whole bytes", "slides, %"]
+        slides = SLIDES.get(column)
+        header = ["network", "parameters", "conv bytes", "whole bytes"]
+        header += ["slides, %"] if slides else []
         header += [f"% of {n:,} test images (95 %)" for n in sizes]
         header += ["± over seeds", "seeds", "evaluations", "seconds", "options"]
         body = []
         for (row, protocol), by_size in rows.items():
             last = by_size[sizes[-1]]
-            slides = SLIDES.get(column, {}).get(row)
+            theirs = [f"{slides[row]:.2f}" if row in slides else "-"] if slides else []
             body.append(
                 [
                     row + (" LEAKS" if protocol == "test" else ""),
                     f"{last.parameters:,}",
                     "-" if last.conv_bytes is None else f"{last.conv_bytes:,}",
                     f"{last.total_bytes:,}",
-                    f"{slides:.2f}" if slides else "-",
+                    *theirs,
                     *(_percent(by_size[n]) for n in sizes),
                     "-" if last.spread is None else f"{100 * last.spread:.2f}",
                     str(last.seeds),

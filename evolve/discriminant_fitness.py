@@ -16,7 +16,8 @@ from slicing.scatter import check_size
 from slicing.shifts import check_shift, shifted_at_random
 from slicing.stack import ConvStack
 
-# Features of candidates that are held at a time (bytes).
+# Features of candidates that are held at a time (bytes), four times: as they come, centred,
+# candidate by candidate, and without what the still ones explain.
 _BATCH_BYTES = 1 << 26
 
 

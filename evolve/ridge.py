@@ -16,8 +16,8 @@ from scipy.optimize import minimize_scalar
 from slicing.scatter import add_products, completed
 from slicing.threads import single_threaded_blas
 
-# Rows of one product: as many threads as there are tiles, the same sums whatever their number.
-_TILE = 256
+# Rows of one product, at most, and threads that the products are to be even shares of.
+_TILE, _SHARES = 256, 8
 # References whose features are held in float64 at a time.
 _CHUNK = 4096
 # Powers of ten among which the ridge is searched, in units of the scatter matrix's mean diagonal,
@@ -25,9 +25,16 @@ _CHUNK = 4096
 _EXPONENTS, _TOLERANCE = (-3.0, 2.0), 0.1
 
 
+@njit(cache=True)
+def _rows(n):  # type: ignore[no-untyped-def]
+    """Rows of each product of ``n``: the same sums whatever the number of threads."""
+    n_products = _SHARES * max(1, (n + _SHARES * _TILE - 1) // (_SHARES * _TILE))
+    return max(1, (n + n_products - 1) // n_products)
+
+
 @njit(parallel=True, cache=True)
 def _partial_out(whitened, transposed, moving, features, rest):  # type: ignore[no-untyped-def]
-    """Take out of ``moving`` what the still features explain.
+    """Take out of ``moving`` what the still features explain, and part the candidates.
 
     Parameters
     ----------
@@ -36,16 +43,18 @@ def _partial_out(whitened, transposed, moving, features, rest):  # type: ignore[
         The first rows of ``whitened``.
     moving : (n_images, n_candidates * n_moving), float32
     features, rest : (n_candidates, n_images, n_moving), float32
-        Filled: the same candidate by candidate, and what is left of it.
+        Filled: ``moving`` candidate by candidate, and what the still features leave of it.
     """
     n_still, n_references = transposed.shape
     n_candidates, n_images, n_moving = rest.shape
     weights = np.empty((n_still, moving.shape[1]), np.float32)
-    for tile in prange((n_still + _TILE - 1) // _TILE):
-        start, stop = tile * _TILE, min((tile + 1) * _TILE, n_still)
+    rows = _rows(n_still)
+    for tile in prange((n_still + rows - 1) // rows):
+        start, stop = tile * rows, min((tile + 1) * rows, n_still)
         np.dot(transposed[start:stop], moving[:n_references], weights[start:stop])
-    for tile in prange((n_images + _TILE - 1) // _TILE):
-        start, stop = tile * _TILE, min((tile + 1) * _TILE, n_images)
+    rows = _rows(n_images)
+    for tile in prange((n_images + rows - 1) // rows):
+        start, stop = tile * rows, min((tile + 1) * rows, n_images)
         explained = np.dot(whitened[start:stop], weights)
         # Here, where the rows are in the cache: a candidate's columns, far apart, take longer.
         for i in range(start, stop):
@@ -114,9 +123,9 @@ def _errors(features, rest, residuals, leverages, n_references, ridge, losses): 
         Filled.
     """
     for p in prange(len(features)):
-        moving = features[p, :n_references].astype(np.float64)
+        own = features[p, :n_references].astype(np.float64)
         partial = rest[p].astype(np.float64)
-        _errors_of(moving, partial, residuals, leverages, ridge, losses[p])
+        _errors_of(own, partial, residuals, leverages, ridge, losses[p])
 
 
 @dataclass(frozen=True, eq=False)

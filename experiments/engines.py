@@ -21,6 +21,16 @@ from slicing.reduction import (
 from slicing.shifts import check_shift
 from slicing.stack import ConvStack
 
+Show = Callable[[float, str], None]
+"""Is told how much is done, 0 to 1, and what is under way."""
+
+# How much of build_engine is done once there is a projection, where references are made after it.
+_PROJECTED = 0.2
+
+
+def _silent(done: float, text: str) -> None:
+    return
+
 
 def check_options(
     options: dict[str, Any], stack: ConvStack, train: Images, make_optimizer: MakeOptimizer
@@ -87,7 +97,7 @@ def all_references(
     train: Images,
     classes: tuple[str, ...],
     options: dict[str, Any],
-    show: Callable[[float, str], None] = lambda done, text: None,
+    show: Show = _silent,
 ) -> Engine:
     """Make the engine whose references are all training images, in float32.
 
@@ -109,7 +119,7 @@ def _projected(
     stack: ConvStack,
     train: Images,
     options: dict[str, Any],
-    show: Callable[[float, str], None],
+    show: Show,
 ) -> ConvStack:
     kind = options["projection"]
     if kind == "none":
@@ -127,7 +137,7 @@ def build_engine(
     options: dict[str, Any],
     make_optimizer: MakeOptimizer,
     seed: int,
-    show: Callable[[float, str], None] = lambda done, text: None,
+    show: Show = _silent,
 ) -> Engine:
     """Make an engine, as small as is asked for.
 
@@ -160,7 +170,7 @@ def extract(
     stack: ConvStack,
     train: Images,
     options: dict[str, Any],
-    show: Callable[[float, str], None] = lambda done, text: None,
+    show: Show = _silent,
 ) -> tuple[ConvStack, NDArray[np.float32]]:
     """Do the first half of :func:`build_engine`: round the kernels, and learn the projection.
 
@@ -175,8 +185,8 @@ def extract(
     if is_int8:
         stack = quantized(stack)
     if options["projection"] != "none":
-        # A fifth of what build_engine does.
-        stack = _projected(stack, train, options, lambda done, text: show(done / 5, text))
+        part = 1.0 if options["references"] == "all" else _PROJECTED
+        stack = _projected(stack, train, options, lambda done, text: show(part * done, text))
         if is_int8:
             stack = quantized(stack)
     return stack, stack.forward(train.images)
@@ -190,17 +200,17 @@ def place(
     options: dict[str, Any],
     make_optimizer: MakeOptimizer,
     seed: int,
-    show: Callable[[float, str], None] = lambda done, text: None,
+    show: Show = _silent,
 ) -> Engine:
     """Do the second half of :func:`build_engine`: make the references."""
     metric = options["metric"]
     references, of_class = features, labels
     if options["references"] == "condensed":
-        show(0.2, f"condensing {len(features):,} references")
+        show(_PROJECTED, f"condensing {len(features):,} references")
         chosen = condense(features, labels, metric, seed, options["k"])
         references, of_class = features[chosen], labels[chosen]
     elif options["references"] == "prototypes":
-        show(0.2, "placing the prototypes")
+        show(_PROJECTED, "placing the prototypes")
         references, of_class = prototypes(features, labels, options["per_class"], seed)
     if options["tuning_generations"]:
         tuning = Prototypes(

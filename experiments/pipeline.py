@@ -288,12 +288,13 @@ class _Experiment:
             with self.progress.task("engine"):
                 return all_references(stack, train, classes, slicing, self.progress.show)
 
-        evolved = sliced = saved = make(after, "the engine")
+        evolved = sliced = saved = make(after, "the engine of all references")
         if not after.equals(before):
             sliced = make(before, "the engine as it was before evolution")
         if describe(slicing):
             # Whatever becomes of the smaller one.
             evolved.save(self.folder / ENGINE)
+            self.progress.say("Making the smaller engine")
             with self.progress.task("engine"):
                 saved = build_engine(
                     after, train, classes, slicing, self.parts.optimizer(), self.options["seed"],

@@ -67,8 +67,8 @@ def project(
         Numbers that are left of the features; 32, or fewer where there are not so many.
     shift : int, default=0
         Copies of the images, shifted by up to so many pixels in each direction, teach, too.
-    show : callable
-        Is told how much is done, 0 to 1, while the images are gone through.
+    show : callable, optional
+        Is told how much is done, from 0 to below 1, while the images are gone through.
 
     Returns
     -------
@@ -111,8 +111,9 @@ def _moments(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Mean of the features, what the classes' means differ by, and the covariance within them.
 
-    The means' differences, shape (n_classes, n_features), are weighted so that ``apart.T @ apart``
-    is the covariance between the classes.
+    Of shapes (n_features,), (n_classes, n_features) and (n_features, n_features). The differences
+    are weighted so that ``apart.T @ apart`` is the covariance between the classes. ``show`` is told
+    how much is done.
     """
     n_features = int(np.prod(stack.feature_shape))
     n_classes = int(images.labels.max()) + 1

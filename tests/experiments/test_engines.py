@@ -168,6 +168,7 @@ def test_every_kind_of_engine(option, metric, digits, unseen):
     else:
         assert n_references == (120 if option == "int8" else 20)
     assert shown == sorted(shown)
+    assert 0 <= shown[0] <= shown[-1] <= 1
     again = build_engine(stack, data.train, data.classes, options, CMAES, 0)
     np.testing.assert_array_equal(again.references, engine.references)
 
