@@ -860,22 +860,23 @@ def test_flat_generations_neither_stop_nor_print(optimizer_class, capfd):
 
 
 @pytest.mark.parametrize(
-    ("optimizer_class", "reason"),
+    ("optimizer_class", "reasons"),
     [
-        (CMAES, "tolx"),
-        (SepCMAES, "tolx"),
-        (VkDCMAES, "tolx"),
-        (DeapCMAES, "collapsed"),
-        (PSO, "collapsed"),
+        # Which of them comes first is a matter of rounding, and so of the processor.
+        (CMAES, {"tolx", "tolxstagnation"}),
+        (SepCMAES, {"tolx"}),
+        (VkDCMAES, {"tolx"}),
+        (DeapCMAES, {"collapsed"}),
+        (PSO, {"collapsed"}),
     ],
 )
-def test_stops_when_converged(optimizer_class, reason):
+def test_stops_when_converged(optimizer_class, reasons):
     options = {"restarts": 0} if optimizer_class in RESTARTING else {}
     optimizer = make(optimizer_class, **options)
     while not optimizer.stop():
         advance(optimizer, 1)
         assert optimizer.evaluations < 30_000
-    assert reason in optimizer.stop()
+    assert reasons & optimizer.stop().keys()
     assert optimizer.stop() == optimizer.stop()
     assert optimizer.best_loss < 1e-15
 
