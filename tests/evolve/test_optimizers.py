@@ -877,6 +877,8 @@ def test_stops_when_converged(optimizer_class, reasons):
         advance(optimizer, 1)
         assert optimizer.evaluations < 30_000
     assert reasons & optimizer.stop().keys()
+    # And nothing but what tells of convergence.
+    assert optimizer.stop().keys() <= reasons | {"tolxstagnation", "noeffectcoord", "noeffectaxis"}
     assert optimizer.stop() == optimizer.stop()
     assert optimizer.best_loss < 1e-15
 
