@@ -48,7 +48,8 @@ class Entry:
     low, high : float
         Wilson's interval of 95 % for the mean: what so many test images can tell.
     spread : float or None
-        Half the width of the 95 % t interval over the seeds: what another seed changes.
+        Half the width of the 95 % t interval of the mean over the seeds. Of two it is wide,
+        whatever they are.
     seeds : int
     parameters : int
     conv_bytes : int or None
@@ -137,7 +138,7 @@ def mcnemar(one: Sequence[Cell], two: Sequence[Cell]) -> tuple[int, int, float]:
     p : float
         The exact two-sided test's (McNemar, Psychometrika 12, 1947; binomial), twice the median
         over the seeds: they share their test images, so that their counts do not add up to one
-        test, and twice the median of dependent p-values is one (Rüschendorf, 1982).
+        test, and twice the median of dependent p-values is one (Rüger, 1978).
     """
     better = worse = 0
     found = []

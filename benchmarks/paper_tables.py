@@ -180,7 +180,11 @@ def _compute(
             if store.find(job) is None:
                 say(f"{number} of {len(todo)}: {job.title}")
                 same = [
-                    each for each in todo if (each.column, each.digest) == (job.column, job.digest)
+                    each
+                    for each in todo
+                    if each.digest == job.digest
+                    and each.column == job.column
+                    and store.find(each) is None
                 ]
                 store.add(compute(same, options.folder / job.place_on_disk, parent))
                 _write(store.of(todo), outputs)
