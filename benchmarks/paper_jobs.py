@@ -173,7 +173,7 @@ _LARGE = ("+experiment=paper_60000_10000", *_ONE_THREAD)
 # On all features, particles, which go far, need more of the exact search, and 60,000 references do.
 _FEWER = ("strategy.generations=4",)
 _FEW_KERNELS = ("strategy.generations=4", "strategy.max_evaluations=648")
-# The CNN's figure does not depend on the engine behind it: the one that is made fastest.
+# The CNN's figure does not depend on the engine behind it: one that is quick to make.
 _CNN: dict[str, tuple[str, ...]] = {"CNN": _ALL_FEATURES}
 _CNN_LARGE: dict[str, tuple[str, ...]] = {"CNN": ("slicing.shift=0",)}
 BUDGETS = {

@@ -125,9 +125,12 @@ class RayExecutor(Executor):
 
     def close(self) -> None:
         """See :meth:`Executor.close`."""
-        self._workers = []
         if self._ray.is_initialized():
+            # Left to the shutdown, workers outlive it until they notice, long where cores are busy.
+            for worker in self._workers:
+                self._ray.kill(worker)
             self._ray.shutdown()
+        self._workers = []
 
 
 def _knock(address: str) -> None:

@@ -52,8 +52,7 @@ def is_alive(pid):
 
 
 def assert_gone(pids):
-    # Ray ends its workers after it has returned, and later where the cores are busy.
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 10
     while any(map(is_alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(map(is_alive, pids))
