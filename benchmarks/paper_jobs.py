@@ -28,7 +28,7 @@ class Row:
     ----------
     name : str
     part : str
-        Which network of the experiment's summary it is: baseline or evolved.
+        Which network of the experiment's summary it is: baseline, sliced or evolved.
     overrides : tuple of str
         What asks for it.
     protocol : str
@@ -42,6 +42,7 @@ class Row:
 
 _AS_IT_IS = "strategy.passes=0"
 _BATCH_NORM = "baseline.batch_norm=true"
+_AVERAGED = "slicing.average=1"
 _ALL_FEATURES = ("slicing.projection=none", "fitness=neighbours")
 _LEAKS = ("slicing.projection=none", "fitness=accuracy", "fitness.protocol=test")
 _OPTIMIZERS = (("random", "random search"), ("pso", "PSO"), ("cmaes", "CMA-ES"))
@@ -67,6 +68,8 @@ def _rows() -> Iterator[Row]:
             yield Row(f"{kind}, {what}", "evolved", (*baseline, _AS_IT_IS, *overrides))
         for optimizer, what in _OPTIMIZERS:
             yield Row(f"{kind}, {what}", "evolved", (f"optimizer={optimizer}", *overrides))
+    for part, what in (("sliced", "not evolved"), ("evolved", "CMA-ES")):
+        yield Row(f"averaged, {what}", part, ("optimizer=cmaes", _AVERAGED))
     yield Row("sliced, no backprop, CMA-ES", "evolved", ("baseline=random", "optimizer=cmaes"))
     for optimizer, what in _OPTIMIZERS:
         yield Row(f"all features, {what}", "evolved", (f"optimizer={optimizer}", *_LEAKS), "test")
@@ -75,11 +78,13 @@ def _rows() -> Iterator[Row]:
 ROWS = tuple(_rows())
 
 _NOT_EVOLVED, _PLAIN = "sliced, not evolved", "sliced, CMA-ES"
+_NOT_EVOLVED_AVERAGED, _EVOLVED_AVERAGED = "averaged, not evolved", "averaged, CMA-ES"
 _NORMALISED = f"{_NOT_EVOLVED}: baseline with batch normalisation"
 
 
 def _levers() -> Iterator[Row]:
-    yield from (row for row in ROWS if row.name in (_NOT_EVOLVED, _PLAIN))
+    plain = (_NOT_EVOLVED, _PLAIN, _NOT_EVOLVED_AVERAGED, _EVOLVED_AVERAGED)
+    yield from (row for row in ROWS if row.name in plain)
     yield Row(_NORMALISED, "evolved", (_BATCH_NORM, _AS_IT_IS))
     for what, overrides in (
         ("k-NN's smooth vote as fitness", ("fitness=neighbours",)),
@@ -124,6 +129,10 @@ PAIRS = (
     (_PLAIN, "CNN, 1.2 M"),
     (_PLAIN, "CNN, 225 k"),
     (_PLAIN, "CNN, 122 k"),
+    (_NOT_EVOLVED_AVERAGED, _NOT_EVOLVED),
+    (_EVOLVED_AVERAGED, _PLAIN),
+    (_EVOLVED_AVERAGED, _NOT_EVOLVED_AVERAGED),
+    (_EVOLVED_AVERAGED, "CNN, 1.2 M"),
     ("all features, CMA-ES", "all features, not evolved"),
     ("all features, CMA-ES", "all features, random search"),
     (_NORMALISED, _NOT_EVOLVED),

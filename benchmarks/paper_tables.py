@@ -14,7 +14,8 @@ Protocols
 Rows
     ``sliced``: the defaults of this project, linear discriminants between kernels and k-NN, which
     evolution learns anew for every candidate. ``all features``: the k-NN on what the kernels give,
-    as in the paper.
+    as in the paper. ``averaged``: ``sliced`` where the k-NN sees the mean features of nine shifted
+    copies of each image, a reference's or one to be classified.
 Test images
     The first 1000, as in the slides, and all 10,000.
 """
@@ -70,7 +71,7 @@ def compute(same: Sequence[Job], folder: Path, parent: Parent) -> list[Cell]:
     cells, machine = [], describe()
     with np.load(folder / "predictions.npz") as predictions:
         for job in same:
-            network = getattr(summary, job.row.part)
+            network, is_evolved = getattr(summary, job.row.part), job.row.part == "evolved"
             right = predictions[job.row.part] == predictions["labels"]
             assert network.test is not None
             cells.append(
@@ -84,8 +85,8 @@ def compute(same: Sequence[Job], folder: Path, parent: Parent) -> list[Cell]:
                     parameters=network.parameters,
                     conv_bytes=network.conv_bytes,
                     total_bytes=network.total_bytes,
-                    evaluations=summary.evaluations,
-                    seconds=summary.train_seconds + summary.evolve_seconds,
+                    evaluations=summary.evaluations if is_evolved else 0,
+                    seconds=summary.train_seconds + (summary.evolve_seconds if is_evolved else 0.0),
                     machine=f"{machine['cpu']}, {machine['cores']} cores",
                     commit=environment().get("git_commit", ""),
                     few=network.test.total,

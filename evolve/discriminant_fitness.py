@@ -92,7 +92,7 @@ class DiscriminantFitness(Fitness):
             )
         if seed < 0:
             raise InputError(f"seed={seed} is not possible: give 0 or more.")
-        check_shift(shift, split.references.images)
+        check_shift(shift, stack.input_shape)
         check_size(int(np.prod(stack.feature_shape)))
 
     def loss_of(self, stack: ConvStack) -> float:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from evolve.prototypes import Prototypes
 from evolve.search import MakeOptimizer
 from slicing.data.dataset import Images
-from slicing.engine import Engine, quantized
+from slicing.engine import Engine, averaged, quantized
 from slicing.errors import InputError
 from slicing.reduction import (
     condense,
@@ -53,7 +53,8 @@ def check_options(
             raise InputError(
                 f"slicing.components={components} is out of range for {kind}: choose 1 to {most}."
             )
-        check_shift(options["shift"], train.images)
+        check_shift(options["shift"], stack.input_shape, "slicing.shift")
+    check_shift(options["average"], stack.input_shape, "slicing.average")
     if options["per_class"] < 1:
         raise InputError(
             f"slicing.per_class={options['per_class']} is out of range: choose at least 1."
@@ -104,7 +105,8 @@ def all_references(
     Parameters
     ----------
     stack, train, classes, options, show
-        As for :func:`build_engine`; of the options the projection, ``k`` and the metric.
+        As for :func:`build_engine`; of the options the projection, ``k``, the
+        metric and the copies that are averaged.
 
     Raises
     ------
@@ -112,7 +114,9 @@ def all_references(
         Options out of range.
     """
     stack = _projected(stack, train, options, show)
-    return Engine.fit(stack, train, classes, options["k"], options["metric"])
+    return Engine.fit(
+        stack, train, classes, options["k"], options["metric"], average=options["average"]
+    )
 
 
 def _projected(
@@ -189,7 +193,7 @@ def extract(
         stack = _projected(stack, train, options, lambda done, text: show(part * done, text))
         if is_int8:
             stack = quantized(stack)
-    return stack, stack.forward(train.images)
+    return stack, averaged(stack, train.images, options["average"])
 
 
 def place(
@@ -221,4 +225,7 @@ def place(
             part = done / len(tuning)
             show(0.3 + 0.7 * part, f"tuning prototype {done} of {len(tuning)}, loss {loss:.4f}")
         references = tuning.references
-    return Engine.of(stack, references, of_class, classes, options["k"], metric, options["storage"])
+    return Engine.of(
+        stack, references, of_class, classes, options["k"], metric, options["storage"],
+        options["average"],
+    )  # fmt: skip

@@ -308,15 +308,16 @@ class _Experiment:
     ) -> tuple[dict[str, Row], NDArray[np.int64]]:
         """Measure all networks; give what the saved engine says of the first test images, too."""
         self.progress.say(f"Classifying {max(map(len, tests)):,} test images")
-        kind = self.options["slicing"]["projection"]
-        projection = "" if kind == "none" else f", {kind}"
+        slicing = self.options["slicing"]
+        what = "" if slicing["projection"] == "none" else f", {slicing['projection']}"
+        what += ", averaged" if slicing["average"] else ""
         by = self.parts.choices["optimizer"]
         measured = {
             "baseline": _full(f"CNN {self.parts.baseline_name}", baseline, tests),
-            "evolved": _measured(f"evolved by {by}{projection}", engines.evolved, tests),
-            "sliced": _measured(f"sliced{projection}, not evolved", engines.sliced, tests),
+            "evolved": _measured(f"evolved by {by}{what}", engines.evolved, tests),
+            "sliced": _measured(f"sliced{what}, not evolved", engines.sliced, tests),
         }
-        smaller = describe(self.options["slicing"])
+        smaller = describe(slicing)
         if smaller:
             measured["engine"] = _measured(f"its engine: {smaller}", engines.saved, tests)
         arrays = {name: answers[-1] for name, (_, answers) in measured.items() if answers}

@@ -14,6 +14,7 @@ from slicing.data.dataset import Images
 from slicing.errors import InputError
 from slicing.knn import Metric, NeighbourSearch, check_metric, count_votes
 from slicing.quantization import levels, on_grid, snap, step_of
+from slicing.shifts import check_shift, shifted
 from slicing.stack import Conv, ConvStack, Layer, Padding, Pool
 from slicing.threads import single_threaded_blas
 
@@ -45,6 +46,8 @@ class Engine:
     step : float or None
         Distance of the grid on which the references lie, stored as int8, and the kernels on grids
         of their own; None: all are stored as float32.
+    average : int
+        An image's features are :func:`averaged` over copies shifted by up to so many pixels.
 
     Raises
     ------
@@ -59,9 +62,14 @@ class Engine:
     k: int = 9
     metric: Metric = "euclidean"
     step: float | None = None
+    average: int = 0
 
     def __post_init__(self) -> None:
         check_metric(self.metric)
+        for name, number in (("k", self.k), ("average", self.average)):
+            if type(number) is not int:
+                raise InputError(f"{name}={number!r} is no whole number.")
+        check_shift(self.average, self.stack.input_shape, "average")
         n, n_features = len(self.labels), int(np.prod(self.stack.feature_shape))
         if self.references.shape != (n, n_features):
             raise InputError(
@@ -79,8 +87,6 @@ class Engine:
                 raise InputError(f"The class {name!r} has no name: give a text.")
         if len(set(self.classes)) < len(self.classes):
             raise InputError(f"Two classes have one name: {', '.join(self.classes)}.")
-        if type(self.k) is not int:
-            raise InputError(f"k={self.k!r} is no whole number.")
         if not 1 <= self.k <= n:
             raise InputError(f"k={self.k} is not possible: there are {n} references.")
         if n and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
@@ -98,6 +104,7 @@ class Engine:
         k: int = 9,
         metric: Metric = "euclidean",
         storage: Storage = "float32",
+        average: int = 0,
     ) -> "Engine":
         """Make an engine whose reference set is ``images``.
 
@@ -111,11 +118,13 @@ class Engine:
         storage : {"float32", "int8"}, default="float32"
             With int8, kernels and references are rounded to 255 levels each, and take a quarter of
             the bytes.
+        average : int, default=0
+            Pixels by which copies of the images are shifted, in all directions, and averaged.
         """
         if check_storage(storage) == "int8":
             stack = quantized(stack)
-        features = stack.forward(_checked(images.images))
-        return cls.of(stack, features, images.labels, classes, k, metric, storage)
+        features = averaged(stack, _checked(images.images), average)
+        return cls.of(stack, features, images.labels, classes, k, metric, storage, average)
 
     @classmethod
     def of(
@@ -127,6 +136,7 @@ class Engine:
         k: int = 9,
         metric: Metric = "euclidean",
         storage: Storage = "float32",
+        average: int = 0,
     ) -> "Engine":
         """Make an engine of references that are features already.
 
@@ -137,8 +147,9 @@ class Engine:
             stack, step = quantized(stack), step_of(references)
             references = snap(references, step)
         return cls(
-            stack, references, labels, classes, k, metric, None if step is None else float(step)
-        )
+            stack, references, labels, classes, k, metric,
+            None if step is None else float(step), average,
+        )  # fmt: skip
 
     @property
     def classes_(self) -> NDArray[np.str_]:
@@ -173,7 +184,7 @@ class Engine:
         """
         images = _checked(images)
         with single_threaded_blas():
-            return self._search.search(self.stack.forward(images), self.k)
+            return self._search.search(averaged(self.stack, images, self.average), self.k)
 
     def votes(self, images: NDArray[np.float32]) -> NDArray[np.int64]:
         """Count the neighbours' votes for every class.
@@ -243,7 +254,7 @@ class Engine:
             raise InputError(f"There is a class {name} already: choose another name.")
         if not len(images):
             raise InputError(f"The class {name} has no images: give at least one.")
-        features = self.stack.forward(_checked(images))
+        features = averaged(self.stack, _checked(images), self.average)
         if self.step is not None:
             features = snap(features, np.float32(self.step))
         return replace(
@@ -323,6 +334,8 @@ class Engine:
         }
         if self.step is not None:
             settings["step"] = self.step
+        if self.average:
+            settings["average"] = self.average
         return tensor_file.pack(_KIND, settings, self.conv_arrays() | self.reference_arrays())
 
     def conv_arrays(self) -> dict[str, NDArray[Any]]:
@@ -380,6 +393,7 @@ class Engine:
             settings["k"],
             settings["metric"],
             step,
+            settings.get("average", 0),
         )
 
 
@@ -391,6 +405,38 @@ def check_storage(storage: str) -> Storage:
     if storage not in get_args(Storage):
         raise InputError(f"storage={storage!r} is unknown: choose one of {get_args(Storage)}.")
     return storage  # type: ignore[return-value]
+
+
+def averaged(stack: ConvStack, images: NDArray[np.float32], shift: int) -> NDArray[np.float32]:
+    """Average the features of all copies of an image, shifted by up to ``shift`` pixels each way.
+
+    There are (2 shift + 1)² copies. Krizhevsky, Sutskever and Hinton ("ImageNet classification with
+    deep convolutional neural networks", NIPS 2012, section 4.1) average the network's answers so.
+
+    Parameters
+    ----------
+    stack : ConvStack
+    images : ndarray of shape (n, height, width, channels), float32
+    shift : int
+
+    Returns
+    -------
+    ndarray of shape (n, n_features), float32
+
+    Raises
+    ------
+    InputError
+        Where the images do not have the stack's ``input_shape``.
+    """
+    if not shift:
+        return stack.forward(images)
+    stack.check(images)
+    copies = map(stack.forward, shifted(images, shift))
+    total = next(copies)
+    for features in copies:
+        total += features
+    total /= np.float32((2 * shift + 1) ** 2)
+    return total
 
 
 def quantized(stack: ConvStack) -> ConvStack:

@@ -7,6 +7,7 @@ references, 2 (q - c)·(r - c) - ‖r - c‖² is the greater the nearer r is to
 cancellation; for the cosine, q·r / ‖r‖ is.
 """
 
+import itertools
 import json
 from typing import Any
 
@@ -40,11 +41,25 @@ def to_litert(engine: Engine) -> bytes:
         squares = np.zeros_like(squares)
     class_of = engine.labels.astype(np.int32)
 
+    height, width, _ = engine.stack.input_shape
+    n_ways = 2 * engine.average + 1
+    rows, columns = (
+        np.clip(np.arange(-engine.average, length + engine.average), 0, length - 1)
+        for length in (height, width)
+    )
+
+    def copies(images: Any) -> Any:
+        padded = tf.gather(tf.gather(images, rows, axis=1), columns, axis=2)
+        ways = itertools.product(range(n_ways), repeat=2)
+        return tf.concat(
+            [padded[:, top : top + height, left : left + width] for top, left in ways], axis=0
+        )
+
     @tf.function(
         input_signature=[tf.TensorSpec((None, *engine.stack.input_shape), tf.float32, "images")]
     )
     def classify(images: Any) -> dict[str, Any]:
-        out = images
+        out = images if engine.average == 0 else copies(images)
         for layer in engine.stack.layers:
             padding = layer.padding.upper()
             if isinstance(layer, Conv):
@@ -53,7 +68,11 @@ def to_litert(engine: Engine) -> bytes:
             else:
                 pool = tf.nn.max_pool2d if layer.kind == "max" else tf.nn.avg_pool2d
                 out = pool(out, layer.size, layer.strides, padding)
-        features = tf.reshape(out, (-1, references.shape[1])) - centre
+        features = tf.reshape(out, (-1, references.shape[1]))
+        if engine.average:
+            features = tf.reshape(features, (n_ways**2, -1, references.shape[1]))
+            features = tf.reduce_mean(features, axis=0)
+        features -= centre
         scores = tf.matmul(features, 2.0 * references.T) - squares
         nearest = tf.math.top_k(scores, engine.k).indices
         chosen = tf.one_hot(tf.gather(class_of, nearest), len(engine.classes))
@@ -84,7 +103,7 @@ def to_onnx(engine: Engine) -> bytes:
         Where the package onnx is not installed.
     """
     graph = OnnxGraph()
-    features = graph.add_stack("images", engine.stack, engine.conv_arrays())
+    features = graph.add_stack("images", engine.stack, engine.conv_arrays(), engine.average)
     step = None if engine.step is None else np.array(engine.step, np.float32)
     stored = graph.stored(engine.reference_arrays()["references"], step)
     centre = graph.constant(_centre(engine))

@@ -1,5 +1,6 @@
 """ONNX graphs, node by node."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -54,7 +55,11 @@ class OnnxGraph:
         return names[-1]
 
     def add_stack(
-        self, images: str, stack: ConvStack, arrays: Mapping[str, NDArray[Any]] | None = None
+        self,
+        images: str,
+        stack: ConvStack,
+        arrays: Mapping[str, NDArray[Any]] | None = None,
+        average: int = 0,
     ) -> str:
         """Send images (n, height, width, channels) through a conv stack: features (n, n_features).
 
@@ -65,8 +70,13 @@ class OnnxGraph:
         arrays : mapping, optional
             The kernels and steps as they are stored, see ``Engine.conv_arrays``; by default the
             kernels of the stack.
+        average : int, default=0
+            The features are averaged over copies shifted by up to so many pixels each way, as by
+            :func:`slicing.engine.averaged`.
         """
         out = self.add("Transpose", images, perm=(0, 3, 1, 2))
+        if average:
+            out = self._copies(out, stack.input_shape, average)
         arrays = arrays or {}
         number = 0
         for layer in stack.layers:
@@ -83,7 +93,25 @@ class OnnxGraph:
                 out = self.add(
                     kind, out, kernel_shape=layer.size, strides=layer.strides, auto_pad=padding
                 )
-        return self.add("Flatten", self.add("Transpose", out, perm=(0, 2, 3, 1)))
+        features = self.add("Flatten", self.add("Transpose", out, perm=(0, 2, 3, 1)))
+        if average:
+            shape = np.array([(2 * average + 1) ** 2, -1, int(np.prod(stack.feature_shape))])
+            features = self.add("Reshape", features, self.constant(shape))
+            features = self.add("ReduceMean", features, axes=(0,), keepdims=0)
+        return features
+
+    def _copies(self, images: str, shape: Sequence[int], shift: int) -> str:
+        """Put all shifted copies of images (n, channels, height, width) one after another."""
+        margin = self.constant(np.array([0, 0, shift, shift] * 2))
+        padded = self.add("Pad", images, margin, mode="edge")
+        axes = self.constant(np.array([2, 3]))
+        copies = []
+        for corner in itertools.product(range(2 * shift + 1), repeat=2):
+            starts, ends = np.array(corner), np.array(corner) + shape[:2]
+            copies.append(
+                self.add("Slice", padded, self.constant(starts), self.constant(ends), axes)
+            )
+        return self.add("Concat", *copies, axis=0)
 
     def finish(
         self,

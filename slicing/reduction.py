@@ -86,7 +86,7 @@ def project(
         components = default_components(most)
     if not 1 <= components <= most:
         raise InputError(f"components={components} is out of range for {kind}: choose 1 to {most}.")
-    check_shift(shift, images.images)
+    check_shift(shift, stack.input_shape)
     mean, apart, within = _moments(stack, images, shift, show)
     with single_threaded_blas():
         try:

@@ -1,6 +1,6 @@
 """Images shifted by a few pixels: what comes in from beyond an edge repeats the edge."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from slicing.errors import InputError
 
 
-def check_shift(shift: int, images: NDArray[np.float32]) -> None:
-    """Raise an InputError where images (n, height, width, channels) cannot be shifted so far."""
-    most = min(images.shape[1:3]) - 1
+def check_shift(shift: int, shape: Sequence[int], option: str = "shift") -> None:
+    """Raise an InputError where an image of ``shape``, height first, cannot be shifted so far."""
+    most = min(shape[:2]) - 1
     if not 0 <= shift <= most:
-        raise InputError(f"shift={shift} is out of range: choose 0 to {most} pixels.")
+        raise InputError(f"{option}={shift} is out of range: choose 0 to {most} pixels.")
 
 
 def shifted(images: NDArray[np.float32], shift: int) -> Iterator[NDArray[np.float32]]:

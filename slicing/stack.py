@@ -262,6 +262,13 @@ class ConvStack:
         layers = (*self.layers[:position], conv, *self.layers[position + 1 :])
         return ConvStack(layers, self.input_shape)
 
+    def check(self, images: NDArray[np.float32]) -> None:
+        """Raise an InputError where images do not have the shape (n, ``*input_shape``)."""
+        if images.shape[1:] != self.input_shape:
+            raise InputError(
+                f"The network takes images of shape {self.input_shape}, not {images.shape[1:]}."
+            )
+
     def forward(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute the features of images.
 
@@ -279,10 +286,7 @@ class ConvStack:
         InputError
             Where the images do not have ``input_shape``.
         """
-        if images.shape[1:] != self.input_shape:
-            raise InputError(
-                f"The network takes images of shape {self.input_shape}, not {images.shape[1:]}."
-            )
+        self.check(images)
         return self._forward(images).reshape(len(images), int(np.prod(self.feature_shape)))
 
     def __getstate__(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import struct
 import sys
 import tomllib
 from collections import Counter
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
 
@@ -30,10 +30,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from benchmarks.output import Output
-from benchmarks.paper_cells import Store
-from benchmarks.paper_jobs import BUDGETS, PAIRS, jobs
-from benchmarks.paper_report import text
 from experiments.config import GROUPS, Config, field_docs
 from experiments.overrides import CONF, check
 
@@ -421,27 +417,6 @@ def test_links_of_the_readme_lead_somewhere(pages):
             local = (DOCS / "generated" / target).resolve()
             page = target.removesuffix(".md") in {*pages.SECTIONS, "options"}
             assert "://" in target or page or local.is_file(), f"{name}: {target}"
-
-
-@pytest.mark.parametrize("budget", ["full", "levers"])
-def test_the_tables_of_the_readme_are_those_of_the_committed_cells(budget):
-    readme = (ROOT / "README.md").read_text("utf-8")
-    store = Store(Output("--cells", ROOT / "benchmarks/results/paper_cells.json"))
-    # By their commands: to compose the options of all rows takes half a minute.
-    known = {(cell.row, cell.command): cell for cell in reversed(store.cells)}
-    asked = BUDGETS[budget]
-    todo = [
-        job
-        for job in jobs(asked, asked.rows, [*asked.columns], asked.seeds)
-        if (job.row.name, job.command) in known
-    ]
-    # And some by all their options: a default may have changed since.
-    first = {job.column: job for job in reversed(todo)}
-    assert {*first} == {*asked.columns}
-    assert all(store.find(job) is not None for job in first.values())
-    cells = [replace(known[job.row.name, job.command], column=job.column) for job in todo]
-    for part in text(cells, PAIRS).split("\n\n"):
-        assert part in readme
 
 
 def test_notebooks_that_there_are_not(pages):

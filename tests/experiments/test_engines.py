@@ -137,6 +137,8 @@ def test_the_model_is_served(compact, model_uri, tracking, unseen, tmp_path):
         (["slicing.tuning_generations=3"], "add slicing.references=prototypes"),
         (["slicing=tuned", "slicing.tuning_generations=-1"], "tuning_generations=-1"),
         (["slicing.components=5"], "add slicing.projection"),
+        (["slicing.average=28"], "slicing.average=28 is out of range: choose 0 to 27 pixels"),
+        (["slicing.average=-1", "slicing.projection=none"], "slicing.average=-1"),
         (["slicing=prototypes", "slicing.per_class=1", "slicing.k=11"], "there are 10 references"),
         (["slicing=tuned", "optimizer=deap_cmaes", "baseline.filters=[2,30]"], "at most 500"),
     ],

@@ -83,6 +83,33 @@ def test_the_file_is_the_engine(engine, images, tmp_path):
     assert path.read_bytes() == loaded._packed() == engine._packed()
 
 
+@pytest.mark.parametrize("storage", ["float32", "int8"])
+def test_features_are_averaged_over_shifted_copies(stack, train, images, storage, tmp_path):
+    engine = Engine.fit(stack, train, CLASSES, 5, storage=storage, average=2)
+
+    def mean(pixels):
+        padded = np.pad(pixels, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="edge")
+        copies = [padded[:, i : i + 9, j : j + 8] for i in range(5) for j in range(5)]
+        return np.mean([engine.stack.forward(copy) for copy in copies], axis=0, dtype=np.float64)
+
+    off = 1e-5 if storage == "float32" else 0.501 * engine.step
+    np.testing.assert_allclose(engine.references, mean(train.images), rtol=0, atol=off)
+    theirs = KNeighborsClassifier(5, algorithm="brute").fit(engine.references, engine.labels)
+    np.testing.assert_array_equal(engine.predict_labels(images), theirs.predict(mean(images)))
+    new = engine.add_class(images[:3], "d").references[-3:]
+    # Within the grid, whose ends are the outermost references.
+    end = np.abs(engine.references).max() if storage == "int8" else np.inf
+    np.testing.assert_allclose(new, np.clip(mean(images[:3]), -end, end), rtol=0, atol=off)
+    path = tmp_path / "engine.safetensors"
+    engine.save(path)
+    np.testing.assert_array_equal(Engine.load(path).votes(images), engine.votes(images))
+    single = Engine.fit(stack, train, CLASSES, 5, storage=storage)
+    assert (engine.predict_labels(images) != single.predict_labels(images)).any()
+    assert 0 < engine.total_bytes - single.total_bytes < 20
+    with pytest.raises(InputError, match="takes images of shape"):
+        engine.predict(images[:, :, :, 0])
+
+
 def test_bytes_are_those_of_the_arrays(stack, train):
     weights, biases, references = 9 * 4 + 9 * 4 * 5, 4 + 5, 60 * 2 * 3 * 5
     whole = Engine.fit(stack, train, CLASSES)
@@ -215,6 +242,9 @@ def test_no_flipped_bit_goes_unnoticed(file):
         lambda settings, arrays: settings.update(classes=[["a"], "b", "c"]),
         lambda settings, arrays: settings.update(classes=["a", "a", "c"]),
         lambda settings, arrays: settings.update(k=True),
+        lambda settings, arrays: settings.update(average=-1),
+        lambda settings, arrays: settings.update(average=8),
+        lambda settings, arrays: settings.update(average=1.0),
         lambda settings, arrays: settings.update(step=-1.0),
         lambda settings, arrays: settings.update(step="1"),
         lambda settings, arrays: arrays.update(labels=arrays["labels"].astype(float)),

@@ -15,7 +15,7 @@ from slicing.stack import Conv, ConvStack, Pool
 CLASSES = ("a", "b", "c")
 
 
-def make_engine(metric="euclidean", storage="float32", projected=False):
+def make_engine(metric="euclidean", storage="float32", projected=False, average=0):
     rng = np.random.default_rng(0)
 
     def conv(n_in, n_out, *options, **more):
@@ -32,7 +32,7 @@ def make_engine(metric="euclidean", storage="float32", projected=False):
     train = Images(rng.random((90, 11, 8, 2), dtype=np.float32), np.arange(90) % 3)
     if projected:
         stack = project(stack, train, "pca", 6)
-    return Engine.fit(stack, train, CLASSES, 5, metric, storage)
+    return Engine.fit(stack, train, CLASSES, 5, metric, storage, average)
 
 
 def run_onnx(content, images):
@@ -53,9 +53,9 @@ def run_litert(content, images):
 @pytest.mark.parametrize(("convert", "execute"), [(to_onnx, run_onnx), (to_litert, run_litert)])
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("storage", ["float32", "int8"])
-@pytest.mark.parametrize("projected", [False, True])
-def test_the_graph_votes_as_the_engine_does(convert, execute, metric, storage, projected):
-    engine = make_engine(metric, storage, projected)
+@pytest.mark.parametrize(("projected", "average"), [(False, 0), (True, 0), (True, 2)])
+def test_the_graph_votes_as_the_engine_does(convert, execute, metric, storage, projected, average):
+    engine = make_engine(metric, storage, projected, average)
     images = np.random.default_rng(1).random((300, 11, 8, 2), dtype=np.float32)
     label, votes = execute(convert(engine), images)
     np.testing.assert_array_equal(votes, engine.votes(images))
