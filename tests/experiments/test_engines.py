@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -62,6 +63,22 @@ def test_all_references_are_the_engine_where_nothing_else_is_asked_for(finished)
     for number, conv in enumerate(engine.stack.convs, 1):
         np.testing.assert_array_equal(conv.weights, finished.kernels[f"conv{number}_weights"])
     assert "its engine" not in (finished.folder / "summary.md").read_text()
+
+
+def test_all_engines_of_a_run_are_averaged(tiny, digits, unseen, tmp_path):
+    options = [*tiny, "slicing=int8", "strategy.passes=0", "slicing.average=1"]
+    run = run_here(options, tmp_path)
+    saved = Engine.load(run.folder / "engine.safetensors")
+    assert (saved.average, saved.step is None) == (1, False)
+    metrics = run.run.data.metrics
+    assert metrics["engine/test_accuracy"] == saved.score(unseen.images, unseen.labels)
+    data = mnist(directory=digits, train_size=120, test_size=60)
+    stack = random_cnn(data.train, 10, filters=(2, 3)).stack
+    whole = Engine.fit(stack, data.train, data.classes, average=1)
+    accuracy = whole.score(unseen.images, unseen.labels)
+    assert metrics["evolved/test_accuracy"] == metrics["sliced/test_accuracy"] == accuracy
+    assert accuracy != replace(whole, average=0).score(unseen.images, unseen.labels)
+    assert "sliced, averaged, not evolved" in (run.folder / "summary.md").read_text()
 
 
 @pytest.fixture(scope="module")
