@@ -149,7 +149,8 @@ def builder(train: Images, classes: tuple[str, ...]) -> Callable[[Sequence[str]]
         [config] = check(overrides)
         options = plain(config)
         slicing = options["slicing"]
-        before = {name: slicing[name] for name in ("projection", "components", "shift", "storage")}
+        names = ("projection", "components", "shift", "storage", "average")
+        before = {name: slicing[name] for name in names}
         key = json.dumps([options["baseline"], before])
         if key not in last:
             last.clear()

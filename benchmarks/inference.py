@@ -39,8 +39,10 @@ import numpy as np
 from benchmarks.machine import describe, versions
 from benchmarks.output import Output
 from benchmarks.runtimes import RUNTIMES, Measured
+from experiments.config import plain
 from experiments.console import say
 from experiments.engines import build_engine
+from experiments.overrides import check
 from experiments.summary import table
 from slicing.baselines import Baseline, trained_cnn
 from slicing.data import mnist, mnist5k
@@ -86,10 +88,8 @@ def write_networks(folder: Path, train: Any, classes: tuple[str, ...]) -> dict[s
     """Train, cut and convert; give each network's files, less their suffixes."""
     cnn = trained_cnn(train, len(classes), pooling=(False, True), units=128)
     lenet = trained_cnn(train, len(classes))
-    small = {
-        "k": 1, "metric": "euclidean", "projection": "lda", "components": None, "shift": 1,
-        "references": "prototypes", "per_class": 30, "tuning_generations": 0, "storage": "int8",
-    }  # fmt: skip
+    [config] = check(["slicing=small", "slicing.tuning_generations=0"])
+    small = plain(config)["slicing"]
     engines = {
         f"sliced, {len(train):,} references": Engine.fit(lenet.stack, train, classes),
         "sliced, small": build_engine(lenet.stack, train, classes, small, _no_optimizer, 0),

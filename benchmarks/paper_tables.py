@@ -71,7 +71,7 @@ def compute(same: Sequence[Job], folder: Path, parent: Parent) -> list[Cell]:
     cells, machine = [], describe()
     with np.load(folder / "predictions.npz") as predictions:
         for job in same:
-            network, is_evolved = getattr(summary, job.row.part), job.row.part == "evolved"
+            network = getattr(summary, job.row.part)
             right = predictions[job.row.part] == predictions["labels"]
             assert network.test is not None
             cells.append(
@@ -85,8 +85,8 @@ def compute(same: Sequence[Job], folder: Path, parent: Parent) -> list[Cell]:
                     parameters=network.parameters,
                     conv_bytes=network.conv_bytes,
                     total_bytes=network.total_bytes,
-                    evaluations=summary.evaluations if is_evolved else 0,
-                    seconds=summary.train_seconds + (summary.evolve_seconds if is_evolved else 0.0),
+                    evaluations=summary.evaluations,
+                    seconds=summary.train_seconds + summary.evolve_seconds,
                     machine=f"{machine['cpu']}, {machine['cores']} cores",
                     commit=environment().get("git_commit", ""),
                     few=network.test.total,

@@ -269,7 +269,7 @@ class KNN:
     average: int = 0
     """Pixels: the k-NN sees the mean features of all copies of an image, be it a reference or to be
     classified, that are shifted by up to so many in each direction. At 1 that is nine times the
-    work, and not a byte more. The fitness sees single images."""
+    convolutions, and no kernel or reference more. The fitness sees single images."""
     references: References = References.all
     """Those of the engine that is saved: all training images, those that the nearest neighbour
     rule needs (condensed), or the centres of k-means (prototypes)."""

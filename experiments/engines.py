@@ -113,10 +113,12 @@ def all_references(
     InputError
         Options out of range.
     """
-    stack = _projected(stack, train, options, show)
-    return Engine.fit(
-        stack, train, classes, options["k"], options["metric"], average=options["average"]
-    )
+    options = {**options, "references": "all", "storage": "float32"}
+    stack, features = extract(stack, train, options, show)
+    return Engine.of(
+        stack, features, train.labels, classes, options["k"], options["metric"],
+        average=options["average"],
+    )  # fmt: skip
 
 
 def _projected(
@@ -176,7 +178,7 @@ def extract(
     options: dict[str, Any],
     show: Show = _silent,
 ) -> tuple[ConvStack, NDArray[np.float32]]:
-    """Do the first half of :func:`build_engine`: round the kernels, and learn the projection.
+    """Do the first half of :func:`build_engine`: round the kernels, learn the projection, average.
 
     Returns
     -------
@@ -188,12 +190,18 @@ def extract(
     is_int8 = options["storage"] == "int8"
     if is_int8:
         stack = quantized(stack)
+    end = 1.0 if options["references"] == "all" else _PROJECTED
+    # Both go through as many copies of the images, by default.
+    projected = end / 2 if options["average"] else end
     if options["projection"] != "none":
-        part = 1.0 if options["references"] == "all" else _PROJECTED
-        stack = _projected(stack, train, options, lambda done, text: show(part * done, text))
+        stack = _projected(stack, train, options, lambda done, text: show(projected * done, text))
         if is_int8:
             stack = quantized(stack)
-    return stack, averaged(stack, train.images, options["average"])
+
+    def show_copies(done: float) -> None:
+        show(projected + (end - projected) * done, "averaging shifted copies")
+
+    return stack, averaged(stack, train.images, options["average"], show_copies)
 
 
 def place(

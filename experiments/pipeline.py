@@ -310,7 +310,7 @@ class _Experiment:
         self.progress.say(f"Classifying {max(map(len, tests)):,} test images")
         slicing = self.options["slicing"]
         what = "" if slicing["projection"] == "none" else f", {slicing['projection']}"
-        what += ", averaged" if slicing["average"] else ""
+        what += f", averaged over {slicing['average']} px" if slicing["average"] else ""
         by = self.parts.choices["optimizer"]
         measured = {
             "baseline": _full(f"CNN {self.parts.baseline_name}", baseline, tests),

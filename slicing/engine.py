@@ -1,6 +1,7 @@
 """The inference engine: conv stack, reference set and k, all that it takes to classify."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from slicing.data.dataset import Images
 from slicing.errors import InputError
 from slicing.knn import Metric, NeighbourSearch, check_metric, count_votes
 from slicing.quantization import levels, on_grid, snap, step_of
-from slicing.shifts import check_shift, shifted
+from slicing.shifts import check_shift, corners, shifted
 from slicing.stack import Conv, ConvStack, Layer, Padding, Pool
 from slicing.threads import single_threaded_blas
 
@@ -23,6 +24,8 @@ Storage = Literal["float32", "int8"]
 _KIND = "knn-slicing engine 1"
 # Queries at a time from which on it pays to prepare the references for a search.
 _MANY = 1000
+# Images of which all copies are made at a time.
+_CHUNK = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +69,6 @@ class Engine:
 
     def __post_init__(self) -> None:
         check_metric(self.metric)
-        for name, number in (("k", self.k), ("average", self.average)):
-            if type(number) is not int:
-                raise InputError(f"{name}={number!r} is no whole number.")
         check_shift(self.average, self.stack.input_shape, "average")
         n, n_features = len(self.labels), int(np.prod(self.stack.feature_shape))
         if self.references.shape != (n, n_features):
@@ -87,6 +87,8 @@ class Engine:
                 raise InputError(f"The class {name!r} has no name: give a text.")
         if len(set(self.classes)) < len(self.classes):
             raise InputError(f"Two classes have one name: {', '.join(self.classes)}.")
+        if type(self.k) is not int:
+            raise InputError(f"k={self.k!r} is no whole number.")
         if not 1 <= self.k <= n:
             raise InputError(f"k={self.k} is not possible: there are {n} references.")
         if n and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
@@ -140,7 +142,8 @@ class Engine:
     ) -> "Engine":
         """Make an engine of references that are features already.
 
-        The same as for :meth:`fit`; with int8, ``stack`` is :func:`quantized`.
+        The same as for :meth:`fit`; with int8, ``stack`` is :func:`quantized`, and with ``average``
+        the references are :func:`averaged` as well.
         """
         step = None
         if check_storage(storage) == "int8":
@@ -159,6 +162,25 @@ class Engine:
     @cached_property
     def _search(self) -> NeighbourSearch:
         return NeighbourSearch(self.references, self.metric, _MANY)
+
+    def features(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute what the k-NN sees of images.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, height, width, channels), float32
+            Pixels in [0, 1].
+
+        Returns
+        -------
+        ndarray of shape (n, n_features), float32
+
+        Raises
+        ------
+        InputError
+            Where the images have another shape or other pixels.
+        """
+        return averaged(self.stack, _checked(images), self.average)
 
     def kneighbors(
         self, images: NDArray[np.float32]
@@ -182,9 +204,9 @@ class Engine:
         InputError
             Where the images have another shape or other pixels.
         """
-        images = _checked(images)
+        features = self.features(images)
         with single_threaded_blas():
-            return self._search.search(averaged(self.stack, images, self.average), self.k)
+            return self._search.search(features, self.k)
 
     def votes(self, images: NDArray[np.float32]) -> NDArray[np.int64]:
         """Count the neighbours' votes for every class.
@@ -254,7 +276,7 @@ class Engine:
             raise InputError(f"There is a class {name} already: choose another name.")
         if not len(images):
             raise InputError(f"The class {name} has no images: give at least one.")
-        features = averaged(self.stack, _checked(images), self.average)
+        features = self.features(images)
         if self.step is not None:
             features = snap(features, np.float32(self.step))
         return replace(
@@ -407,17 +429,26 @@ def check_storage(storage: str) -> Storage:
     return storage  # type: ignore[return-value]
 
 
-def averaged(stack: ConvStack, images: NDArray[np.float32], shift: int) -> NDArray[np.float32]:
+def averaged(
+    stack: ConvStack,
+    images: NDArray[np.float32],
+    shift: int,
+    show: Callable[[float], None] = lambda done: None,
+) -> NDArray[np.float32]:
     """Average the features of all copies of an image, shifted by up to ``shift`` pixels each way.
 
-    There are (2 shift + 1)² copies. Krizhevsky, Sutskever and Hinton ("ImageNet classification with
-    deep convolutional neural networks", NIPS 2012, section 4.1) average the network's answers so.
+    There are (2 shift + 1)² copies. It is what is known as test-time augmentation: Krizhevsky,
+    Sutskever and Hinton ("ImageNet classification with deep convolutional neural networks", NIPS
+    2012, section 4.1) average the network's outputs for ten patches of a test image; here it is the
+    features, those of references, too.
 
     Parameters
     ----------
     stack : ConvStack
     images : ndarray of shape (n, height, width, channels), float32
     shift : int
+    show : callable, optional
+        Is told how much is done, from 0 to below 1, where there are copies.
 
     Returns
     -------
@@ -426,17 +457,20 @@ def averaged(stack: ConvStack, images: NDArray[np.float32], shift: int) -> NDArr
     Raises
     ------
     InputError
-        Where the images do not have the stack's ``input_shape``.
+        Where the images do not have the stack's ``input_shape``, or cannot be shifted so far.
     """
-    if not shift:
+    check_shift(shift, stack.input_shape, "average")
+    if shift == 0:
         return stack.forward(images)
     stack.check(images)
-    copies = map(stack.forward, shifted(images, shift))
-    total = next(copies)
-    for features in copies:
-        total += features
-    total /= np.float32((2 * shift + 1) ** 2)
-    return total
+    means = np.zeros((len(images), int(np.prod(stack.feature_shape))), np.float32)
+    for start in range(0, len(images), _CHUNK):
+        show(start / len(images))
+        part = slice(start, start + _CHUNK)
+        for copy in shifted(images[part], shift):
+            means[part] += stack.forward(copy)
+    means /= np.float32(len(corners(shift)))
+    return means
 
 
 def quantized(stack: ConvStack) -> ConvStack:

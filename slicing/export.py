@@ -7,7 +7,6 @@ references, 2 (q - c)·(r - c) - ‖r - c‖² is the greater the nearer r is to
 cancellation; for the cosine, q·r / ‖r‖ is.
 """
 
-import itertools
 import json
 from typing import Any
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from slicing.backend import load_keras
 from slicing.engine import Engine
 from slicing.onnx_graph import OnnxGraph
+from slicing.shifts import corners
 from slicing.stack import Conv
 
 _TINY = np.float32(np.finfo(np.float32).tiny)
@@ -41,25 +41,11 @@ def to_litert(engine: Engine) -> bytes:
         squares = np.zeros_like(squares)
     class_of = engine.labels.astype(np.int32)
 
-    height, width, _ = engine.stack.input_shape
-    n_ways = 2 * engine.average + 1
-    rows, columns = (
-        np.clip(np.arange(-engine.average, length + engine.average), 0, length - 1)
-        for length in (height, width)
-    )
-
-    def copies(images: Any) -> Any:
-        padded = tf.gather(tf.gather(images, rows, axis=1), columns, axis=2)
-        ways = itertools.product(range(n_ways), repeat=2)
-        return tf.concat(
-            [padded[:, top : top + height, left : left + width] for top, left in ways], axis=0
-        )
-
     @tf.function(
         input_signature=[tf.TensorSpec((None, *engine.stack.input_shape), tf.float32, "images")]
     )
     def classify(images: Any) -> dict[str, Any]:
-        out = images if engine.average == 0 else copies(images)
+        out = _copies(images, engine) if engine.average else images
         for layer in engine.stack.layers:
             padding = layer.padding.upper()
             if isinstance(layer, Conv):
@@ -68,10 +54,11 @@ def to_litert(engine: Engine) -> bytes:
             else:
                 pool = tf.nn.max_pool2d if layer.kind == "max" else tf.nn.avg_pool2d
                 out = pool(out, layer.size, layer.strides, padding)
-        features = tf.reshape(out, (-1, references.shape[1]))
+        n_features = references.shape[1]
+        features = tf.reshape(out, (-1, n_features))
         if engine.average:
-            features = tf.reshape(features, (n_ways**2, -1, references.shape[1]))
-            features = tf.reduce_mean(features, axis=0)
+            copies = tf.reshape(features, (len(corners(engine.average)), -1, n_features))
+            features = tf.reduce_mean(copies, axis=0)
         features -= centre
         scores = tf.matmul(features, 2.0 * references.T) - squares
         nearest = tf.math.top_k(scores, engine.k).indices
@@ -129,6 +116,20 @@ def to_onnx(engine: Engine) -> bytes:
         {"label": (np.int64, ()), "votes": (np.float32, (len(engine.classes),))},
         {"classes": json.dumps(engine.classes)},
     )
+
+
+def _copies(images: Any, engine: Engine) -> Any:
+    """Put all shifted copies of a tensor of images one after another."""
+    import tensorflow as tf
+
+    height, width, _ = engine.stack.input_shape
+    for axis, length in ((1, height), (2, width)):
+        beyond = np.arange(-engine.average, length + engine.average)
+        images = tf.gather(images, np.clip(beyond, 0, length - 1), axis=axis)
+    copies = [
+        images[:, top : top + height, left : left + width] for top, left in corners(engine.average)
+    ]
+    return tf.concat(copies, axis=0)
 
 
 def _centre(engine: Engine) -> NDArray[np.float32]:

@@ -1,6 +1,5 @@
 """ONNX graphs, node by node."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slicing.errors import InputError
+from slicing.shifts import corners
 from slicing.stack import Conv, ConvStack
 
 # An opset and a version of the format that the runtimes of these years read.
@@ -95,7 +95,7 @@ class OnnxGraph:
                 )
         features = self.add("Flatten", self.add("Transpose", out, perm=(0, 2, 3, 1)))
         if average:
-            shape = np.array([(2 * average + 1) ** 2, -1, int(np.prod(stack.feature_shape))])
+            shape = np.array([len(corners(average)), -1, int(np.prod(stack.feature_shape))])
             features = self.add("Reshape", features, self.constant(shape))
             features = self.add("ReduceMean", features, axes=(0,), keepdims=0)
         return features
@@ -106,7 +106,7 @@ class OnnxGraph:
         padded = self.add("Pad", images, margin, mode="edge")
         axes = self.constant(np.array([2, 3]))
         copies = []
-        for corner in itertools.product(range(2 * shift + 1), repeat=2):
+        for corner in corners(shift):
             starts, ends = np.array(corner), np.array(corner) + shape[:2]
             copies.append(
                 self.add("Slice", padded, self.constant(starts), self.constant(ends), axes)

@@ -17,7 +17,7 @@ from slicing.data.dataset import Images
 from slicing.errors import InputError
 from slicing.knn import Metric, check_metric, measure
 from slicing.scatter import add_products, check_size, completed
-from slicing.shifts import check_shift, shifted
+from slicing.shifts import check_shift, corners, shifted
 from slicing.stack import Conv, ConvStack
 from slicing.threads import single_threaded_blas
 
@@ -127,8 +127,7 @@ def _moments(
             with single_threaded_blas():
                 sums += of_class @ features
             add_products(features, products)
-    copies = (2 * shift + 1) ** 2
-    counts = copies * np.bincount(images.labels, minlength=n_classes)
+    counts = len(corners(shift)) * np.bincount(images.labels, minlength=n_classes)
     n = counts.sum()
     mean = sums.sum(axis=0) / n
     means = sums / np.maximum(counts, 1)[:, None]

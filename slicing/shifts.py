@@ -11,8 +11,14 @@ from slicing.errors import InputError
 def check_shift(shift: int, shape: Sequence[int], option: str = "shift") -> None:
     """Raise an InputError where an image of ``shape``, height first, cannot be shifted so far."""
     most = min(shape[:2]) - 1
-    if not 0 <= shift <= most:
-        raise InputError(f"{option}={shift} is out of range: choose 0 to {most} pixels.")
+    if type(shift) is not int or not 0 <= shift <= most:
+        raise InputError(f"{option}={shift!r} is out of range: choose 0 to {most} pixels.")
+
+
+def corners(shift: int) -> list[tuple[int, int]]:
+    """Give row and column of an image's corner in the padded one, for all shifts that there are."""
+    ways = range(2 * shift + 1)
+    return [(top, left) for top in ways for left in ways]
 
 
 def shifted(images: NDArray[np.float32], shift: int) -> Iterator[NDArray[np.float32]]:
@@ -25,9 +31,8 @@ def shifted(images: NDArray[np.float32], shift: int) -> Iterator[NDArray[np.floa
     """
     height, width = images.shape[1:3]
     padded = _padded(images, shift)
-    for top in range(2 * shift + 1):
-        for left in range(2 * shift + 1):
-            yield padded[:, top : top + height, left : left + width]
+    for top, left in corners(shift):
+        yield padded[:, top : top + height, left : left + width]
 
 
 def shifted_at_random(
@@ -47,8 +52,8 @@ def shifted_at_random(
     """
     height, width = images.shape[1:3]
     moved = np.empty_like(images)
-    corners = rng.integers(0, 2 * shift + 1, (len(images), 2))
-    for out, padded, (top, left) in zip(moved, _padded(images, shift), corners, strict=True):
+    chosen = rng.integers(0, 2 * shift + 1, (len(images), 2))
+    for out, padded, (top, left) in zip(moved, _padded(images, shift), chosen, strict=True):
         out[:] = padded[top : top + height, left : left + width]
     return moved
 

@@ -78,7 +78,7 @@ def test_all_engines_of_a_run_are_averaged(tiny, digits, unseen, tmp_path):
     accuracy = whole.score(unseen.images, unseen.labels)
     assert metrics["evolved/test_accuracy"] == metrics["sliced/test_accuracy"] == accuracy
     assert accuracy != replace(whole, average=0).score(unseen.images, unseen.labels)
-    assert "sliced, averaged, not evolved" in (run.folder / "summary.md").read_text()
+    assert "sliced, averaged over 1 px, not evolved" in (run.folder / "summary.md").read_text()
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,7 @@ def check_neighbours(page, engine, train, test, wrong):
     metric = {"euclidean": "sqeuclidean", "cosine": "cosine"}[engine.metric]
     search = NearestNeighbors(n_neighbors=engine.k, algorithm="brute", metric=metric)
     search.fit(engine.references.astype(np.float64))
-    found = search.kneighbors(engine.stack.forward(test.images[wrong]).astype(np.float64))
+    found = search.kneighbors(engine.features(test.images[wrong]).astype(np.float64))
     mistakes = mistakes_of(page)
     assert len(mistakes) == len(wrong)
     for mistake, index, distances, indices in zip(mistakes, wrong, *found, strict=True):

@@ -108,6 +108,9 @@ def test_features_are_averaged_over_shifted_copies(stack, train, images, storage
     assert 0 < engine.total_bytes - single.total_bytes < 20
     with pytest.raises(InputError, match="takes images of shape"):
         engine.predict(images[:, :, :, 0])
+    for wrong in (-1, 8, 1.0, "1"):
+        with pytest.raises(InputError, match=r"average=.* is out of range: choose 0 to 7 pixels"):
+            Engine.fit(stack, train, CLASSES, average=wrong)
 
 
 def test_bytes_are_those_of_the_arrays(stack, train):
