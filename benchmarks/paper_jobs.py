@@ -133,6 +133,7 @@ PAIRS = (
     (_EVOLVED_AVERAGED, _PLAIN),
     (_EVOLVED_AVERAGED, _NOT_EVOLVED_AVERAGED),
     (_EVOLVED_AVERAGED, "CNN, 1.2 M"),
+    ("sliced, no backprop, CMA-ES", "sliced, untrained kernels"),
     ("all features, CMA-ES", "all features, not evolved"),
     ("all features, CMA-ES", "all features, random search"),
     (_NORMALISED, _NOT_EVOLVED),
