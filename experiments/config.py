@@ -227,7 +227,7 @@ class MNISTCNN(LeNet):
 
 @dataclass
 class Gradient(LeNet):
-    """LeNet whose kernels are then tuned for the k-NN by gradient: the ceiling for evolution."""
+    """LeNet whose kernels are then tuned by gradient, for the k-NN on all features."""
 
     _target_: str = "slicing.gradient.gradient_cnn"
     tuning_epochs: int = 20

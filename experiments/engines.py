@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from evolve.prototypes import Prototypes
 from evolve.search import MakeOptimizer
 from slicing.data.dataset import Images
-from slicing.engine import Engine, averaged, quantized
+from slicing.engine import Engine, quantized
 from slicing.errors import InputError
 from slicing.reduction import (
     condense,
@@ -18,7 +18,7 @@ from slicing.reduction import (
     project,
     prototypes,
 )
-from slicing.shifts import check_shift
+from slicing.shifts import averaged, check_shift
 from slicing.stack import ConvStack
 
 Show = Callable[[float, str], None]

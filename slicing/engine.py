@@ -1,7 +1,6 @@
 """The inference engine: conv stack, reference set and k, all that it takes to classify."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,7 @@ from slicing.data.dataset import Images
 from slicing.errors import InputError
 from slicing.knn import Metric, NeighbourSearch, check_metric, count_votes
 from slicing.quantization import levels, on_grid, snap, step_of
-from slicing.shifts import check_shift, corners, shifted
+from slicing.shifts import averaged, check_shift
 from slicing.stack import Conv, ConvStack, Layer, Padding, Pool
 from slicing.threads import single_threaded_blas
 
@@ -24,8 +23,6 @@ Storage = Literal["float32", "int8"]
 _KIND = "knn-slicing engine 1"
 # Queries at a time from which on it pays to prepare the references for a search.
 _MANY = 1000
-# Images of which all copies are made at a time.
-_CHUNK = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +47,8 @@ class Engine:
         Distance of the grid on which the references lie, stored as int8, and the kernels on grids
         of their own; None: all are stored as float32.
     average : int
-        An image's features are :func:`averaged` over copies shifted by up to so many pixels.
+        An image's features are :func:`~slicing.shifts.averaged` over copies that are shifted by up
+        to so many pixels.
 
     Raises
     ------
@@ -143,7 +141,7 @@ class Engine:
         """Make an engine of references that are features already.
 
         The same as for :meth:`fit`; with int8, ``stack`` is :func:`quantized`, and with ``average``
-        the references are :func:`averaged` as well.
+        the references are :func:`~slicing.shifts.averaged` as well.
         """
         step = None
         if check_storage(storage) == "int8":
@@ -427,50 +425,6 @@ def check_storage(storage: str) -> Storage:
     if storage not in get_args(Storage):
         raise InputError(f"storage={storage!r} is unknown: choose one of {get_args(Storage)}.")
     return storage  # type: ignore[return-value]
-
-
-def averaged(
-    stack: ConvStack,
-    images: NDArray[np.float32],
-    shift: int,
-    show: Callable[[float], None] = lambda done: None,
-) -> NDArray[np.float32]:
-    """Average the features of all copies of an image, shifted by up to ``shift`` pixels each way.
-
-    There are (2 shift + 1)² copies. It is what is known as test-time augmentation: Krizhevsky,
-    Sutskever and Hinton ("ImageNet classification with deep convolutional neural networks", NIPS
-    2012, section 4.1) average the network's outputs for ten patches of a test image; here it is the
-    features, those of references, too.
-
-    Parameters
-    ----------
-    stack : ConvStack
-    images : ndarray of shape (n, height, width, channels), float32
-    shift : int
-    show : callable, optional
-        Is told how much is done, from 0 to below 1, where there are copies.
-
-    Returns
-    -------
-    ndarray of shape (n, n_features), float32
-
-    Raises
-    ------
-    InputError
-        Where the images do not have the stack's ``input_shape``, or cannot be shifted so far.
-    """
-    check_shift(shift, stack.input_shape, "average")
-    if shift == 0:
-        return stack.forward(images)
-    stack.check(images)
-    means = np.zeros((len(images), int(np.prod(stack.feature_shape))), np.float32)
-    for start in range(0, len(images), _CHUNK):
-        show(start / len(images))
-        part = slice(start, start + _CHUNK)
-        for copy in shifted(images[part], shift):
-            means[part] += stack.forward(copy)
-    means /= np.float32(len(corners(shift)))
-    return means
 
 
 def quantized(stack: ConvStack) -> ConvStack:

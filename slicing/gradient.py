@@ -1,4 +1,4 @@
-"""Kernels tuned by gradient on the loss of the neighbours: the ceiling for those that evolve."""
+"""Kernels tuned by gradient on the loss of the neighbours: what those that evolve stand beside."""
 
 import time
 from collections.abc import Sequence

@@ -72,7 +72,7 @@ class OnnxGraph:
             kernels of the stack.
         average : int, default=0
             The features are averaged over copies shifted by up to so many pixels each way, as by
-            :func:`slicing.engine.averaged`.
+            :func:`slicing.shifts.averaged`.
         """
         out = self.add("Transpose", images, perm=(0, 3, 1, 2))
         if average:

@@ -1,11 +1,15 @@
 """Images shifted by a few pixels: what comes in from beyond an edge repeats the edge."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slicing.errors import InputError
+from slicing.stack import ConvStack
+
+# Images of which all copies are made at a time.
+_CHUNK = 2048
 
 
 def check_shift(shift: int, shape: Sequence[int], option: str = "shift") -> None:
@@ -33,6 +37,50 @@ def shifted(images: NDArray[np.float32], shift: int) -> Iterator[NDArray[np.floa
     padded = _padded(images, shift)
     for top, left in corners(shift):
         yield padded[:, top : top + height, left : left + width]
+
+
+def averaged(
+    stack: ConvStack,
+    images: NDArray[np.float32],
+    shift: int,
+    show: Callable[[float], None] = lambda done: None,
+) -> NDArray[np.float32]:
+    """Average the features of all copies of an image, shifted by up to ``shift`` pixels each way.
+
+    There are (2 shift + 1)² copies. It is what is known as test-time augmentation: Krizhevsky,
+    Sutskever and Hinton ("ImageNet classification with deep convolutional neural networks", NIPS
+    2012, section 4.1) average the network's outputs for ten patches of a test image; here it is the
+    features, those of references, too.
+
+    Parameters
+    ----------
+    stack : ConvStack
+    images : ndarray of shape (n, height, width, channels), float32
+    shift : int
+    show : callable, optional
+        Is told how much is done, from 0 to below 1, where there are copies.
+
+    Returns
+    -------
+    ndarray of shape (n, n_features), float32
+
+    Raises
+    ------
+    InputError
+        Where the images do not have the stack's ``input_shape``, or cannot be shifted so far.
+    """
+    check_shift(shift, stack.input_shape, "average")
+    if shift == 0:
+        return stack.forward(images)
+    stack.check(images)
+    means = np.zeros((len(images), int(np.prod(stack.feature_shape))), np.float32)
+    for start in range(0, len(images), _CHUNK):
+        show(start / len(images))
+        part = slice(start, start + _CHUNK)
+        for copy in shifted(images[part], shift):
+            means[part] += stack.forward(copy)
+    means /= np.float32(len(corners(shift)))
+    return means
 
 
 def shifted_at_random(
