@@ -117,7 +117,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--budget", choices=BUDGETS, default="quick", help="default: %(default)s")
-    parser.add_argument("--seeds", type=int, metavar="N", help="default: that of the budget")
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help="of every row; default: as the budget says"
+    )
     parser.add_argument(
         "--rows", nargs="+", metavar="ROW",
         help="only rows whose names begin so; default: all",
@@ -145,9 +147,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     budget = BUDGETS[options.budget]
-    seeds = budget.seeds if options.seeds is None else options.seeds
-    if seeds < 1:
-        raise InputError(f"--seeds {seeds} is not possible: give 1 or more.")
+    if options.seeds is not None and options.seeds < 1:
+        raise InputError(f"--seeds {options.seeds} is not possible: give 1 or more.")
     rows = _chosen("rows", options.rows, budget.rows, [row.name for row in budget.rows])
     columns = _chosen("columns", options.columns, [*budget.columns], [*budget.columns])
     outputs = {
@@ -155,7 +156,7 @@ def _run(options: argparse.Namespace) -> None:
         for name in ("cells", "json", "csv", "figure")
         if getattr(options, name)
     }
-    todo = jobs(budget, rows, columns, seeds)
+    todo = jobs(budget, rows, columns, options.seeds)
     if options.list:
         print("\n".join(f"# {job.title}\n{job.command}" for job in todo))
         return

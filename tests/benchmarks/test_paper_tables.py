@@ -206,7 +206,7 @@ def test_the_tables_of_the_readme_are_those_of_the_committed_cells(budget):
     asked = BUDGETS[budget]
     todo = [
         job
-        for job in jobs(asked, asked.rows, [*asked.columns], asked.seeds)
+        for job in jobs(asked, asked.rows, [*asked.columns])
         if (job.row.name, job.command) in known
     ]
     # And some by all their options: a default may have changed since.
