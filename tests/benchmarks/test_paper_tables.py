@@ -151,6 +151,16 @@ def test_the_full_budget_asks_for_what_there_is():
         assert "epochs" not in jobs(budget, [untrained], [column], 1)[0].config.baseline
 
 
+def test_rows_that_take_long_have_fewer_seeds_unless_more_are_asked_for():
+    budget, column = BUDGETS["full"], "60000/10000, 5 epochs"
+    rows = [row for row in ROWS if row.name in ("sliced, PSO", "all features, PSO")]
+    assert [(job.row, job.seed) for job in jobs(budget, rows, [column])] == [
+        *((row, 0) for row in rows),
+        *((rows[0], seed) for seed in range(1, budget.seeds)),
+    ]
+    assert len(jobs(budget, rows, [column], 3)) == 3 * len(rows)
+
+
 def test_the_rows_of_the_quick_budget_compare():
     budget = BUDGETS["quick"]
     for job in jobs(budget, budget.rows, [*budget.columns], 1):
