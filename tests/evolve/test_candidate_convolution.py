@@ -69,8 +69,11 @@ def loaded(images, kernel, *args, **options):
     return convolve
 
 
-def assert_close(result, expected):
+def assert_close(result, expected, weights):
     values, bound = expected
+    # The bound is for the worst; most numbers are closer, but for those that are large themselves.
+    scale = np.sqrt(weights[0].size) + 1
+    bound = np.minimum(bound, 2e-6 * np.maximum(scale, np.abs(values) / 2))
     excess = np.abs(result - values) - bound
     assert np.all(excess <= 0), f"up to {excess.max()} beyond the rounding errors"
 
@@ -111,7 +114,7 @@ def test_equals_the_reference(
     result = loaded(x, kernel, strides, padding, relu, pool)(weights, bias)
     assert result.dtype == np.float32
     assert result.flags.c_contiguous
-    assert_close(result, expected)
+    assert_close(result, expected, weights)
 
 
 @settings(deadline=None, max_examples=100)
@@ -129,7 +132,7 @@ def test_winograd_equals_the_reference(seed, n, images, size, channels, padding,
     convolve = loaded(x, (3, 3), padding=padding, relu=relu, pool=Pool("max"))
     assert convolve.winograd
     expected = reference(x, weights, bias, (1, 1), padding, relu, Pool("max"))
-    assert_close(convolve(weights, bias), expected)
+    assert_close(convolve(weights, bias), expected, weights)
 
 
 @pytest.mark.parametrize("kernel", [(3, 3), (2, 3)], ids=["winograd", "direct"])
