@@ -102,6 +102,14 @@ def _levers() -> Iterator[Row]:
     yield Row(f"{_EVOLVED_AVERAGED}: {what}", "evolved", (*baseline, _AVERAGED))
     for what, overrides in (
         ("k-NN's smooth vote as fitness", ("fitness=neighbours",)),
+        (
+            "k-NN's smooth vote, a third of its temperature",
+            ("fitness=neighbours", "fitness.temperature=0.067"),
+        ),
+        (
+            "k-NN's smooth vote, thrice its temperature",
+            ("fitness=neighbours", "fitness.temperature=0.6"),
+        ),
         ("k-NN's accuracy as fitness", ("fitness=accuracy",)),
         ("images that are not shifted", ("fitness.shift=0",)),
         ("images shifted by two pixels", ("fitness.shift=2",)),
