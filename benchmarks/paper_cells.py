@@ -1,9 +1,9 @@
 """The cells of the paper's tables, one experiment's each, and the file that keeps them."""
 
 import base64
+import fcntl
 import json
 import os
-import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -85,14 +85,14 @@ def packed(right: NDArray[np.bool_]) -> str:
 class Store:
     """The file of cells: those that there are, whatever else is computed."""
 
-    def __init__(self, output: Output | None) -> None:
+    def __init__(self, output: Output) -> None:
         self._output = output
         self.cells: list[Cell] = []
         self._read()
 
     def _read(self) -> None:
         output = self._output
-        if output and output.path.exists():
+        if output.path.exists():
             try:
                 held = json.loads(output.path.read_text())["cells"]
                 self.cells = [Cell(**cell) for cell in held]
@@ -120,18 +120,12 @@ class Store:
             self._read()  # another column's process may have written since
             places = {cell.place for cell in cells}
             self.cells = [each for each in self.cells if each.place not in places] + [*cells]
-            if self._output:
-                content = {"cells": [asdict(each) for each in self.cells]}
-                self._output.write((json.dumps(content, indent=1) + "\n").encode())
+            content = {"cells": [asdict(each) for each in self.cells]}
+            self._output.write((json.dumps(content, indent=1) + "\n").encode())
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Let other processes wait meanwhile, where the system can do that."""
-        if self._output is None or sys.platform == "win32":
-            yield
-            return
-        import fcntl
-
+        """Let other processes wait meanwhile."""
         folder = os.open(self._output.path.parent, os.O_RDONLY)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)

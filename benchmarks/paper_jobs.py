@@ -31,13 +31,27 @@ class Row:
         Which network of the experiment's summary it is: baseline or evolved.
     overrides : tuple of str
         What asks for it.
-    protocol : str
     """
 
     name: str
     part: str
     overrides: tuple[str, ...]
-    protocol: str = "leave_one_out"
+
+    @property
+    def protocol(self) -> str:
+        """Which images choose its kernels."""
+        asked = dict(each.split("=", 1) for each in self.overrides)
+        return asked.get("fitness.protocol", "leave_one_out")
+
+    @property
+    def title(self) -> str:
+        """Its name in the tables."""
+        return title(self.name, self.protocol)
+
+
+def title(row: str, protocol: str) -> str:
+    """Tell a row whose test images chose the kernels from the one that is named alike."""
+    return row + (" LEAKS" if protocol == "test" else "")
 
 
 _AS_IT_IS = "strategy.passes=0"
@@ -72,44 +86,41 @@ def _rows() -> Iterator[Row]:
         yield Row(f"averaged, {what}", "evolved", (asked, _AVERAGED))
     yield Row("sliced, no backprop, CMA-ES", "evolved", ("baseline=random", "optimizer=cmaes"))
     for optimizer, what in _OPTIMIZERS:
-        yield Row(f"all features, {what}", "evolved", (f"optimizer={optimizer}", *_LEAKS), "test")
+        yield Row(f"all features, {what}", "evolved", (f"optimizer={optimizer}", *_LEAKS))
 
 
 ROWS = tuple(_rows())
 
 _NOT_EVOLVED, _PLAIN = "sliced, not evolved", "sliced, CMA-ES"
 _NOT_EVOLVED_AVERAGED, _EVOLVED_AVERAGED = "averaged, not evolved", "averaged, CMA-ES"
-_BASELINES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("baseline with batch normalisation", (_BATCH_NORM,)),
-    ("baseline with thrice the learning rate", ("baseline.learning_rate=0.003",)),
-    ("baseline with five times the learning rate", ("baseline.learning_rate=0.005",)),
-    (
-        "baseline with thrice the learning rate, and dropout",
-        ("baseline.learning_rate=0.003", "baseline.dropout=0.5"),
+_BASELINES: dict[str, tuple[str, ...]] = {
+    "baseline with batch normalisation": (_BATCH_NORM,),
+    "baseline with thrice the learning rate": ("baseline.learning_rate=0.003",),
+    "baseline with five times the learning rate": ("baseline.learning_rate=0.005",),
+    "baseline with thrice the learning rate, and dropout": (
+        "baseline.learning_rate=0.003", "baseline.dropout=0.5",
     ),
-)
+}  # fmt: skip
+_VOTE = "k-NN's smooth vote as fitness"
 
 
 def _levers() -> Iterator[Row]:
-    plain = (_NOT_EVOLVED, _PLAIN, _NOT_EVOLVED_AVERAGED, _EVOLVED_AVERAGED)
-    yield from (row for row in ROWS if row.name in plain)
-    for what, baseline in _BASELINES:
+    defaults = (_NOT_EVOLVED, _PLAIN, _NOT_EVOLVED_AVERAGED, _EVOLVED_AVERAGED)
+    yield from (row for row in ROWS if row.name in defaults)
+    for what, baseline in _BASELINES.items():
         yield Row(f"{_NOT_EVOLVED}: {what}", "evolved", (*baseline, _AS_IT_IS))
-    for what, baseline in _BASELINES:
+    for what, baseline in _BASELINES.items():
         averaged = (*baseline, _AS_IT_IS, _AVERAGED)
         yield Row(f"{_NOT_EVOLVED_AVERAGED}: {what}", "evolved", averaged)
-    what, baseline = _BASELINES[1]
-    yield Row(f"{_EVOLVED_AVERAGED}: {what}", "evolved", (*baseline, _AVERAGED))
+    what = "baseline with thrice the learning rate"
+    yield Row(f"{_EVOLVED_AVERAGED}: {what}", "evolved", (*_BASELINES[what], _AVERAGED))
     for what, overrides in (
-        ("k-NN's smooth vote as fitness", ("fitness=neighbours",)),
+        (_VOTE, ("fitness=neighbours",)),
         (
-            "k-NN's smooth vote, a third of its temperature",
+            f"{_VOTE}, a third of its temperature",
             ("fitness=neighbours", "fitness.temperature=0.067"),
         ),
-        (
-            "k-NN's smooth vote, thrice its temperature",
-            ("fitness=neighbours", "fitness.temperature=0.6"),
-        ),
+        (f"{_VOTE}, thrice its temperature", ("fitness=neighbours", "fitness.temperature=0.6")),
         ("k-NN's accuracy as fitness", ("fitness=accuracy",)),
         ("images that are not shifted", ("fitness.shift=0",)),
         ("images shifted by two pixels", ("fitness.shift=2",)),
@@ -134,9 +145,7 @@ def _levers() -> Iterator[Row]:
         ),
         ("first layer", ("strategy.layers=[1]", "strategy.max_evaluations=600")),
     ):
-        is_validated = "fitness.protocol=validation" in overrides
-        protocol = "validation" if is_validated else "leave_one_out"
-        yield Row(f"{_PLAIN}: {what}", "evolved", overrides, protocol)
+        yield Row(f"{_PLAIN}: {what}", "evolved", overrides)
 
 
 LEVERS = tuple(_levers())
@@ -159,6 +168,8 @@ PAIRS = (
     ("all features, CMA-ES", "all features, not evolved"),
     ("all features, CMA-ES", "all features, random search"),
     *((row.name, row.name.partition(":")[0]) for row in LEVERS if ":" in row.name),
+    (f"{_PLAIN}: {_VOTE}, a third of its temperature", f"{_PLAIN}: {_VOTE}"),
+    (f"{_PLAIN}: {_VOTE}, thrice its temperature", f"{_PLAIN}: {_VOTE}"),
 )
 """Rows that are compared image by image."""
 
@@ -172,8 +183,8 @@ class Column:
     overrides : tuple of str
         What asks for it.
     less : dict of str to tuple of str
-        By the beginning of rows' names, what else is asked for in them: they would take too long
-        otherwise.
+        By the beginning of rows' names, what else is asked for in them, so that they take less
+        time.
     seeds : dict of str to int
         By the beginning of rows' names, how many seeds they have, where the others have more.
     """
@@ -231,7 +242,7 @@ _LARGE_LESS |= {"CNN": ("slicing.shift=0",)}
 _SMALL_SEEDS = dict.fromkeys(_ALL_EVOLVED, 2)
 _LARGE_SEEDS = dict.fromkeys(("CNN", "all features", "sliced, by", "sliced, random"), 2)
 _LARGE_SEEDS |= dict.fromkeys(_ALL_EVOLVED, 1)
-_LEVERS_SEEDS = {f"{_NOT_EVOLVED}: {what}": 1 for what, _ in _BASELINES[1:]}
+_LEVERS_SEEDS = {f"{_NOT_EVOLVED}: {what}": 1 for what in _BASELINES if "rate" in what}
 _LEVERS_SEEDS |= {f"{_NOT_EVOLVED_AVERAGED}:": 1, _EVOLVED_AVERAGED: 1, _PLAIN: 0}
 BUDGETS = {
     "full": Budget(
@@ -302,7 +313,7 @@ class Job:
     @property
     def title(self) -> str:
         """The same in words."""
-        return f"{self.row.name}, {self.column}, seed {self.seed}"
+        return f"{self.row.title}, {self.column}, seed {self.seed}"
 
     @property
     def place_on_disk(self) -> str:
@@ -318,7 +329,10 @@ class Job:
 
     @cached_property
     def digest(self) -> str:
-        """Of all options that change a result: another default makes it another cell."""
+        """Of all options that change a result: another default, or another option, changes it.
+
+        It knows nothing of the code. Where that changes a result, its cells are to be removed.
+        """
         options = {k: v for k, v in plain(self.config).items() if k not in _CHANGES_NOTHING}
         text = json.dumps(options, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

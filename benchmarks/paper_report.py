@@ -12,16 +12,16 @@ from matplotlib.figure import Figure
 from scipy.stats import binomtest, t
 
 from benchmarks.paper_cells import Cell
-from benchmarks.paper_jobs import PROGRAM
+from benchmarks.paper_jobs import PROGRAM, title
 from experiments.statistics import Accuracy
 from experiments.summary import table
 
-_ROWS = (
+_SLIDES_ROWS = (
     "CNN, 1.2 M", "CNN, 122 k", "CNN, 70 k", "CNN, 44.6 k", "CNN, 31.7 k", "all features, CMA-ES",
     "all features, PSO",
 )  # fmt: skip
 SLIDES: dict[str, dict[str, float]] = {
-    column: dict(zip(_ROWS, percents, strict=True))
+    column: dict(zip(_SLIDES_ROWS, percents, strict=True))
     for column, percents in {
         "4000/1000, 5 epochs": (97.5, 97.0, 97.0, 96.1, 87.5, 97.5, 97.3),
         "60000/10000, 5 epochs": (99.91, 98.96, 98.98, 98.65, 97.8, 98.57, 98.52),
@@ -46,7 +46,8 @@ class Entry:
     mean : float
         Mean accuracy over the seeds, 0 to 1.
     low, high : float
-        Wilson's interval of 95 % for the mean: what so many test images can tell.
+        Wilson's interval of 95 % for the mean, rounded to whole images: what so many of them can
+        tell.
     spread : float or None
         Half the width of the 95 % t interval of the mean over the seeds. Of two it is wide,
         whatever they are.
@@ -137,8 +138,9 @@ def mcnemar(one: Sequence[Cell], two: Sequence[Cell]) -> tuple[int, int, float]:
         Images that only the first, or only the second, classifies rightly, of all seeds.
     p : float
         The exact two-sided test's (McNemar, Psychometrika 12, 1947; binomial), twice the median
-        over the seeds: they share their test images, so that their counts do not add up to one
-        test, and twice the median of dependent p-values is one (Rüger, 1978).
+        over the seeds (of two that is their sum): they share their test images, so that their
+        counts do not add up to one test, and twice the median of dependent p-values is one
+        (Rüger, 1978).
     """
     better = worse = 0
     found = []
@@ -171,7 +173,7 @@ def text(cells: Sequence[Cell], pairs: Sequence[tuple[str, str]]) -> str:
             theirs = [f"{slides[row]:.2f}" if row in slides else "-"] if slides else []
             body.append(
                 [
-                    row + (" LEAKS" if protocol == "test" else ""),
+                    title(row, protocol),
                     f"{last.parameters:,}",
                     "-" if last.conv_bytes is None else f"{last.conv_bytes:,}",
                     f"{last.total_bytes:,}",
@@ -188,7 +190,7 @@ def text(cells: Sequence[Cell], pairs: Sequence[tuple[str, str]]) -> str:
         comparisons = [_comparison(cells, column, *pair) for pair in pairs]
         body = [line for line in comparisons if line]
         if body:
-            header = ["network", "instead of", "better, images", "worse, images", "p"]
+            header = ["network", "instead of", "seeds", "better, images", "worse, images", "p"]
             parts += [*table(header, body), ""]
     return "\n".join(parts).rstrip()
 
@@ -211,7 +213,7 @@ def _comparison(cells: Sequence[Cell], column: str, one: str, two: str) -> list[
     if not seeds:
         return []
     better, worse, p = mcnemar(*([cells_of[seed] for seed in seeds] for cells_of in found))
-    return [one, two, f"{better:,}", f"{worse:,}", f"{p:.2g}"]
+    return [one, two, str(len(seeds)), f"{better:,}", f"{worse:,}", f"{p:.2g}"]
 
 
 def csv_text(found: Sequence[Entry]) -> str:
@@ -248,8 +250,7 @@ def figure(found: Sequence[Entry]) -> bytes:
         axes.set_title(f"{column}\n{most:,} test images", fontsize="medium")
         axes.set_xlabel("accuracy, %")
         axes.grid(axis="x", alpha=0.3)
-    labels = [row + (" LEAKS" if protocol == "test" else "") for row, protocol in rows]
-    panels[0].set_yticks(range(len(rows)), labels)
+    panels[0].set_yticks(range(len(rows)), [title(*row) for row in rows])
     canvas.suptitle("ours, with Wilson's interval; x: the slides'", fontsize="small")
     content = BytesIO()
     FigureCanvasAgg(canvas).print_png(content)

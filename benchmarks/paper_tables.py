@@ -3,21 +3,22 @@
 ``python -m benchmarks.paper_tables --budget full --json FILE --csv FILE --figure FILE``
 
 Every cell of the tables, row, column and seed, comes of one experiment, whose command stands beside
-it, and which may give several cells. It has a folder of its own (``--folder``) and is a run of the
-MLflow experiment ``paper-tables``. What the file of ``--cells`` holds is not computed again, an
-experiment that was interrupted is gone on with, and the tables are written anew after each. One
+it, and which may give several cells. It has a folder of its own in that of ``--folder`` and is a
+run of the MLflow experiment ``paper-tables``. What the file of cells holds is not computed again,
+an experiment that was interrupted is gone on with, and the tables are written anew after each. One
 process a column, with the same file of cells, makes use of more cores.
 
 Protocols
-    ``leave_one_out``: the training images choose the kernels, and the test images are classified
-    once, at the end. ``test``: they choose the kernels, as in the paper most likely. It LEAKS.
+    ``leave_one_out``, ``validation``: the training images choose the kernels, each classified by
+    the others, or some by the rest, and the test images are classified once, at the end. ``test``:
+    they choose the kernels, as in the paper most likely. It LEAKS.
 Rows
     ``sliced``: the defaults of this project, linear discriminants between kernels and k-NN, which
     evolution learns anew for every candidate. ``all features``: the k-NN on what the kernels give,
     as in the paper. ``averaged``: ``sliced`` where the k-NN sees the mean features of nine shifted
     copies of each image, a reference's or one to be classified.
 Test images
-    The first 1000, as in the slides, and all 10,000.
+    All 10,000, and the first 1000 in columns of 1000, which may be those of the slides.
 """
 
 import argparse
@@ -30,15 +31,14 @@ from typing import TypeVar
 
 import numpy as np
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from benchmarks.machine import describe
 from benchmarks.output import Output
 from benchmarks.paper_cells import Cell, Store, packed
 from benchmarks.paper_jobs import BUDGETS, PAIRS, Job, jobs
 from benchmarks.paper_report import csv_text, entries, figure, text
-from experiments.console import say
-from experiments.overrides import CONF, VERSION_BASE, quoted
+from experiments.console import no_access, say
+from experiments.overrides import CONF, VERSION_BASE, check, quoted
 from experiments.parents import Parent
 from experiments.pipeline import run
 from experiments.tracking import environment
@@ -52,18 +52,17 @@ _EXPERIMENT = "paper-tables"
 _TRACKING = (f"tracking.experiment={_EXPERIMENT}", "tracking.model=false")
 
 
-def compute(same: Sequence[Job], folder: Path, parent: Parent) -> list[Cell]:
+def compute(same: Sequence[Job], folder: Path, parent: Parent, commit: str) -> list[Cell]:
     """Run the experiment of some cells, or go on with it, as a child of a run of MLflow."""
-    first, names = same[0], " = ".join(job.row.name for job in same)
+    first, names = same[0], " = ".join(job.row.title for job in same)
     name = f"{names}, {first.column}, seed {first.seed}"
     overrides = [
         *first.options, f"seed={first.seed}", f"name={quoted(name)}", *_TRACKING, parent.override
     ]  # fmt: skip
+    [config] = check(overrides)
     with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
-        composed = compose("config", overrides, return_hydra_config=True)
-    chosen = composed.hydra.runtime.choices
+        chosen = compose("config", overrides, return_hydra_config=True).hydra.runtime.choices
     choices = {key: value for key, value in chosen.items() if not key.startswith("hydra/")}
-    config = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     folder.mkdir(parents=True, exist_ok=True)
     summary = run(config, choices, folder, overrides)
     if summary.interrupted:
@@ -88,7 +87,7 @@ def compute(same: Sequence[Job], folder: Path, parent: Parent) -> list[Cell]:
                     evaluations=summary.evaluations,
                     seconds=summary.train_seconds + summary.evolve_seconds,
                     machine=f"{machine['cpu']}, {machine['cores']} cores",
-                    commit=environment().get("git_commit", ""),
+                    commit=commit,
                     few=network.test.total,
                     n_tests=len(right),
                     right=packed(right),
@@ -102,8 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     try:
         _run(options)
-    except InputError as error:
-        print(error, file=sys.stderr)
+    except (InputError, OSError) as error:
+        say(str(error) if isinstance(error, InputError) else no_access(error))
         sys.exit(_MISTAKE)
     except KeyboardInterrupt:
         say("Interrupted. The same command goes on from here.")
@@ -122,15 +121,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--rows", nargs="+", metavar="ROW",
-        help="only rows whose names begin so; default: all",
+        help="only rows that are named so or, where none is, whose names begin so; default: all",
     )  # fmt: skip
     parser.add_argument(
         "--columns", nargs="+", metavar="COLUMN",
-        help="only columns whose names begin so; default: all",
+        help="only columns that are named so, or whose names begin so; default: all",
     )  # fmt: skip
     parser.add_argument(
-        "--cells", type=Path, metavar="FILE", help="keep the cells there, and go on from those"
-    )
+        "--cells", type=Path, metavar="FILE",
+        help="keep the cells there, and go on from those; default: cells.json in the folder",
+    )  # fmt: skip
     parser.add_argument(
         "--folder", type=Path, default=Path("outputs/paper_tables"),
         help="of the experiments; default: %(default)s",
@@ -149,21 +149,31 @@ def _run(options: argparse.Namespace) -> None:
     budget = BUDGETS[options.budget]
     if options.seeds is not None and options.seeds < 1:
         raise InputError(f"--seeds {options.seeds} is not possible: give 1 or more.")
-    rows = _chosen("rows", options.rows, budget.rows, [row.name for row in budget.rows])
-    columns = _chosen("columns", options.columns, [*budget.columns], [*budget.columns])
+    rows = _chosen("rows", options.rows, {row.title: row for row in budget.rows})
+    columns = _chosen("columns", options.columns, {column: column for column in budget.columns})
+    todo = jobs(budget, rows, columns, options.seeds)
+    if not todo:
+        raise InputError(
+            "These rows have no seeds in these columns of the budget: ask for some, --seeds 1."
+        )
+    if options.list:
+        print("\n".join(f"# {job.title}\n{job.command}" for job in todo))
+        return
+    if not options.cells:
+        options.folder.mkdir(parents=True, exist_ok=True)
+        options.cells = options.folder / "cells.json"
     outputs = {
         name: Output(f"--{name}", getattr(options, name))
         for name in ("cells", "json", "csv", "figure")
         if getattr(options, name)
     }
-    todo = jobs(budget, rows, columns, options.seeds)
-    if options.list:
-        print("\n".join(f"# {job.title}\n{job.command}" for job in todo))
-        return
-    store = Store(outputs.get("cells"))
+    if len({output.path.resolve() for output in outputs.values()}) < len(outputs):
+        raise InputError("Two of --cells, --json, --csv and --figure are the same file: name two.")
+    store = Store(outputs["cells"])
     if options.known and not store.of(todo):
         raise InputError(
-            "No cell of these rows and columns is known: without --known they are computed."
+            f"{options.cells} has no cell of these rows and columns: name another file by --cells, "
+            "or compute them, without --known."
         )
     if not options.known and any(store.find(job) is None for job in todo):
         _compute(todo, store, options, outputs)
@@ -177,6 +187,8 @@ def _compute(
     """Compute the cells that there are not yet."""
     # A process that computes other columns at the same time has another parent.
     name = "; ".join([f"paper tables, {options.budget}", *(options.columns or ())])
+    # Now: the checkout may have another one when the cells are done.
+    commit = environment().get("git_commit", "")
     with Parent(None, _EXPERIMENT, name, key=name) as parent:
         for number, job in enumerate(todo, 1):
             if store.find(job) is None:
@@ -188,7 +200,7 @@ def _compute(
                     and each.column == job.column
                     and store.find(each) is None
                 ]
-                store.add(compute(same, options.folder / job.place_on_disk, parent))
+                store.add(compute(same, options.folder / job.place_on_disk, parent, commit))
                 _write(store.of(todo), outputs)
                 files = [output.path for output in outputs.values() if output.path.exists()]
                 parent.describe(text(store.of(todo), PAIRS), files)
@@ -206,17 +218,17 @@ def _write(cells: Sequence[Cell], outputs: dict[str, Output]) -> None:
         outputs["figure"].write(figure(found))
 
 
-def _chosen(option: str, asked: list[str] | None, all_: Sequence[T], names: list[str]) -> list[T]:
-    """Choose what an option names."""
+def _chosen(option: str, asked: list[str] | None, known: dict[str, T]) -> list[T]:
+    """Choose what an option names, whole or by the beginning."""
     if asked is None:
-        return list(all_)
-    found = []
-    for each, name in zip(all_, names, strict=True):
-        if name.startswith(tuple(asked)):
-            found.append(each)
-    if not found:
-        raise InputError(f"--{option} {' '.join(asked)} matches none of: {', '.join(names)}.")
-    return found
+        return list(known.values())
+    chosen = set()
+    for word in asked:
+        found = [word] if word in known else [name for name in known if name.startswith(word)]
+        if not found:
+            raise InputError(f"--{option} {word!r} matches none of: {'; '.join(known)}.")
+        chosen.update(found)
+    return [each for name, each in known.items() if name in chosen]
 
 
 if __name__ == "__main__":

@@ -22,3 +22,9 @@ def say(text: str, stream: TextIO | None = None) -> None:
         nobody = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nobody, stream.fileno())
         os.close(nobody)
+
+
+def no_access(error: OSError) -> str:
+    """Say in a sentence which file the system refuses, and why."""
+    what = error.filename or "A file"
+    return f"{what} cannot be read or written: {error.strerror or error}."

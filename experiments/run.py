@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from experiments.console import say
+from experiments.console import no_access, say
 from experiments.help import help_page
 from experiments.overrides import CONF, VERSION_BASE, check, quoted, resumed
 from slicing.errors import InputError
@@ -67,7 +67,7 @@ def main() -> None:
     except HydraException as error:
         sys.exit(_complain(str(error.__cause__ or error).strip().splitlines()[0]))
     except OSError as error:
-        sys.exit(_complain(_no_access(error)))
+        sys.exit(_complain(no_access(error)))
     except _JobFailedError as error:
         # The run has said so itself, but that of a cluster not on this console.
         sys.exit(_complain(f"A run of the sweep failed, {error}"))
@@ -96,7 +96,7 @@ def _job(config: DictConfig) -> float:
         mistake = str(error)
         log.info("Ended: %s", mistake)
     except OSError as error:
-        mistake = _no_access(error)
+        mistake = no_access(error)
         log.info("The experiment failed.", exc_info=True)
     except KeyboardInterrupt:
         way = _way_on(folder)
@@ -161,11 +161,6 @@ def _sweep(configs: list[DictConfig], overrides: list[str]) -> None:
     with Parent(*stores.pop(), f"sweep {name}".strip()) as parent:
         sys.argv.append(parent.override)
         _job()
-
-
-def _no_access(error: OSError) -> str:
-    what = error.filename or "A file"
-    return f"{what} cannot be read or written: {error.strerror or error}."
 
 
 def _complain(sentence: str) -> int:

@@ -52,7 +52,7 @@ def test_every_row_is_measured(quick):
         assert entry["row"].startswith("CNN") or entry["mean"] > 0.7
         evolved = any(word in entry["row"] for word in ("CMA-ES", "PSO", "random search"))
         assert (entry["evaluations"] > 0) == evolved
-    [better] = [e["mean"] for e in found if e["row"] == "sliced, not evolved"]
+    [sliced] = [e["mean"] for e in found if e["row"] == "sliced, not evolved"]
     with (folder / "csv.csv").open() as lines:
         rows = list(csv.DictReader(lines))
     assert [float(row["mean"]) for row in rows] == [entry["mean"] for entry in found]
@@ -63,13 +63,14 @@ def test_every_row_is_measured(quick):
     assert parent.info.run_name == "paper tables, quick"
     assert parent.info.status == "FINISHED"
     assert "| sliced, CMA-ES " in parent.data.tags["mlflow.note.content"]
-    assert {each.path for each in client.list_artifacts(parent.info.run_id)} >= {"json.json"}
+    written = {each.path for each in client.list_artifacts(parent.info.run_id)}
+    assert written == {"summary.md", "cells.json", "json.json", "csv.csv", "figure.png"}
     names = [run.info.run_name.partition(", 300/1000")[0].split(" = ") for run in runs]
-    assert sorted(name for each in names for name in each) == sorted(row.name for row in ROWS)
+    assert sorted(name for each in names for name in each) == sorted(row.title for row in ROWS)
     assert ["CNN, 122 k", "all features, not evolved"] in names  # the same network
     assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {parent.info.run_id}
     measured = {run.data.metrics.get("engine/test_accuracy") for run in runs}
-    assert better in measured
+    assert sliced in measured
 
 
 def test_what_there_is_is_not_computed_again(quick, monkeypatch, capsys):
@@ -95,11 +96,11 @@ def test_processes_share_a_file_of_cells(tmp_path):
     assert [each.row for each in Store(output).cells] == ["a", "b", "c"]
 
 
-def test_columns_that_ask_for_the_same_share_a_cell():
+def test_columns_that_ask_for_the_same_share_a_cell(tmp_path):
     rows = [row for row in ROWS if row.name in ("sliced, untrained kernels", "sliced, not evolved")]
     columns = ["4000/1000, 5 epochs", "4000/1000, 20 epochs"]
     todo = jobs(BUDGETS["full"], rows, columns, 1)
-    store = Store(None)
+    store = Store(Output("--cells", tmp_path / "cells.json"))
     store.add(
         [
             replace(cell(job.row.name, 0, [1]), column=job.column, options=job.digest)
@@ -111,20 +112,80 @@ def test_columns_that_ask_for_the_same_share_a_cell():
     assert found[2] == replace(found[0], column=columns[1])
 
 
-def test_a_file_without_cells_is_one_sentence(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "cells.json").write_text('{"cells": [{"row": "CNN"}]}')
-    for words, sentence in (
-        (["--cells", "cells.json"], "holds no cells of these tables"),
-        (["--rows", "RNN"], "--rows RNN matches none of: CNN, 1.2 M, "),
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--cells", "broken.json"], "broken.json holds no cells of these tables"),
+        (["--rows", "sliced", "RNN"], "--rows 'RNN' matches none of: CNN, 1.2 M; CNN, 225 k; "),
         (["--seeds", "0"], "--seeds 0 is not possible"),
-        (["--known", "--json", "json.json"], "No cell of these rows and columns is known"),
+        (
+            ["--known", "--json", "json.json"],
+            "outputs/paper_tables/cells.json has no cell of these rows and columns",
+        ),
+        (["--cells", "same.json", "--json", "./same.json"], "are the same file"),
+        (
+            ["--budget", "levers", "--rows", "sliced, CMA-ES", "--columns", "50000", "--list"],
+            "These rows have no seeds in these columns of the budget",
+        ),
+        (["--folder", "broken.json/runs"], "broken.json/runs cannot be read or written: Not a"),
+        (["--cells", "no/cells.json"], "--cells no/cells.json cannot be written"),
+    ],
+)
+def test_a_mistake_is_one_sentence(tmp_path, monkeypatch, capsys, words, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.json").write_text('{"cells": [{"row": "CNN"}]}')
+    with pytest.raises(SystemExit) as exit_:
+        main(words)
+    assert exit_.value.code == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+    assert not [path for path in tmp_path.glob("*.json") if path.name != "broken.json"]
+
+
+def test_an_interrupted_table_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    computed = []
+
+    def compute(same, folder, parent, commit):
+        if len(computed) == 1:
+            computed.append("interrupted")
+            raise KeyboardInterrupt
+        computed.append(same[0].row.name)
+        return [
+            replace(cell(job.row.name, job.seed, [1, 0]), column=job.column, options=job.digest)
+            for job in same
+        ]
+
+    monkeypatch.setattr(paper_tables, "compute", compute)
+    words = ["--rows", "sliced, untrained", "sliced, not evolved", "--csv", "csv.csv"]
+    with pytest.raises(SystemExit) as exit_:
+        main(words)
+    assert exit_.value.code == 130
+    assert "The same command goes on from here." in capsys.readouterr().err
+    assert len((tmp_path / "csv.csv").read_text().splitlines()) == 3  # 1 and 2 test images
+    main(words)
+    assert computed == ["sliced, untrained kernels", "interrupted", "sliced, not evolved"]
+    assert len((tmp_path / "csv.csv").read_text().splitlines()) == 5
+
+
+def test_a_row_is_chosen_by_its_name_or_rows_by_a_beginning(capsys):
+    for words, titles in (
+        (["all features, CMA-ES"], ["all features, CMA-ES"]),
+        (["all features, CMA-ES LEAKS"], ["all features, CMA-ES LEAKS"]),
+        (["averaged", "sliced, PSO"], ["sliced, PSO", "averaged, not evolved", "averaged, CMA-ES"]),
     ):
-        with pytest.raises(SystemExit) as exit_:
-            main(words)
-        assert exit_.value.code == 2
-        assert sentence in capsys.readouterr().err
-    assert not (tmp_path / "json.json").exists()
+        main(["--rows", *words, "--list"])
+        lines = capsys.readouterr().out.splitlines()[::2]
+        assert lines == [f"# {title}, 300/1000, 1 epoch, seed 0" for title in titles]
+
+
+@pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS)
+def test_what_a_column_asks_of_some_rows_is_asked_of_one_at_least(budget):
+    names = [row.name for row in budget.rows]
+    for column in budget.columns.values():
+        for beginning in (*column.less, *column.seeds):
+            assert any(name.startswith(beginning) for name in names), beginning
 
 
 def test_the_full_budget_asks_for_what_there_is():
@@ -202,9 +263,19 @@ def test_mcnemar_is_the_binomial_test_of_the_images_on_which_they_differ():
     theirs = [cell("b", 0, [1] * 3 + [0] * 6 + [1])]
     assert mcnemar(ours, theirs) == (6, 1, pytest.approx(2 * 8 / 2**7))
     assert mcnemar(ours, ours) == (0, 0, 1.0)
-    assert "| a       |          b |              6 |             1 | 0.12 |" in text(
+    assert "| a       |          b |     1 |              6 |             1 | 0.12 |" in text(
         ours + theirs, [("a", "b"), ("a", "c")]
     )
+
+
+def test_the_p_of_several_seeds_is_twice_their_median():
+    worse = [cell("b", seed, [0] * 12) for seed in range(3)]
+    # Better by 4, 6 and 12 images, none is worse: 2 / 2^4, 2 / 2^6 and 2 / 2^12.
+    better = [cell("a", seed, [1] * n + [0] * (12 - n)) for seed, n in enumerate((4, 6, 12))]
+    assert mcnemar(better, worse) == (22, 0, pytest.approx(2 * 2 / 2**6))
+    # Of two seeds their sum, and never more than 1.
+    assert mcnemar(better[:2], worse[:2]) == (10, 0, pytest.approx(2 / 2**4 + 2 / 2**6))
+    assert mcnemar(worse, worse) == (0, 0, 1.0)
 
 
 @pytest.mark.parametrize("budget", ["full", "levers"])

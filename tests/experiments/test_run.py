@@ -7,7 +7,7 @@ import time
 import pytest
 from conftest import command_line, finish, runs_of
 
-from experiments.run import _no_access
+from experiments.console import no_access
 
 
 @pytest.fixture(scope="module")
@@ -131,10 +131,10 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, sentence, tmp_path):
 
 def test_a_full_disk_is_one_sentence():
     error = OSError(errno.ENOSPC, "No space left on device", "/project/outputs/kernels.npz")
-    assert _no_access(error) == (
+    assert no_access(error) == (
         "/project/outputs/kernels.npz cannot be read or written: No space left on device."
     )
-    assert _no_access(OSError("odd")) == "A file cannot be read or written: odd."
+    assert no_access(OSError("odd")) == "A file cannot be read or written: odd."
 
 
 def test_help_is_quick_and_complete(tmp_path):
