@@ -163,7 +163,7 @@ def text(cells: Sequence[Cell], pairs: Sequence[tuple[str, str]]) -> str:
         for entry in of_column:
             rows.setdefault((entry.row, entry.protocol), {})[entry.test_images] = entry
         slides = SLIDES.get(column)
-        header = ["network", "parameters", "conv bytes", "whole bytes"]
+        header = ["network", "parameters", "conv bytes", "engine bytes"]
         header += ["slides, %"] if slides else []
         header += [f"% of {n:,} test images (95 %)" for n in sizes]
         header += ["± over seeds", "seeds", "evaluations", "seconds", "options"]
