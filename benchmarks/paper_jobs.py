@@ -100,6 +100,7 @@ _BASELINES: dict[str, tuple[str, ...]] = {
     "baseline with thrice the learning rate, and dropout": (
         "baseline.learning_rate=0.003", "baseline.dropout=0.5",
     ),
+    "baseline tuned by gradient": ("baseline=gradient",),
 }  # fmt: skip
 _VOTE = "k-NN's smooth vote as fitness"
 
@@ -112,8 +113,8 @@ def _levers() -> Iterator[Row]:
     for what, baseline in _BASELINES.items():
         averaged = (*baseline, _AS_IT_IS, _AVERAGED)
         yield Row(f"{_NOT_EVOLVED_AVERAGED}: {what}", "evolved", averaged)
-    what = "baseline with thrice the learning rate"
-    yield Row(f"{_EVOLVED_AVERAGED}: {what}", "evolved", (*_BASELINES[what], _AVERAGED))
+    for what in ("baseline with thrice the learning rate", "baseline tuned by gradient"):
+        yield Row(f"{_EVOLVED_AVERAGED}: {what}", "evolved", (*_BASELINES[what], _AVERAGED))
     for what, overrides in (
         (_VOTE, ("fitness=neighbours",)),
         (
@@ -242,8 +243,12 @@ _LARGE_LESS |= {"CNN": ("slicing.shift=0",)}
 _SMALL_SEEDS = dict.fromkeys(_ALL_EVOLVED, 2)
 _LARGE_SEEDS = dict.fromkeys(("CNN", "all features", "sliced, by", "sliced, random"), 2)
 _LARGE_SEEDS |= dict.fromkeys(_ALL_EVOLVED, 1)
-_LEVERS_SEEDS = {f"{_NOT_EVOLVED}: {what}": 1 for what in _BASELINES if "rate" in what}
-_LEVERS_SEEDS |= {f"{_NOT_EVOLVED_AVERAGED}:": 1, _EVOLVED_AVERAGED: 1, _PLAIN: 0}
+_LEVERS_SEEDS = {
+    f"{_NOT_EVOLVED}: {what}": 1
+    for what, overrides in _BASELINES.items()
+    if _BATCH_NORM not in overrides
+}
+_LEVERS_SEEDS |= {_NOT_EVOLVED_AVERAGED: 1, _EVOLVED_AVERAGED: 1, _PLAIN: 0}
 BUDGETS = {
     "full": Budget(
         ROWS,
