@@ -158,6 +158,7 @@ PAIRS = (
     (_PLAIN, "sliced, PSO"),
     (_PLAIN, "all features, CMA-ES"),
     (_PLAIN, "sliced, by gradient"),
+    (_PLAIN, "all features, by gradient"),
     (_PLAIN, "CNN, 1.2 M"),
     (_PLAIN, "CNN, 225 k"),
     (_PLAIN, "CNN, 122 k"),
