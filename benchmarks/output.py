@@ -29,8 +29,10 @@ class Output:
     def __post_init__(self) -> None:
         if self.path.is_dir():
             raise InputError(f"{self.option} {self.path} is a folder: give the name of a file.")
+        if self.path.exists() and not self.path.is_file():
+            raise InputError(f"{self.option} {self.path} is no file: give the name of one.")
         try:
-            with tempfile.TemporaryFile(dir=self.path.parent):
+            with tempfile.TemporaryFile(dir=self.path.resolve().parent):
                 pass
         except OSError as error:
             raise self._cannot_write(error) from error
@@ -43,10 +45,11 @@ class Output:
         InputError
             Where it cannot be written.
         """
-        unfinished = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        path = self.path.resolve()  # what a link points to, not the link
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             unfinished.write_bytes(content)
-            unfinished.replace(self.path)
+            unfinished.replace(path)
         except OSError as error:
             unfinished.unlink(missing_ok=True)
             raise self._cannot_write(error) from error

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +75,8 @@ class Cell:
     def bits(self) -> NDArray[np.bool_]:
         """Which test images are classified rightly, shape (n_tests,)."""
         packed = np.frombuffer(zlib.decompress(base64.b64decode(self.right)), np.uint8)
+        if len(packed) != -(-self.n_tests // 8):
+            raise ValueError(f"what {self.row} classifies rightly is not of {self.n_tests} images")
         return np.unpackbits(packed, count=self.n_tests).astype(bool)
 
 
@@ -82,24 +85,35 @@ def packed(right: NDArray[np.bool_]) -> str:
     return base64.b64encode(zlib.compress(np.packbits(right).tobytes(), 9)).decode()
 
 
+def _checked(cell: Cell) -> Cell:
+    """Refuse what no table can be made of."""
+    numbers = (
+        cell.seed, cell.parameters, cell.total_bytes, cell.evaluations, cell.seconds, cell.few,
+        cell.n_tests,
+    )  # fmt: skip
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise TypeError(f"the numbers of {cell.row} are {numbers}")
+    _ = cell.bits
+    return cell
+
+
 class Store:
     """The file of cells: those that there are, whatever else is computed."""
 
-    def __init__(self, output: Output) -> None:
-        self._output = output
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self.cells: list[Cell] = []
         self._read()
 
     def _read(self) -> None:
-        output = self._output
-        if output.path.exists():
+        if self._path.exists():
             try:
-                held = json.loads(output.path.read_text())["cells"]
-                self.cells = [Cell(**cell) for cell in held]
-            except (OSError, ValueError, TypeError, KeyError) as error:
+                held = json.loads(self._path.read_text())["cells"]
+                self.cells = [_checked(Cell(**cell)) for cell in held]
+            except (OSError, ValueError, TypeError, KeyError, zlib.error) as error:
                 raise InputError(
-                    f"{output.option} {output.path} holds no cells of these tables ({error}): move "
-                    "it away, or name another file."
+                    f"--cells {self._path} holds no cells of these tables ({error}): move it away, "
+                    "or name another file."
                 ) from error
 
     def find(self, job: Job) -> Cell | None:
@@ -121,12 +135,12 @@ class Store:
             places = {cell.place for cell in cells}
             self.cells = [each for each in self.cells if each.place not in places] + [*cells]
             content = {"cells": [asdict(each) for each in self.cells]}
-            self._output.write((json.dumps(content, indent=1) + "\n").encode())
+            Output("--cells", self._path).write((json.dumps(content, indent=1) + "\n").encode())
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Let other processes wait meanwhile."""
-        folder = os.open(self._output.path.parent, os.O_RDONLY)
+        folder = os.open(self._path.resolve().parent, os.O_RDONLY)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
             yield

@@ -157,28 +157,31 @@ def _run(options: argparse.Namespace) -> None:
             "These rows have no seeds in these columns of the budget: ask for some, --seeds 1."
         )
     if options.list:
-        print("\n".join(f"# {job.title}\n{job.command}" for job in todo))
+        say("\n".join(f"# {job.title}\n{job.command}" for job in todo), sys.stdout)
         return
-    if not options.cells:
-        options.folder.mkdir(parents=True, exist_ok=True)
-        options.cells = options.folder / "cells.json"
+    cells = options.cells or options.folder / "cells.json"
     outputs = {
         name: Output(f"--{name}", getattr(options, name))
-        for name in ("cells", "json", "csv", "figure")
+        for name in ("json", "csv", "figure")
         if getattr(options, name)
     }
-    if len({output.path.resolve() for output in outputs.values()}) < len(outputs):
+    files = [cells.resolve(), *(output.path.resolve() for output in outputs.values())]
+    if len({*files}) < len(files):
         raise InputError("Two of --cells, --json, --csv and --figure are the same file: name two.")
-    store = Store(outputs["cells"])
-    if options.known and not store.of(todo):
-        raise InputError(
-            f"{options.cells} has no cell of these rows and columns: name another file by --cells, "
-            "or compute them, without --known."
-        )
+    store = Store(cells)
     if not options.known and any(store.find(job) is None for job in todo):
-        _compute(todo, store, options, outputs)
-    _write(store.of(todo), outputs)
-    print(text(store.of(todo), PAIRS))
+        options.folder.mkdir(parents=True, exist_ok=True)
+        _compute(todo, store, options, {"cells": Output("--cells", cells)} | outputs)
+    found = store.of(todo)
+    if not found:
+        raise InputError(
+            f"{cells} has no cell of these rows and columns of --budget {options.budget}: name "
+            "another budget, or another file by --cells, or compute them, without --known."
+        )
+    if len(found) < len(todo):
+        say(f"{len(found)} of {len(todo)} cells are known.")
+    _write(found, outputs)
+    say(text(found, PAIRS), sys.stdout)
 
 
 def _compute(
@@ -202,7 +205,7 @@ def _compute(
                 ]
                 store.add(compute(same, options.folder / job.place_on_disk, parent, commit))
                 _write(store.of(todo), outputs)
-                files = [output.path for output in outputs.values() if output.path.exists()]
+                files = [output.path for output in outputs.values()]
                 parent.describe(text(store.of(todo), PAIRS), files)
 
 

@@ -10,7 +10,6 @@ import pytest
 from mlflow import MlflowClient
 
 from benchmarks import paper_tables
-from benchmarks.output import Output
 from benchmarks.paper_cells import Cell, Store, packed
 from benchmarks.paper_jobs import BUDGETS, PAIRS, ROWS, jobs
 from benchmarks.paper_report import SLIDES, entries, mcnemar, text
@@ -88,19 +87,19 @@ def test_what_there_is_is_not_computed_again(quick, monkeypatch, capsys):
 
 
 def test_processes_share_a_file_of_cells(tmp_path):
-    output = Output("--cells", tmp_path / "cells.json")
-    ours, theirs = Store(output), Store(output)
+    path = tmp_path / "cells.json"
+    ours, theirs = Store(path), Store(path)
     ours.add([cell("a", 0, [1])])
     theirs.add([cell("b", 0, [1])])
     ours.add([cell("c", 0, [1])])
-    assert [each.row for each in Store(output).cells] == ["a", "b", "c"]
+    assert [each.row for each in Store(path).cells] == ["a", "b", "c"]
 
 
 def test_columns_that_ask_for_the_same_share_a_cell(tmp_path):
     rows = [row for row in ROWS if row.name in ("sliced, untrained kernels", "sliced, not evolved")]
     columns = ["4000/1000, 5 epochs", "4000/1000, 20 epochs"]
     todo = jobs(BUDGETS["full"], rows, columns, 1)
-    store = Store(Output("--cells", tmp_path / "cells.json"))
+    store = Store(tmp_path / "cells.json")
     store.add(
         [
             replace(cell(job.row.name, 0, [1]), column=job.column, options=job.digest)
@@ -128,19 +127,29 @@ def test_columns_that_ask_for_the_same_share_a_cell(tmp_path):
             "These rows have no seeds in these columns of the budget",
         ),
         (["--folder", "broken.json/runs"], "broken.json/runs cannot be read or written: Not a"),
+        (["--known", "--cells", "torn.json"], "torn.json holds no cells of these tables (Error -3"),
+        (["--known", "--cells", "many.json"], "is not of 20 images"),
+        (["--known", "--cells", "words.json"], "the numbers of a are (0, 1, 4, 10, 'fast'"),
+        (["--json", "/dev/null"], "--json /dev/null is no file"),
         (["--cells", "no/cells.json"], "--cells no/cells.json cannot be written"),
     ],
 )
 def test_a_mistake_is_one_sentence(tmp_path, monkeypatch, capsys, words, sentence):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken.json").write_text('{"cells": [{"row": "CNN"}]}')
+    held = asdict(cell("a", 0, [1, 0]))
+    for name, wrong in (
+        ("torn", {"right": "AAAA"}), ("many", {"n_tests": 20}), ("words", {"seconds": "fast"}),
+    ):  # fmt: skip
+        (tmp_path / f"{name}.json").write_text(json.dumps({"cells": [held | wrong]}))
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.json")}
     with pytest.raises(SystemExit) as exit_:
         main(words)
     assert exit_.value.code == 2
     said = capsys.readouterr().err
     assert sentence in said
     assert said.count("\n") == 1
-    assert not [path for path in tmp_path.glob("*.json") if path.name != "broken.json"]
+    assert {path: path.read_bytes() for path in tmp_path.glob("*.json")} == before
 
 
 def test_an_interrupted_table_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
@@ -282,7 +291,7 @@ def test_the_p_of_several_seeds_is_twice_their_median():
 def test_the_tables_of_the_readme_are_those_of_the_committed_cells(budget):
     readme = (ROOT / "README.md").read_text("utf-8")
     results = ROOT / "benchmarks/results"
-    store = Store(Output("--cells", results / "paper_cells.json"))
+    store = Store(results / "paper_cells.json")
     asked = BUDGETS[budget]
     todo = jobs(asked, asked.rows, [*asked.columns])
     # By their commands: to compose the options of all rows takes half a minute.
