@@ -73,7 +73,13 @@ class Cell:
 
     @property
     def bits(self) -> NDArray[np.bool_]:
-        """Which test images are classified rightly, shape (n_tests,)."""
+        """Which test images are classified rightly, shape (n_tests,).
+
+        Raises
+        ------
+        ValueError, zlib.error
+            Where :attr:`right` is damaged, or of other images.
+        """
         packed = np.frombuffer(zlib.decompress(base64.b64decode(self.right)), np.uint8)
         if len(packed) != -(-self.n_tests // 8):
             raise ValueError(f"what {self.row} classifies rightly is not of {self.n_tests} images")
@@ -93,7 +99,7 @@ def _checked(cell: Cell) -> Cell:
     )  # fmt: skip
     if not all(isinstance(number, int | float) for number in numbers):
         raise TypeError(f"the numbers of {cell.row} are {numbers}")
-    _ = cell.bits
+    _ = cell.bits  # raises where they are damaged
     return cell
 
 

@@ -18,7 +18,7 @@ Rows
     as in the paper. ``averaged``: ``sliced`` where the k-NN sees the mean features of nine shifted
     copies of each image, a reference's or one to be classified.
 Test images
-    All 10,000, and the first 1000 in columns of 1000, which may be those of the slides.
+    The first 1000, which may be those of the slides, and all 10,000.
 """
 
 import argparse

@@ -86,6 +86,15 @@ def test_what_there_is_is_not_computed_again(quick, monkeypatch, capsys):
     assert (folder / "json.json").read_text() == before
 
 
+def test_a_link_is_followed_where_it_points_to(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere/cells.json", tmp_path / "cells.json"
+    link.symlink_to(target)
+    Store(link).add([cell("a", 0, [1])])
+    assert link.is_symlink()
+    assert [each.row for each in Store(target).cells] == ["a"]
+
+
 def test_processes_share_a_file_of_cells(tmp_path):
     path = tmp_path / "cells.json"
     ours, theirs = Store(path), Store(path)
@@ -256,6 +265,10 @@ def cell(row, seed, right, few=4):
 def test_seeds_are_summed_up():
     cells = [cell("a", 1, [1, 1, 1, 0, 1, 1]), cell("a", 0, [1, 1, 0, 0, 1, 0])]
     np.testing.assert_array_equal(cells[0].bits, [True, True, True, False, True, True])
+    assert [each.test_images for each in entries([cell("a", 0, [1] * 1200, few=1200)])] == [
+        1000,
+        1200,
+    ]
     few, whole = entries(cells)
     assert (few.test_images, whole.test_images) == (4, 6)
     assert few.mean == pytest.approx(5 / 8)
