@@ -38,7 +38,7 @@ from experiments.overrides import check
 from experiments.statistics import Accuracy
 from experiments.summary import table
 from slicing.data import Images, mnist
-from slicing.engine import Engine
+from slicing.engine.classifier import Engine
 from slicing.errors import InputError
 from slicing.stack import ConvStack
 
@@ -79,7 +79,7 @@ NETWORKS = (
     Network((8, 16, 32), (True, False, True)),
     Network((16, 32, 32), (True, False, True)),
 )
-# Prototypes of each class: so many are moved by the optimiser, the more are as k-means places them.
+# Prototypes of each class: so many are moved by the optimizer, the more are as k-means places them.
 MOVED, PLACED = (1, 3, 10), (1, 100, 300)
 
 

@@ -1,4 +1,4 @@
-"""Measure the seconds a candidate takes in `evolve.knn_fitness.KNNFitness`, and in others.
+"""Measure the seconds a candidate takes in `evolve.fitness.knn.KNNFitness`, and in others.
 
 ``python -m benchmarks.fitness_speed --json FILE``
 
@@ -16,7 +16,7 @@ Ours
 Peers
     Each evaluates one candidate a call, from putting its weights into the network to the labels of
     the queries: ``keras+sklearn`` (the paper's way), ``jax`` (one jitted graph) and ``faiss``
-    (features by JAX, neighbours by faiss). ``pip install 'knn-slicing[peers]'`` installs those
+    (features by JAX, neighbors by faiss). ``pip install 'knn-slicing[peers]'`` installs those
     that are optional; one that is missing is left out.
 Agreement
     The share of pairs of a candidate and a query that a peer classifies as rightly, or as wrongly,
@@ -44,7 +44,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cases import (
+from benchmarks.fitness_cases import (
     CASES,
     DATASETS,
     FEWEST,
@@ -55,9 +55,9 @@ from benchmarks.cases import (
     make_fitness,
     peak_memory_of,
 )
+from benchmarks.fitness_report import CaseResult, GrowthResult, Report
 from benchmarks.machine import Sgemm, rest, timed
 from benchmarks.peers import Peer, find_peers
-from benchmarks.report import CaseResult, GrowthResult, Report
 from evolve.protocols import Split
 from experiments.console import say
 from slicing.baselines import trained_cnn

@@ -46,10 +46,10 @@ from experiments.overrides import check
 from experiments.summary import table
 from slicing.baselines import Baseline, trained_cnn
 from slicing.data import mnist, mnist5k
-from slicing.engine import Engine
+from slicing.engine.classifier import Engine
+from slicing.engine.export import to_litert, to_onnx
+from slicing.engine.onnx_graph import OnnxGraph
 from slicing.errors import InputError
-from slicing.export import to_litert, to_onnx
-from slicing.onnx_graph import OnnxGraph
 
 # The packages of the runtimes that are extras, and those extras.
 _PACKAGES = {

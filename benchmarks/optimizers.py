@@ -1,26 +1,26 @@
-"""Compare all optimisers on the same blocks of the same network, at the same budget.
+"""Compare all optimizers on the same blocks of the same network, at the same budget.
 
 ``python -m benchmarks.optimizers --json FILE --figure FILE``
 
-The network is the default one, trained on the first 4000 training images and cut. Every optimiser,
+The network is the default one, trained on the first 4000 training images and cut. Every optimizer,
 with its defaults, improves the same blocks of its last convolution from the same seeds: the loss is
-that of the objective ``neighbours`` under the protocol ``leave_one_out``, one block comes after the
+that of the objective ``neighbors`` under the protocol ``leave_one_out``, one block comes after the
 other (`evolve.schedule.Serial`), in the order of the layer, in one pass.
 
 Cases
     ``kernel``: the first 16 kernels, one by one. ``layer``: all kernels as one block, which not
-    every optimiser takes.
+    every optimizer takes.
 Budget
-    All optimisers may evaluate as often in a block: so many generations of the default population,
+    All optimizers may evaluate as often in a block: so many generations of the default population,
     which is the same for all, and once what is handed over. One that stops by itself uses less.
 Test images
     They are classified by the network that a run has ended with, and steer nothing: no run depends
     on another, and what runs is settled before.
-Share of time inside the optimiser
-    Of the wall time of the evolution, what goes into making the optimiser (twice a block: the
+Share of time inside the optimizer
+    Of the wall time of the evolution, what goes into making the optimizer (twice a block: the
     schedule asks one for its population), its ``ask``, ``tell`` and ``stop`` and its properties.
     It is measured for the runs themselves, and for 3 kernels as the paper evaluates them: the
-    objective ``accuracy`` with 9 neighbours, 4000 references, and 1000 training images that are no
+    objective ``accuracy`` with 9 neighbors, 4000 references, and 1000 training images that are no
     references as queries.
 
 With ``--json`` every run is kept as soon as it has ended, and the same command goes on where it was
@@ -44,12 +44,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cases import DATASETS, FEWEST, make_fitness
+from benchmarks.fitness_cases import DATASETS, FEWEST, make_fitness
 from benchmarks.machine import describe, versions
 from benchmarks.optimizers_report import CONTROL, Case, Network, Overhead, Results, Run
 from benchmarks.output import Output
 from evolve.block import Block, BlockKind, make_blocks
-from evolve.knn_fitness import KNNFitness
+from evolve.fitness.knn import KNNFitness
 from evolve.optimizers import (
     CMAES,
     PSO,
@@ -68,7 +68,7 @@ from experiments.console import say
 from slicing.backend import configure_threads
 from slicing.baselines import Baseline, trained_cnn
 from slicing.data import Dataset, Images
-from slicing.engine import Engine
+from slicing.engine.classifier import Engine
 from slicing.errors import InputError
 from slicing.stack import ConvStack
 
@@ -122,7 +122,7 @@ class Stopwatch:
 
 
 class Timed:
-    """An optimiser whose construction, methods and properties are timed.
+    """An optimizer whose construction, methods and properties are timed.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ class Evolution:
     ----------
     events : list of Generation and BlockEnd
     seconds, optimizer_seconds : list of float
-        Of each block: wall clock, and what of it was spent inside the optimiser.
+        Of each block: wall clock, and what of it was spent inside the optimizer.
     """
 
     events: list[Generation | BlockEnd]
@@ -202,7 +202,7 @@ def evolve(
     hand_over: HandOver,
     seed: int = 0,
 ) -> Evolution:
-    """Optimise blocks one after the other; ``fitness.stack`` is what comes of it."""
+    """Optimize blocks one after the other; ``fitness.stack`` is what comes of it."""
     stopwatch = Stopwatch()
 
     def make(start: NDArray[np.float64], sigma: float, rng: np.random.Generator) -> Optimizer:
@@ -343,7 +343,7 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name}", type=int, metavar="N", help=f"default: {defaults}")
     parser.add_argument(
         "--hand-over", choices=["mean", "best"], default="mean",
-        help="what a block hands over: the mean of the distribution, where the optimiser has one, "
+        help="what a block hands over: the mean of the distribution, where the optimizer has one, "
         "or the best candidate; default: %(default)s",
     )  # fmt: skip
     return parser
@@ -428,7 +428,7 @@ def _origin(options: argparse.Namespace, scene: Scene) -> dict[str, Any]:
         "queries": len(scene.queries),
         "network": hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest(),
         "protocol": "leave_one_out",
-        "objective": "neighbours",
+        "objective": "neighbors",
         "hand_over": options.hand_over,
         "machine": describe(),
         "threads": numba.get_num_threads(),

@@ -1,4 +1,4 @@
-"""The results of the comparison of optimisers: as JSON, as tables, and as a figure."""
+"""The results of the comparison of optimizers: as JSON, as tables, and as a figure."""
 
 import json
 from collections.abc import Sequence
@@ -19,12 +19,12 @@ from experiments.summary import table
 from slicing.errors import InputError
 
 CONTROL = "random"
-"""The optimiser that the others are compared with."""
+"""The optimizer that the others are compared with."""
 
 _GOAL = "at most 30 %"
 _CONFIDENCE = 0.95
 _DPI = 120
-# Colours of Okabe and Ito, whom the colour-blind can tell apart, without their yellow, which is
+# Colors of Okabe and Ito, whom the color-blind can tell apart, without their yellow, which is
 # faint on white; the families differ in their dashes, too.
 _LINES = {
     "cmaes": ("#0072b2", "-"),
@@ -40,13 +40,13 @@ _LINES = {
 
 @dataclass(frozen=True)
 class Case:
-    """What all optimisers are given.
+    """What all optimizers are given.
 
     Attributes
     ----------
     name : str
     blocks : list of str
-        Names of the blocks, in the order in which they are optimised.
+        Names of the blocks, in the order in which they are optimized.
     dim : int
         Coordinates a block.
     generations, evaluations : int
@@ -54,7 +54,7 @@ class Case:
     seeds : int
         They are 0, 1, ...
     refused : dict of str to int
-        Optimisers that do not take so many dimensions, and how many they do.
+        Optimizers that do not take so many dimensions, and how many they do.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Run:
-    """One optimiser's evolution of a case's blocks.
+    """One optimizer's evolution of a case's blocks.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Run:
     evaluations, plugged_in : int
         Evaluations, and blocks that improved the network.
     seconds, optimizer_seconds : float
-        Wall clock, and what of it was spent inside the optimiser.
+        Wall clock, and what of it was spent inside the optimizer.
     correct : dict of str to int
         How many of the first so many test images are classified rightly.
     curve_evaluations : list of int
@@ -194,7 +194,7 @@ class Results:
         self.output.write((json.dumps(content, indent=2) + "\n").encode())
 
     def of(self, case: Case, optimizer: str) -> list[Run]:
-        """Return an optimiser's runs of a case, by seed."""
+        """Return an optimizer's runs of a case, by seed."""
         runs = [run for run in self.runs if (run.case, run.optimizer) == (case.name, optimizer)]
         return sorted(runs, key=lambda run: run.seed)
 
@@ -258,7 +258,7 @@ class Results:
             "",
             "Means over seeds, in brackets their 95 % t intervals; the losses less random search's "
             "are differences at the same seed. Medians of the seconds, and of the part of them "
-            f"inside the optimiser: the goal is {_GOAL}.",
+            f"inside the optimizer: the goal is {_GOAL}.",
         ]
         if case.refused:
             limits = ", ".join(f"{name} more than {most:,}" for name, most in case.refused.items())

@@ -57,7 +57,7 @@ def title(row: str, protocol: str) -> str:
 _AS_IT_IS = "strategy.passes=0"
 _BATCH_NORM = "baseline.batch_norm=true"
 _AVERAGED = "slicing.average=1"
-_ALL_FEATURES = ("slicing.projection=none", "fitness=neighbours")
+_ALL_FEATURES = ("slicing.projection=none", "fitness=neighbors")
 _LEAKS = ("slicing.projection=none", "fitness=accuracy", "fitness.protocol=test")
 _OPTIMIZERS = (("random", "random search"), ("pso", "PSO"), ("cmaes", "CMA-ES"))
 
@@ -94,7 +94,7 @@ ROWS = tuple(_rows())
 _NOT_EVOLVED, _PLAIN = "sliced, not evolved", "sliced, CMA-ES"
 _NOT_EVOLVED_AVERAGED, _EVOLVED_AVERAGED = "averaged, not evolved", "averaged, CMA-ES"
 _BASELINES: dict[str, tuple[str, ...]] = {
-    "baseline with batch normalisation": (_BATCH_NORM,),
+    "baseline with batch normalization": (_BATCH_NORM,),
     "baseline with thrice the learning rate": ("baseline.learning_rate=0.003",),
     "baseline with five times the learning rate": ("baseline.learning_rate=0.005",),
     "baseline with thrice the learning rate, and dropout": (
@@ -116,12 +116,12 @@ def _levers() -> Iterator[Row]:
     for what in ("baseline with thrice the learning rate", "baseline tuned by gradient"):
         yield Row(f"{_EVOLVED_AVERAGED}: {what}", "evolved", (*_BASELINES[what], _AVERAGED))
     for what, overrides in (
-        (_VOTE, ("fitness=neighbours",)),
+        (_VOTE, ("fitness=neighbors",)),
         (
             f"{_VOTE}, a third of its temperature",
-            ("fitness=neighbours", "fitness.temperature=0.067"),
+            ("fitness=neighbors", "fitness.temperature=0.067"),
         ),
-        (f"{_VOTE}, thrice its temperature", ("fitness=neighbours", "fitness.temperature=0.6")),
+        (f"{_VOTE}, thrice its temperature", ("fitness=neighbors", "fitness.temperature=0.6")),
         ("k-NN's accuracy as fitness", ("fitness=accuracy",)),
         ("images that are not shifted", ("fitness.shift=0",)),
         ("images shifted by two pixels", ("fitness.shift=2",)),
@@ -136,8 +136,8 @@ def _levers() -> Iterator[Row]:
         ("the best candidate handed over", ("strategy.hand_over=best",)),
         ("order of importance", ("strategy.order=importance",)),
         ("parallel", ("strategy=parallel",)),
-        ("parallel, synchronised", ("strategy=parallel", "strategy.synchronise=8")),
-        ("baseline with batch normalisation", (_BATCH_NORM,)),
+        ("parallel, synchronized", ("strategy=parallel", "strategy.synchronize=8")),
+        ("baseline with batch normalization", (_BATCH_NORM,)),
         ("baseline with dropout", ("baseline.dropout=0.5",)),
         ("VkD-CMA-ES", ("optimizer=vkd_cmaes",)),
         (
@@ -150,7 +150,7 @@ def _levers() -> Iterator[Row]:
 
 
 LEVERS = tuple(_levers())
-"""What could make kernels generalise, evolved ones and those to begin with."""
+"""What could make kernels generalize, evolved ones and those to begin with."""
 
 PAIRS = (
     (_PLAIN, _NOT_EVOLVED),
@@ -276,7 +276,7 @@ BUDGETS = {
         },
         seeds=1,
     ),
-    # What makes evolved kernels generalise: not for the test images to say.
+    # What makes evolved kernels generalize: not for the test images to say.
     "levers": Budget(
         LEVERS,
         {

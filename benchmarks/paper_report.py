@@ -254,7 +254,7 @@ def figure(found: Sequence[Entry]) -> bytes:
         axes.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(range(len(rows)), [title(*row) for row in rows])
     canvas.suptitle(
-        "ours, with Wilson's interval, grey where test images chose; x: the slides', of 1000 test "
+        "ours, with Wilson's interval, gray where test images chose; x: the slides', of 1000 test "
         "images in the columns 4000/1000",
         fontsize="small",
     )

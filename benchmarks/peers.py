@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cases import K
+from benchmarks.fitness_cases import K
 from benchmarks.machine import timed
 from evolve.protocols import Split
 from slicing.cut import to_keras

@@ -18,7 +18,7 @@ SECTIONS = {
     "experiments": ("Experiments", "Reproducibility"),
     "engine": ("The engine",),
     "speed": ("How fast the fitness is",),
-    "optimisers": ("Which optimiser",),
+    "optimizers": ("Which optimizer",),
     "paper_tables": ("The paper's tables",),
 }
 """The sections of the README that are pages here, too; the first gives a page its title."""

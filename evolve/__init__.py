@@ -1,1 +1,1 @@
-"""The search side: blocks of kernels, the fitness, the optimisers and the schedules."""
+"""The search side: blocks of kernels, the fitness, the optimizers and the schedules."""

@@ -1,4 +1,4 @@
-"""Blocks: the coordinates of a network that an optimiser moves together."""
+"""Blocks: the coordinates of a network that an optimizer moves together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,6 +1,6 @@
-"""Prototypes moved by an optimiser: references that no image has, and that classify better.
+"""PrototypeTuning moved by an optimizer: references that no image has, and that classify better.
 
-The loss is that of robust soft learning vector quantisation (Seo and Obermayer, "Soft learning
+The loss is that of robust soft learning vector quantization (Seo and Obermayer, "Soft learning
 vector quantization", Neural Computation 15(7), 2003, equation 3): the mean over the queries of
 -log(Σ_{p of its class} exp(-d_p / T) / Σ_p exp(-d_p / T)). Where one prototype moves, one term of
 either sum changes: a candidate costs as many distances as there are queries.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from evolve.search import MakeOptimizer
 from slicing.errors import InputError
-from slicing.knn import Metric, check_metric
+from slicing.neighbors.exact import Metric, check_metric
 
 # Queries whose losses one thread sums up, so that the sum does not depend on the threads.
 _CHUNK = 1024
@@ -101,7 +101,7 @@ def _losses(queries, truth, logs, label, candidates, temperature):  # type: igno
     return losses
 
 
-class Prototypes:
+class PrototypeTuning:
     """References that are moved one by one so that they classify the queries better.
 
     Iterating it moves one after the other, in random order, and yields the loss after each.

@@ -1,4 +1,4 @@
-"""Schedules: in which order blocks are optimised, and when each sees what the others found."""
+"""Schedules: in which order blocks are optimized, and when each sees what the others found."""
 
 import time
 from abc import ABC, abstractmethod
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from evolve.block import Block
 from evolve.checkpoint import Checkpoint
 from evolve.executors import Executor, SerialExecutor, Task
-from evolve.fitness import Fitness
+from evolve.fitness.base import Fitness
 from evolve.optimizers import Optimizer
 from evolve.search import Generation, HandOver, Limits, MakeOptimizer, Search
 from slicing.errors import InputError
@@ -28,7 +28,7 @@ _ORDER_STREAM, _BLOCK_STREAM = 0, 1
 
 @dataclass(frozen=True)
 class BlockEnd:
-    """How the optimisation of one block ended.
+    """How the optimization of one block ended.
 
     Attributes
     ----------
@@ -37,8 +37,8 @@ class BlockEnd:
         As in :class:`~evolve.search.Generation`.
     loss_before, loss_after : float
         Loss of the network before and after, on the same images; with :class:`Parallel`, before and
-        after the group. Where :attr:`~evolve.fitness.Fitness.same_images` does not hold, the next
-        block begins with the loss on other images.
+        after the group. Where :attr:`.Fitness.same_images` does not hold, the next block begins
+        with the loss on other images.
     accepted : bool
         Whether what was found improved the network and was plugged in.
     evaluations : int
@@ -112,7 +112,7 @@ _Job = TypeVar("_Job", Search, _Ablation)
 
 @dataclass(eq=False)
 class Schedule(ABC):
-    """Which blocks are optimised when, and when each sees what the others found.
+    """Which blocks are optimized when, and when each sees what the others found.
 
     Iterating runs the evolution: it gives a :class:`~evolve.search.Generation` after each
     generation and a :class:`BlockEnd` for each block, block after block, whatever order the
@@ -137,7 +137,7 @@ class Schedule(ABC):
     step : float
         Initial step size, in standard deviations of the block's own weights.
     hand_over : {"mean", "best", "selection"}
-        What a block hands over if it improves the loss: the mean of the optimiser's distribution,
+        What a block hands over if it improves the loss: the mean of the optimizer's distribution,
         the best candidate, or whichever of the two has the smaller loss on the selection queries.
     patience_generations, patience_blocks : int, optional
         A block ends after so many generations without a new best, and the run after so many blocks
@@ -330,7 +330,7 @@ class Schedule(ABC):
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
 
     def _run_group(self) -> Iterator[Generation | BlockEnd]:
-        """Optimise the next blocks, all from the same network, and plug in what they found."""
+        """Optimize the next blocks, all from the same network, and plug in what they found."""
         before, progress = self.fitness.loss, self._progress
         self._begin_group()
         yield from self._run_searches()
@@ -407,7 +407,7 @@ class Schedule(ABC):
             self._searches.append(search)
 
     def _optimizer(self, index: int, pass_number: int) -> Optimizer:
-        """Make the optimiser of a block in a pass."""
+        """Make the optimizer of a block in a pass."""
         block = self.blocks[index]
         start = block.read(self.fitness.stack)
         # A block whose weights are all equal has no spread of its own; any step will do.
@@ -561,17 +561,17 @@ class Parallel(Schedule):
 
     Parameters
     ----------
-    synchronise : int, optional
+    synchronize : int, optional
         Blocks a group; by default all blocks of a layer are one.
     """
 
-    synchronise: int | None = field(default=None, kw_only=True)
+    synchronize: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.synchronise is not None and self.synchronise < 1:
-            raise InputError(f"synchronise={self.synchronise} is not possible: give 1 or more.")
+        if self.synchronize is not None and self.synchronize < 1:
+            raise InputError(f"synchronize={self.synchronize} is not possible: give 1 or more.")
         super().__post_init__()
 
     def _group_size(self, blocks: list[Block]) -> int:
         layer = [block for block in blocks if block.layers == blocks[0].layers]
-        return min(len(layer), self.synchronise or len(layer))
+        return min(len(layer), self.synchronize or len(layer))

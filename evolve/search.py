@@ -34,7 +34,7 @@ class Generation:
     generation, n_generations : int
         Number of the generation within the block, from 1, and how many there may be.
     best_loss : float
-        The least loss that the block's optimiser has found so far.
+        The least loss that the block's optimizer has found so far.
     mean_loss : float
         Mean loss of this generation's candidates, of those that are finite.
     sigma : float
@@ -42,7 +42,7 @@ class Generation:
     evaluations : int
         Candidates evaluated in the whole run so far, counted block after block.
     full_scans : int
-        As of :class:`evolve.fitness.Fitness`, for this block.
+        As of :class:`evolve.fitness.base.Fitness`, for this block.
     """
 
     block: Block
@@ -64,10 +64,10 @@ class Limits:
     Attributes
     ----------
     generations : int
-        Generations of the optimiser's first population; where it grows (restarts), fewer of the
+        Generations of the optimizer's first population; where it grows (restarts), fewer of the
         larger ones, for as many evaluations.
     hand_over : {"mean", "best", "selection"}
-        The mean of the optimiser's distribution, the best candidate, or whichever of the two has
+        The mean of the optimizer's distribution, the best candidate, or whichever of the two has
         the smaller loss on the selection queries.
     patience : int, optional
         Generations without a new best after which it ends.
@@ -87,7 +87,7 @@ class Limits:
 
 
 class Search:
-    """The optimisation of one block on top of a network that stands still meanwhile.
+    """The optimization of one block on top of a network that stands still meanwhile.
 
     Whoever runs it evaluates :attr:`task` and hands the losses to :meth:`receive`, until it is
     ``done``. It depends on its arguments and these losses alone.
@@ -100,7 +100,7 @@ class Search:
     number, n_blocks : int
         As in :class:`Generation`.
     make_optimizer : callable
-        Gives the optimiser, from the same start and stream each time.
+        Gives the optimizer, from the same start and stream each time.
     limits : Limits
     remaining : float
         Evaluations that the budget leaves; infinite without one.
@@ -137,7 +137,7 @@ class Search:
     ) -> None:
         self.stack, self.block, self.number, self._n_blocks = stack, block, number, n_blocks
         self._make_optimizer, self._limits = make_optimizer, limits
-        # Not kept: the optimisers of a group of blocks would fill the memory before they begin.
+        # Not kept: the optimizers of a group of blocks would fill the memory before they begin.
         population = make_optimizer().population
         self._optimizer: Optimizer | None = None
         wanted = limits.generations * population

@@ -63,7 +63,7 @@ class BlockKind(Enum):
 
 
 class Order(Enum):
-    """In which order the blocks are optimised."""
+    """In which order the blocks are optimized."""
 
     layer = "layer"
     random = "random"
@@ -79,9 +79,9 @@ class HandOver(Enum):
 
 
 class Objective(Enum):
-    """What the neighbours of a query are judged by."""
+    """What the neighbors of a query are judged by."""
 
-    neighbours = "neighbours"
+    neighbors = "neighbors"
     accuracy = "accuracy"
 
 
@@ -162,7 +162,7 @@ class Folder(Data):
     image_size: list[int] = field(default_factory=lambda: [28, 28])
     """Height and width to which the images are resized."""
     channels: int = 1
-    """1 (grey) or 3 (RGB), to which the images are converted."""
+    """1 (gray) or 3 (RGB), to which the images are converted."""
     test_fraction: float = 0.2
     """Share of the images that are test images."""
     seed: int = 0
@@ -202,7 +202,7 @@ class LeNet(Random):
     dropout: float = 0.0
     """Dropout rate before the softmax; half of it before the dense layer."""
     batch_norm: bool = False
-    """Whether to normalise between each convolution and its ReLU."""
+    """Whether to normalize between each convolution and its ReLU."""
     epochs: int = 5
     """Passes over the training images."""
     batch_size: int = 128
@@ -254,7 +254,7 @@ class KNN:
     """An exact k-NN takes the place of the dense layers; all training images are its references."""
 
     k: int = 9
-    """Neighbours that vote."""
+    """Neighbors that vote."""
     metric: Metric = Metric.euclidean
     """Distance between features."""
     projection: Projection = Projection.lda
@@ -271,12 +271,12 @@ class KNN:
     classified, that are shifted by up to so many in each direction. At 1 that is nine times the
     convolutions, and no kernel or reference more. The fitness sees single images."""
     references: References = References.all
-    """Those of the engine that is saved: all training images, those that the nearest neighbour
-    rule needs (condensed), or the centres of k-means (prototypes)."""
+    """Those of the engine that is saved: all training images, those that the nearest neighbor
+    rule needs (condensed), or the centers of k-means (prototypes)."""
     per_class: int = 30
     """Prototypes of each class."""
     tuning_generations: int = 0
-    """Generations in which the run's optimiser moves each prototype; 0: they are not moved."""
+    """Generations in which the run's optimizer moves each prototype; 0: they are not moved."""
     storage: Storage = Storage.float32
     """Numbers in the engine that is saved: float32, or int8, a quarter of the bytes."""
 
@@ -290,7 +290,7 @@ class Int8(KNN):
 
 @dataclass
 class Condensed(KNN):
-    """Only the references that the nearest neighbour rule needs (Hart, 1968)."""
+    """Only the references that the nearest neighbor rule needs (Hart, 1968)."""
 
     k: int = 1
     references: References = References.condensed
@@ -298,7 +298,7 @@ class Condensed(KNN):
 
 @dataclass
 class Prototypes(KNN):
-    """Centres of k-means in each class as references."""
+    """Centers of k-means in each class as references."""
 
     k: int = 1
     references: References = References.prototypes
@@ -306,7 +306,7 @@ class Prototypes(KNN):
 
 @dataclass
 class Tuned(Prototypes):
-    """Prototypes that the run's optimiser moves."""
+    """Prototypes that the run's optimizer moves."""
 
     tuning_generations: int = 20
 
@@ -320,7 +320,7 @@ class Small(Tuned):
 
 @dataclass
 class Optimizer:
-    """An optimiser of one block."""
+    """An optimizer of one block."""
 
     _target_: str = MISSING
     """The class."""
@@ -357,7 +357,7 @@ class VkDCMAES(CMAES):
 
 @dataclass
 class DeapCMAES(Optimizer):
-    """CMA-ES as DEAP has it, the optimiser of the paper, for kernels."""
+    """CMA-ES as DEAP has it, the optimizer of the paper, for kernels."""
 
     _target_: str = "evolve.optimizers.DeapCMAES"
 
@@ -398,11 +398,11 @@ class PSO(Optimizer):
 
 @dataclass
 class PSOLocal(PSO):
-    """Particle swarm whose particles follow the best of their neighbours (pyswarms' ring)."""
+    """Particle swarm whose particles follow the best of their neighbors (pyswarms' ring)."""
 
     _target_: str = "evolve.optimizers.PSOLocal"
-    neighbours: int = 3
-    """Size of a neighbourhood, the particle included."""
+    neighbors: int = 3
+    """Size of a neighborhood, the particle included."""
 
 
 @dataclass
@@ -455,13 +455,13 @@ class Parallel(Serial):
 
     _target_: str = "evolve.schedule.Parallel"
     """The class."""
-    synchronise: int | None = None
+    synchronize: int | None = None
     """Blocks a group; null: all blocks of a layer."""
 
 
 @dataclass
 class Fitness:
-    """What is minimised."""
+    """What is minimized."""
 
     _target_: str = MISSING
     """The class."""
@@ -479,7 +479,7 @@ class Fitness:
 class Discriminants(Fitness):
     """Error of the linear discriminants of the features, learnt anew for every candidate."""
 
-    _target_: str = "evolve.discriminant_fitness.DiscriminantFitness"
+    _target_: str = "evolve.fitness.discriminant.DiscriminantFitness"
     max_references: int = 10000
     """Training images that a candidate sees; of more, others are chosen for every network."""
     shift: int = 1
@@ -492,25 +492,25 @@ class Discriminants(Fitness):
 class KNNFitness(Fitness):
     """Loss of the k-NN on the features."""
 
-    _target_: str = "evolve.knn_fitness.KNNFitness"
+    _target_: str = "evolve.fitness.knn.KNNFitness"
     objective: Objective = MISSING
-    """The smooth vote of the neighbours, or the accuracy."""
+    """The smooth vote of the neighbors, or the accuracy."""
     k: int = II("slicing.k")
-    """Neighbours that vote for the accuracy."""
+    """Neighbors that vote for the accuracy."""
     metric: Metric = field(default=II("slicing.metric"))
     """Distance between features."""
 
 
 @dataclass
-class Neighbours(KNNFitness):
-    """The smooth objective: -log of the soft vote of the true class among the neighbours."""
+class Neighbors(KNNFitness):
+    """The smooth objective: -log of the soft vote of the true class among the neighbors."""
 
-    objective: Objective = Objective.neighbours
-    """The smooth vote of the neighbours, or the accuracy."""
-    neighbours: int = 32
-    """Neighbours in the soft vote."""
+    objective: Objective = Objective.neighbors
+    """The smooth vote of the neighbors, or the accuracy."""
+    neighbors: int = 32
+    """Neighbors in the soft vote."""
     temperature: float = 0.2
-    """Of the soft vote, in units of the mean distance to the neighbours."""
+    """Of the soft vote, in units of the mean distance to the neighbors."""
 
 
 @dataclass
@@ -518,7 +518,7 @@ class Accuracy(KNNFitness):
     """The paper's objective: one minus the accuracy of the k-NN."""
 
     objective: Objective = Objective.accuracy
-    """The smooth vote of the neighbours, or the accuracy."""
+    """The smooth vote of the neighbors, or the accuracy."""
 
 
 @dataclass
@@ -594,11 +594,11 @@ class Config:
     slicing: KNN = MISSING
     """What takes the place of its dense layers."""
     optimizer: Optimizer = MISSING
-    """The optimiser of the kernels."""
+    """The optimizer of the kernels."""
     strategy: Serial = MISSING
-    """Which kernels are optimised together, and in which order."""
+    """Which kernels are optimized together, and in which order."""
     fitness: Fitness = MISSING
-    """What is minimised, and on which images."""
+    """What is minimized, and on which images."""
     executor: Executor = MISSING
     """Where it is computed."""
     tracking: MLflow = MISSING
@@ -652,7 +652,7 @@ GROUPS: dict[str, dict[str, type]] = {
     "strategy": {"serial": Serial, "parallel": Parallel},
     "fitness": {
         "discriminants": Discriminants,
-        "neighbours": Neighbours,
+        "neighbors": Neighbors,
         "accuracy": Accuracy,
     },
     "executor": {"serial": SerialExecutor, "processes": Processes, "ray": Ray},

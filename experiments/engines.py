@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evolve.prototypes import Prototypes
+from evolve.prototypes import PrototypeTuning
 from evolve.search import MakeOptimizer
 from slicing.data.dataset import Images
-from slicing.engine import Engine, quantized
-from slicing.errors import InputError
-from slicing.reduction import (
+from slicing.engine.classifier import Engine, quantized
+from slicing.engine.reduction import (
+    class_centers,
     condense,
     default_components,
     most_components,
     project,
-    prototypes,
 )
+from slicing.errors import InputError
 from slicing.shifts import averaged, check_shift
 from slicing.stack import ConvStack
 
@@ -223,9 +223,9 @@ def place(
         references, of_class = features[chosen], labels[chosen]
     elif options["references"] == "prototypes":
         show(_PROJECTED, "placing the prototypes")
-        references, of_class = prototypes(features, labels, options["per_class"], seed)
+        references, of_class = class_centers(features, labels, options["per_class"], seed)
     if options["tuning_generations"]:
-        tuning = Prototypes(
+        tuning = PrototypeTuning(
             references, of_class, features, labels, make_optimizer, metric=metric,
             generations=options["tuning_generations"], seed=seed,
         )  # fmt: skip

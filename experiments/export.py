@@ -8,7 +8,7 @@ from omegaconf import MISSING
 
 from experiments.options import run_tool
 from slicing import tensor_file
-from slicing.engine import Engine
+from slicing.engine.classifier import Engine
 from slicing.errors import InputError
 
 
@@ -34,7 +34,7 @@ class Options:
 def main(options: Options) -> None:
     """Write the converted engine, and say where and how large it is."""
     # Here, not above: --help and a mistake on the command line need none of it.
-    from slicing.export import to_litert, to_onnx
+    from slicing.engine.export import to_litert, to_onnx
 
     source = Path(options.engine).expanduser()
     suffix = options.format.value

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from experiments.statistics import Accuracy
 from slicing.baselines import Baseline
 from slicing.data.dataset import Dataset, Images
-from slicing.engine import Engine
+from slicing.engine.classifier import Engine
 from slicing.errors import InputError
 
 # Times are medians of so many.

@@ -16,7 +16,7 @@ from hydra.utils import get_object
 from evolve.block import Block, make_blocks
 from evolve.checkpoint import Checkpoint
 from evolve.executors.base import Executor
-from evolve.fitness import Fitness
+from evolve.fitness.base import Fitness
 from evolve.optimizers.base import Optimizer
 from evolve.protocols import Split, split
 from evolve.schedule import Schedule
@@ -158,12 +158,12 @@ class Parts:
         return named
 
     def optimizer(self) -> MakeOptimizer:
-        """Make what gives an optimiser of a start, a step size and a random generator."""
+        """Make what gives an optimizer of a start, a step size and a random generator."""
         make: MakeOptimizer = self._make("optimizer")
         return make
 
     def fitness(self, stack: ConvStack, images: Split) -> Fitness:
-        """Make the loss that is minimised."""
+        """Make the loss that is minimized."""
         with self._naming("fitness"):
             fitness: Fitness = self._make("fitness", without=_OF_SPLIT)(stack, images)
         return fitness

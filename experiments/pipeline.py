@@ -35,7 +35,7 @@ from experiments.tracking import Tracker, environment, leaves
 from slicing.backend import configure_threads
 from slicing.baselines import Baseline
 from slicing.data.dataset import Dataset, Images
-from slicing.engine import Engine
+from slicing.engine.classifier import Engine
 from slicing.errors import InputError
 from slicing.stack import ConvStack
 

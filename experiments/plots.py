@@ -18,11 +18,11 @@ from evolve.search import Generation
 from experiments.summary import Row
 from slicing.stack import Conv, ConvStack
 
-_BLUE, _ORANGE, _GREEN, _GREY = "#1f6fb4", "#e07b00", "#2a8a4a", "0.6"
+_BLUE, _ORANGE, _GREEN, _GRAY = "#1f6fb4", "#e07b00", "#2a8a4a", "0.6"
 # Names are the user's, and a dollar sign in them begins no formula.
 _AS_IT_IS: dict[str, Any] = {"parse_math": False}
 # Boundaries between more blocks than this would fill the picture.
-_LABELLED = 16
+_LABELED = 16
 
 
 def convergence(history: Sequence[Generation | BlockEnd], path: Path, title: str = "") -> None:
@@ -41,8 +41,8 @@ def convergence(history: Sequence[Generation | BlockEnd], path: Path, title: str
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.add_subplot()
     for end in ends[:-1]:
-        axes.axvline(end.evaluations, color=_GREY, linewidth=0.5, alpha=0.5)
-    if len(ends) <= _LABELLED:
+        axes.axvline(end.evaluations, color=_GRAY, linewidth=0.5, alpha=0.5)
+    if len(ends) <= _LABELED:
         starts = [0, *(end.evaluations for end in ends)]
         for start, end in zip(starts, ends, strict=False):
             middle = (start + end.evaluations) / 2
@@ -56,7 +56,7 @@ def convergence(history: Sequence[Generation | BlockEnd], path: Path, title: str
         axes.step(
             evaluations, network, where="post", color=_BLUE, linewidth=2.5, label="the network"
         )
-    _line_by_block(axes, generations, "mean_loss", "mean of a generation", _GREY)
+    _line_by_block(axes, generations, "mean_loss", "mean of a generation", _GRAY)
     _line_by_block(axes, generations, "best_loss", "best of a block", _ORANGE)
     if generations:
         # The first generations of a block can be far above everything that matters.
@@ -73,7 +73,7 @@ def convergence(history: Sequence[Generation | BlockEnd], path: Path, title: str
             axes.set_ylim(low - margin, top + 2 * margin)
     axes.set_xlabel("evaluations")
     axes.set_ylabel("loss")
-    axes.set_title(title, pad=18 if len(ends) <= _LABELLED else 6, **_AS_IT_IS)
+    axes.set_title(title, pad=18 if len(ends) <= _LABELED else 6, **_AS_IT_IS)
     axes.legend(loc="upper right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
@@ -168,7 +168,7 @@ def accuracy(networks: Sequence[Row], path: Path, title: str = "") -> None:
     axes = figure.add_subplot()
     axes.set_xscale("log")
     sizes, ends = list[int](), list[float]()
-    for row, color, marker in zip(networks, (_GREY, _BLUE, _ORANGE, _GREEN), "sDo^", strict=False):
+    for row, color, marker in zip(networks, (_GRAY, _BLUE, _ORANGE, _GREEN), "sDo^", strict=False):
         measured = row.test_all or row.test
         if measured is None:
             continue

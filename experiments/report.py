@@ -16,10 +16,10 @@ from PIL import Image
 from experiments.summary import Summary, addition_cells
 from experiments.tracking import leaves
 from slicing.data.dataset import Images
-from slicing.engine import Engine
-from slicing.knn import count_votes
+from slicing.engine.classifier import Engine
+from slicing.neighbors.exact import count_votes
 
-# At most so many mistakes, and of each so many neighbours, of so many pixels a side: a report is
+# At most so many mistakes, and of each so many neighbors, of so many pixels a side: a report is
 # opened in a browser.
 _MISTAKES, _NEAREST, _PIXELS = 24, 9, 64
 
@@ -45,7 +45,7 @@ class Answers:
     predicted: NDArray[np.int64]
 
 
-class _Neighbour(NamedTuple):
+class _Neighbor(NamedTuple):
     """A reference; its image is empty where it has none."""
 
     name: str
@@ -61,7 +61,7 @@ class _Mistake(NamedTuple):
     true: str
     predicted: str
     votes: list[tuple[str, int]]
-    neighbours: list[_Neighbour]
+    neighbors: list[_Neighbor]
 
 
 def write(
@@ -172,7 +172,7 @@ def _mistakes(answers: Answers, references_are_images: bool) -> list[_Mistake]:
                 if counts[label]
             ],
             [
-                _Neighbour(
+                _Neighbor(
                     engine.classes[engine.labels[j]],
                     distance,
                     _png(train.images[j]) if references_are_images else "",

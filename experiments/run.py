@@ -83,7 +83,7 @@ def main() -> None:
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base=VERSION_BASE)
 def _job(config: DictConfig) -> float:
-    """Run one experiment; its loss is what Hydra's sweepers minimise."""
+    """Run one experiment; its loss is what Hydra's sweepers minimize."""
     # Here, not above: --help and a mistake on the command line need none of it.
     from experiments.pipeline import run
 

@@ -58,7 +58,7 @@ class Summary:
         Of the network before and after evolution, both on the images of the first where the fitness
         looks at others for every network.
     blocks_done, blocks_accepted, n_blocks : int
-        Blocks that were optimised, those of them that were plugged in, and those that there are
+        Blocks that were optimized, those of them that were plugged in, and those that there are
         over all passes.
     evaluations : int
     ended : str

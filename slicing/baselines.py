@@ -128,7 +128,7 @@ def trained_cnn(
         The dropout rate before the softmax layer; half of it applies before the first dense
         layer. 0.5 gives the rates of Keras' own MNIST example, 0.5 and 0.25.
     batch_norm : bool, default=False
-        Whether to normalise between each convolution and its ReLU.
+        Whether to normalize between each convolution and its ReLU.
     epochs : int, default=5
     batch_size : int, default=128
     learning_rate : float, default=0.001

@@ -80,10 +80,10 @@ def conv_part(
 
 
 def draw_seed(rng: np.random.Generator) -> int:
-    """Draw a seed for one Keras layer or initialiser."""
+    """Draw a seed for one Keras layer or initializer."""
     return int(rng.integers(2**31))
 
 
 def seeded(initializer: str, rng: np.random.Generator) -> Callable[[], Any]:
-    """Return what makes one Keras initialiser after another, each with a seed of its own."""
+    """Return what makes one Keras initializer after another, each with a seed of its own."""
     return lambda: getattr(load_keras().initializers, initializer)(seed=draw_seed(rng))

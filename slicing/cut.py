@@ -24,7 +24,7 @@ def cut(model: "keras.Model") -> ConvStack:
     """Cut a model's head off and return its convolutional part as plain arrays.
 
     The head is everything from the first ``Flatten``, ``GlobalAveragePooling2D`` or ``Dense``
-    layer on. Batch normalisation is folded into the kernels before it with its moving averages,
+    layer on. Batch normalization is folded into the kernels before it with its moving averages,
     as at inference; dropout does nothing there and is left out.
 
     Parameters
@@ -173,7 +173,7 @@ def _fold(layer: Any, conv: Conv) -> Conv:
     if conv.relu:
         raise _unsupported(layer, "it follows a ReLU, so that it cannot be folded into the kernels")
     if layer.axis not in (-1, 3):
-        raise _unsupported(layer, f"it normalises axis {layer.axis} instead of the channels")
+        raise _unsupported(layer, f"it normalizes axis {layer.axis} instead of the channels")
     mean, variance = _array(layer.moving_mean, float), _array(layer.moving_variance, float)
     gamma = _array(layer.gamma, float) if layer.scale else np.ones_like(mean)
     beta = _array(layer.beta, float) if layer.center else np.zeros_like(mean)

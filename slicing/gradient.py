@@ -1,4 +1,4 @@
-"""Kernels tuned by gradient on the loss of the neighbours: what those that evolve stand beside."""
+"""Kernels tuned by gradient on the loss of the neighbors: what those that evolve stand beside."""
 
 import time
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from slicing.shifts import shifted_at_random
 if TYPE_CHECKING:
     import keras
 
-# As of the objective that evolution minimises, evolve.objectives.
+# As of the objective that evolution minimizes, evolve.fitness.objectives.
 _FLOOR = 1e-3
 # Images of one step, each of which is classified by the others.
 _BATCH = 500
@@ -46,10 +46,10 @@ def gradient_cnn(
 ) -> Baseline:
     """Train a CNN, then tune its convolutional part for the k-NN by gradient.
 
-    The loss is that of neighbourhood components analysis (Goldberger et al., NIPS 2004, equations 1
+    The loss is that of neighborhood components analysis (Goldberger et al., NIPS 2004, equations 1
     and 2) within batches of 500 images: -log of the soft vote of the true class, with squared
     Euclidean distances in units of the batch's mean distance to the nearest image at the start;
-    Adam. It is what evolution minimises, less the exactness, on the same parameters.
+    Adam. It is what evolution minimizes, less the exactness, on the same parameters.
 
     Parameters
     ----------

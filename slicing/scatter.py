@@ -31,7 +31,7 @@ def check_size(n_features: int) -> None:
         raise InputError(
             f"{n_features:,} features are too many for a projection or discriminants, at most "
             f"{_MOST:,} are possible: pool more, take smaller images or fewer kernels, or all "
-            "features as they are with slicing.projection=none fitness=neighbours."
+            "features as they are with slicing.projection=none fitness=neighbors."
         )
 
 

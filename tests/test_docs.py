@@ -50,7 +50,7 @@ OUTPUTS = {
 NOT_RUN = {
     "executor.address=auto": "it needs a Ray cluster",
     "executor=ray": "Ray takes half a minute to start; tests/evolve/test_executors.py runs it",
-    "synchronise=8 executor=processes": "it takes seconds; a page's own processes are run",
+    "synchronize=8 executor=processes": "it takes seconds; a page's own processes are run",
     "optimizer=one_fifth,random,cmaes": "another sweep is run",
     "hydra/launcher=joblib": "tests/experiments/test_launchers.py runs it, in processes",
     "hydra/launcher=submitit_slurm": "it needs SLURM",

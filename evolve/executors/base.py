@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolve.block import Block
-from evolve.fitness import Fitness
+from evolve.fitness.base import Fitness
 from slicing.errors import InputError
 from slicing.stack import ConvStack
 

@@ -21,7 +21,7 @@ from evolve.executors.base import (
     check_workers,
     too_many_deaths,
 )
-from evolve.fitness import Fitness
+from evolve.fitness.base import Fitness
 
 
 class ProcessExecutor(Executor):

@@ -1,4 +1,4 @@
-"""The optimisers, all behind one ask/tell interface."""
+"""The optimizers, all behind one ask/tell interface."""
 
 from evolve.optimizers.base import Optimizer
 from evolve.optimizers.cmaes import CMAES, SepCMAES, VkDCMAES

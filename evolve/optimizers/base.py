@@ -1,4 +1,4 @@
-"""The one interface behind which every optimiser stands: ask, evaluate, tell."""
+"""The one interface behind which every optimizer stands: ask, evaluate, tell."""
 
 from abc import ABC, abstractmethod
 from copy import deepcopy
@@ -14,7 +14,7 @@ FloatArray = NDArray[np.float64]
 
 
 class Optimizer(ABC):
-    """Minimise a black-box function of ``dim`` real variables, one generation at a time.
+    """Minimize a black-box function of ``dim`` real variables, one generation at a time.
 
     ::
 
@@ -44,11 +44,11 @@ class Optimizer(ABC):
         The only source of randomness; it is advanced in place.
     population : int, optional
         Candidates per generation, at least 4. Default ``4 + int(3 * ln(dim))``, for every
-        optimiser (Hansen, The CMA evolution strategy: a tutorial, 2016, eq. 48), so that equal
+        optimizer (Hansen, The CMA evolution strategy: a tutorial, 2016, eq. 48), so that equal
         generations are equal numbers of evaluations.
     bounds : float or None
         Half the width of the box of candidates, in units of `sigma0`: every coordinate of a
-        candidate that lies farther from `x0` is moved to the border, and the optimiser learns from
+        candidate that lies farther from `x0` is moved to the border, and the optimizer learns from
         the moved candidate. None: no box. The default is there for searches that diverge: `sigma0`
         is to be such that the optimum lies within about ``3 * sigma0`` of `x0` (Hansen,
         documentation of pycma's ``CMAEvolutionStrategy``), and on spheres, ellipsoids, Rosenbrock's
@@ -64,7 +64,7 @@ class Optimizer(ABC):
     """
 
     max_dim: ClassVar[int | None] = None
-    """The largest ``dim`` the optimiser accepts (None: any)."""
+    """The largest ``dim`` the optimizer accepts (None: any)."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Optimizer(ABC):
         if start.ndim != 1 or start.size == 0:
             raise InputError(f"x0 has the shape {start.shape}, it needs the shape (dim,).")
         if not np.isfinite(start).all():
-            raise InputError("x0 has values that are not finite: an optimiser cannot start there.")
+            raise InputError("x0 has values that are not finite: an optimizer cannot start there.")
         if not (np.isfinite(sigma0) and sigma0 > 0):
             raise InputError(f"sigma0 is {sigma0}, it must be a positive finite number.")
         if not isinstance(rng, np.random.Generator):
@@ -273,12 +273,12 @@ class Optimizer(ABC):
 
     @final
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state` as the optimiser that gave it would have, bit for bit.
+        """Go on from `state` as the optimizer that gave it would have, bit for bit.
 
         Parameters
         ----------
         state : dict
-            What `state` returned, on an optimiser of the same class, dimension and options.
+            What `state` returned, on an optimizer of the same class, dimension and options.
             Some of it is unpickled: restore only states of your own.
 
         Raises
@@ -296,8 +296,8 @@ class Optimizer(ABC):
         generators = (type(self._rng.bit_generator).__name__, state["rng"]["bit_generator"])
         if generators[0] != generators[1]:
             raise InputError(
-                f"The state has a {generators[1]} generator and the optimiser a {generators[0]}: "
-                "give the optimiser the same kind of generator."
+                f"The state has a {generators[1]} generator and the optimizer a {generators[0]}: "
+                "give the optimizer the same kind of generator."
             )
         state = deepcopy(state)
         self._rng.bit_generator.state = state["rng"]

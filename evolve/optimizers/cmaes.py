@@ -16,7 +16,7 @@ from slicing.errors import InputError
 class _StandardNormal:
     """What pycma draws from: ``randn(*shape)``.
 
-    A pickle leaves the generator out (its state is kept by the optimiser): whoever unpickles
+    A pickle leaves the generator out (its state is kept by the optimizer): whoever unpickles
     puts one in.
     """
 

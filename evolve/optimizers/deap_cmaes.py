@@ -12,7 +12,7 @@ from evolve.optimizers.base import FloatArray, Optimizer
 
 
 class DeapCMAES(Optimizer):
-    """CMA-ES as DEAP has it (``deap.cma.Strategy``), the optimiser of the slides.
+    """CMA-ES as DEAP has it (``deap.cma.Strategy``), the optimizer of the slides.
 
     Source: F.-A. Fortin et al., DEAP: evolutionary algorithms made easy, JMLR 13, 2012. It differs
     from pycma's (`CMAES`) in that it has no negative weights, and in that it decomposes the

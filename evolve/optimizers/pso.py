@@ -1,4 +1,4 @@
-"""Particle swarm optimisation from pyswarms' operators."""
+"""Particle swarm optimization from pyswarms' operators."""
 
 import logging.config
 from collections.abc import Iterator
@@ -139,9 +139,9 @@ class PSO(Optimizer):
 
 
 class PSOLocal(PSO):
-    """Particle swarm whose particles each follow the best of their neighbourhood only.
+    """Particle swarm whose particles each follow the best of their neighborhood only.
 
-    The neighbourhood is pyswarms' ring topology: the `neighbours` particles whose positions are
+    The neighborhood is pyswarms' ring topology: the `neighbors` particles whose positions are
     nearest (Euclidean), itself included, found anew in every generation. Good news travels more
     slowly than in `PSO`: slower, and less easily trapped.
 
@@ -149,8 +149,8 @@ class PSOLocal(PSO):
     ----------
     x0, sigma0, rng, population, bounds, inertia, c1, c2, max_velocity
         See `Optimizer` and `PSO`.
-    neighbours : int
-        Size of a neighbourhood, from 2 to `population`.
+    neighbors : int
+        Size of a neighborhood, from 2 to `population`.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class PSOLocal(PSO):
         c1: float = 1.49618,
         c2: float = 1.49618,
         max_velocity: float | None = None,
-        neighbours: int = 3,
+        neighbors: int = 3,
     ) -> None:
         super().__init__(
             x0,
@@ -178,17 +178,17 @@ class PSOLocal(PSO):
             c2=c2,
             max_velocity=max_velocity,
         )
-        if not 2 <= neighbours <= self._population:
+        if not 2 <= neighbors <= self._population:
             raise InputError(
-                f"neighbours is {neighbours}, it must lie between 2 and the population, "
+                f"neighbors is {neighbors}, it must lie between 2 and the population, "
                 f"{self._population}."
             )
-        self._neighbours = neighbours
+        self._neighbors = neighbors
 
     def _make_topology(self) -> Topology:
         return Ring(static=False)
 
     def _follow(self) -> tuple[FloatArray, float]:
         return self._topology.compute_gbest(  # type: ignore[no-any-return]
-            self._swarm, p=2, k=self._neighbours
+            self._swarm, p=2, k=self._neighbors
         )

@@ -1,4 +1,4 @@
-"""Random search: the control that every other optimiser has to beat."""
+"""Random search: the control that every other optimizer has to beat."""
 
 from typing import Any
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Labelled images.
+    """Labeled images.
 
     Attributes
     ----------

@@ -24,7 +24,7 @@ def folder(
     test_fraction: float = 0.2,
     seed: int = 0,
 ) -> Dataset:
-    """Load a directory of class folders with PNG or JPEG images, grey or RGB.
+    """Load a directory of class folders with PNG or JPEG images, gray or RGB.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def folder(
     image_size : pair of int
         Height and width to which every image is resized, in pixels.
     channels : {1, 3}
-        Grey or RGB, to which every image is converted; what is transparent becomes white.
+        Gray or RGB, to which every image is converted; what is transparent becomes white.
     test_fraction : float
         Share of the images that are test images, between 0 and 1. The split is by file,
         stratified and depends on the file names and the seed.
@@ -57,7 +57,7 @@ def folder(
     root = Path(directory).expanduser()
     height, width = _require_image_size(image_size)
     if channels not in MODES:
-        raise InputError(f"channels={channels} is unknown: choose 1 (grey) or 3 (RGB).")
+        raise InputError(f"channels={channels} is unknown: choose 1 (gray) or 3 (RGB).")
     files, labels, classes = _list(root)
 
     order = stratified_order(labels, seed)
@@ -136,7 +136,7 @@ def read_image(path: Path, image_size: tuple[int, int], channels: int) -> NDArra
     image_size : (int, int)
         Height and width, in pixels.
     channels : {1, 3}
-        Grey or RGB.
+        Gray or RGB.
 
     Returns
     -------

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from benchmarks import fitness_speed
-from benchmarks.cases import CASES, FEWEST, first, peak_memory_of
+from benchmarks.fitness_cases import CASES, FEWEST, first, peak_memory_of
+from benchmarks.fitness_report import CaseResult
 from benchmarks.machine import peak_memory
 from benchmarks.peers import find_peers
-from benchmarks.report import CaseResult
 from evolve.protocols import Split
 from slicing.data import mnist5k
 from slicing.stack import Conv, ConvStack, Pool

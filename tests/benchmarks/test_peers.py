@@ -3,7 +3,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks.cases import K, make_fitness
+from benchmarks.fitness_cases import K, make_fitness
 from benchmarks.peers import Faiss, Jax, KerasSklearn, find_peers
 from evolve.block import make_blocks
 from evolve.protocols import Split

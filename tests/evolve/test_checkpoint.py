@@ -10,8 +10,8 @@ import pytest
 from evolve import optimizers
 from evolve.block import make_blocks
 from evolve.checkpoint import Checkpoint
-from evolve.discriminant_fitness import DiscriminantFitness
-from evolve.knn_fitness import KNNFitness
+from evolve.fitness.discriminant import DiscriminantFitness
+from evolve.fitness.knn import KNNFitness
 from evolve.optimizers import CMAES, PSO
 from evolve.protocols import Split
 from evolve.schedule import BlockEnd, Parallel, Serial
@@ -20,7 +20,7 @@ from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool
 
 OPTIMIZERS = [getattr(optimizers, name) for name in optimizers.__all__ if name != "Optimizer"]
-STRATEGIES = [(Serial, {}), (Parallel, {"synchronise": 2})]
+STRATEGIES = [(Serial, {}), (Parallel, {"synchronize": 2})]
 
 
 def make_fitness(n_queries=0, discriminants=False):
@@ -37,7 +37,7 @@ def make_fitness(n_queries=0, discriminants=False):
     split = Split(whole[n_queries:], whole[:n_queries] if n_queries else None)
     if discriminants:
         return DiscriminantFitness(stack, split, max_references=50)
-    return KNNFitness(stack, split, neighbours=10)
+    return KNNFitness(stack, split, neighbors=10)
 
 
 def make(

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_checkpoint import make, make_fitness, outcome
 
 from evolve.block import make_blocks
 from evolve.executors import ProcessExecutor, RayExecutor, SerialExecutor, Task
 from evolve.optimizers import CMAES
 from evolve.schedule import Parallel, Serial
 from slicing.errors import InputError
+from tests.evolve.test_checkpoint import make, make_fitness, outcome
 
 OPTIONS = {"passes": 2, "hand_over": "selection", "order": "importance", "max_evaluations": 250}
 

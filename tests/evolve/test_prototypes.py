@@ -5,9 +5,9 @@ from scipy.special import logsumexp
 from sklearn.datasets import load_digits
 
 from evolve.optimizers import CMAES, PSO, RandomSearch
-from evolve.prototypes import Prototypes
+from evolve.prototypes import PrototypeTuning
+from slicing.engine.reduction import class_centers
 from slicing.errors import InputError
-from slicing.reduction import prototypes
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +18,8 @@ def digits():
 
 def tuning(digits, optimizer=CMAES, per_class=2, **options):
     features, labels = digits
-    references, of_class = prototypes(features, labels, per_class, seed=0)
-    return Prototypes(references, of_class, features, labels, optimizer, **options), of_class
+    references, of_class = class_centers(features, labels, per_class, seed=0)
+    return PrototypeTuning(references, of_class, features, labels, optimizer, **options), of_class
 
 
 def plain_loss(references, of_class, features, labels, temperature):
@@ -104,4 +104,4 @@ def test_mistakes_are_one_sentence(digits):
         with pytest.raises(InputError, match=sentence):
             tuning(digits, **options)
     with pytest.raises(InputError, match="each class has one"):
-        Prototypes(features[:5], labels[:5], features, labels, CMAES)
+        PrototypeTuning(features[:5], labels[:5], features, labels, CMAES)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from evolve.block import make_blocks
-from evolve.knn_fitness import KNNFitness
+from evolve.fitness.knn import KNNFitness
 from evolve.optimizers import CMAES, RandomSearch
 from evolve.protocols import Split
 from evolve.schedule import BlockEnd, Parallel, Serial
@@ -21,7 +21,7 @@ def fitness():
     images = patterns[labels] + rng.normal(size=(90, 8, 8, 1))
     weights = rng.normal(size=(3, 3, 1, 4)).astype(np.float32)
     stack = ConvStack((Conv(weights, np.zeros(4, np.float32)), Pool()), (8, 8, 1))
-    return KNNFitness(stack, Split(Images(images.astype(np.float32), labels), None), neighbours=10)
+    return KNNFitness(stack, Split(Images(images.astype(np.float32), labels), None), neighbors=10)
 
 
 def serial(fitness, make_optimizer=CMAES, kind="kernel", **kwargs):
@@ -61,7 +61,7 @@ def test_the_loss_only_ever_falls(fitness, hand_over, kind):
 
 def test_the_same_seed_gives_the_same_network(fitness):
     def kernels(seed):
-        run = serial(KNNFitness(fitness.stack, split_of(fitness), neighbours=10), seed=seed)
+        run = serial(KNNFitness(fitness.stack, split_of(fitness), neighbors=10), seed=seed)
         list(run)
         return run.fitness.stack.convs[0].weights
 
@@ -139,7 +139,7 @@ def test_parallel_blocks_start_from_the_same_network(fitness, monkeypatch):
         fitness, "bind", lambda block: (seen.append((block, fitness.stack)), bind(block))
     )
     start = fitness.loss
-    events = list(parallel(fitness, synchronise=2))
+    events = list(parallel(fitness, synchronize=2))
     ends = [event for event in events if isinstance(event, BlockEnd)]
     assert [end.block_number for end in ends] == [0, 1, 2, 3]
     searches = [stack for block, stack in seen if block in make_blocks(stack, "kernel")]
@@ -150,10 +150,10 @@ def test_parallel_blocks_start_from_the_same_network(fitness, monkeypatch):
     assert ends[3].loss_after == fitness.loss
 
 
-@pytest.mark.parametrize("synchronise", [None, 3])
-def test_parallel_changes_only_what_it_plugged_in(fitness, synchronise):
+@pytest.mark.parametrize("synchronize", [None, 3])
+def test_parallel_changes_only_what_it_plugged_in(fitness, synchronize):
     before = fitness.stack
-    ends = [e for e in parallel(fitness, synchronise=synchronise) if isinstance(e, BlockEnd)]
+    ends = [e for e in parallel(fitness, synchronize=synchronize) if isinstance(e, BlockEnd)]
     for end in ends:
         changed = (end.block.read(before) != end.block.read(fitness.stack)).any()
         assert changed == end.accepted
@@ -161,8 +161,8 @@ def test_parallel_changes_only_what_it_plugged_in(fitness, synchronise):
 
 
 def test_groups_of_one_are_serial(fitness):
-    other = KNNFitness(fitness.stack, split_of(fitness), neighbours=10)
-    one_by_one, groups = serial(fitness, passes=2), parallel(other, passes=2, synchronise=1)
+    other = KNNFitness(fitness.stack, split_of(fitness), neighbors=10)
+    one_by_one, groups = serial(fitness, passes=2), parallel(other, passes=2, synchronize=1)
     for schedule in (one_by_one, groups):
         list(schedule)
     np.testing.assert_array_equal(fitness.stack.convs[0].weights, other.stack.convs[0].weights)
@@ -216,8 +216,8 @@ def test_bad_options(fitness, kwargs, words):
 
 
 def test_a_group_has_blocks(fitness):
-    with pytest.raises(InputError, match="synchronise=0"):
-        parallel(fitness, synchronise=0)
+    with pytest.raises(InputError, match="synchronize=0"):
+        parallel(fitness, synchronize=0)
 
 
 def test_order_by_importance(fitness):
@@ -267,7 +267,7 @@ def test_patience_with_a_block(fitness):
 
 
 def test_selection_queries_choose_between_mean_and_best(fitness):
-    selection = KNNFitness(fitness.stack, split_of(fitness), neighbours=5)
+    selection = KNNFitness(fitness.stack, split_of(fitness), neighbors=5)
     start, asked = fitness.stack, []
     loss_of = selection.loss_of
 

@@ -1,8 +1,4 @@
-"""Runs as processes that can be killed, and begun again two dozen times, without importing anew.
-
-A file of its own because it is imported by name in those processes, where the name ``conftest``
-may mean another folder's.
-"""
+"""Runs as processes that can be killed, and begun again two dozen times, without a new import."""
 
 import os
 import signal

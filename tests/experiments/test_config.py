@@ -7,12 +7,12 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 import evolve.block
-import evolve.knn_fitness
+import evolve.fitness.knn
 import evolve.protocols
 import evolve.schedule
 import slicing.data.mnist_family
-import slicing.engine
-import slicing.knn
+import slicing.engine.classifier
+import slicing.neighbors.exact
 from experiments import config as schema
 from experiments.config import GROUPS, Config, field_docs, plain
 from experiments.overrides import CONF, check
@@ -85,13 +85,13 @@ def list_of(value):
     ("choices", "literal"),
     [
         (schema.Sample, slicing.data.mnist_family.Sample),
-        (schema.Metric, slicing.knn.Metric),
+        (schema.Metric, slicing.neighbors.exact.Metric),
         (schema.BlockKind, evolve.block.BlockKind),
         (schema.Order, evolve.schedule.Order),
         (schema.HandOver, evolve.schedule.HandOver),
-        (schema.Objective, evolve.knn_fitness.ObjectiveName),
+        (schema.Objective, evolve.fitness.knn.ObjectiveName),
         (schema.Protocol, evolve.protocols.Protocol),
-        (schema.Storage, slicing.engine.Storage),
+        (schema.Storage, slicing.engine.classifier.Storage),
     ],
 )
 def test_choices_are_those_of_the_library(choices, literal):

@@ -14,7 +14,6 @@ import mlflow
 import numpy as np
 import pytest
 import requests
-from conftest import run_here
 from mlflow.exceptions import MlflowException
 
 from evolve.optimizers import CMAES
@@ -23,8 +22,9 @@ from experiments.engines import build_engine, check_options
 from experiments.overrides import check
 from slicing.baselines import random_cnn
 from slicing.data import mnist
-from slicing.engine import Engine
+from slicing.engine.classifier import Engine
 from slicing.errors import InputError
+from tests.experiments.runs import run_here
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,15 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import files_of, give_store, run_folder, run_here, runs_of
-from forked_runs import begin, finish, kill
+
+from tests.experiments.forked_runs import begin, finish, kill
+from tests.experiments.runs import files_of, give_store, run_folder, run_here, runs_of
 
 KILLS = 3
 OPTIMIZERS = ("cmaes", "pso", "deap_cmaes")
 STRATEGIES = {
     "serial": ["strategy=serial"],
-    "parallel": ["strategy=parallel", "strategy.synchronise=3"],
+    "parallel": ["strategy=parallel", "strategy.synchronize=3"],
 }
 # With workers, too: starting them takes seconds, so not everywhere.
 WORKERS = {("cmaes", "parallel"): ["executor=processes", "executor.workers=2"]}

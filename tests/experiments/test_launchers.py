@@ -3,11 +3,11 @@
 import shutil
 
 import pytest
-from conftest import command_line, finish, runs_of
 from hydra.core.config_store import ConfigStore
 
 from experiments.overrides import check
 from slicing.errors import InputError
+from tests.experiments.runs import command_line, finish, runs_of
 
 
 def test_joblib_runs_each_once(digits, tmp_path):

@@ -1,10 +1,10 @@
-"""Every optimiser, on every strategy, over every kind of block."""
+"""Every optimizer, on every strategy, over every kind of block."""
 
 import numpy as np
 import pytest
 
 from evolve.checkpoint import Checkpoint
-from evolve.knn_fitness import KNNFitness
+from evolve.fitness.knn import KNNFitness
 from evolve.protocols import Split
 from evolve.schedule import BlockEnd
 from experiments.config import GROUPS, BlockKind, plain
@@ -25,7 +25,7 @@ def make_fitness():
         weights = rng.normal(size=(3, 3, n_in, n_out)).astype(np.float32)
         layers.append(Conv(weights, np.zeros(n_out, np.float32)))
     images = Images(rng.random((24, 10, 10, 1), np.float32), np.arange(24) % 3)
-    return KNNFitness(ConvStack((*layers, Pool()), (10, 10, 1)), Split(images, None), neighbours=5)
+    return KNNFitness(ConvStack((*layers, Pool()), (10, 10, 1)), Split(images, None), neighbors=5)
 
 
 @pytest.mark.parametrize("strategy", GROUPS["strategy"])
@@ -55,14 +55,14 @@ UNFIT = [
     (["optimizer=deap_cmaes", "strategy.block=layer"], "takes at most 500 .*optimizer=sep_cmaes"),
     (["optimizer=cmaes", "strategy.block=layer"], "takes at most 3000 .*optimizer=sep_cmaes"),
     (["optimizer=cmaes", "optimizer.population=2"], "population is 2"),
-    (["optimizer=pso_local", "optimizer.neighbours=99"], "neighbours is 99"),
+    (["optimizer=pso_local", "optimizer.neighbors=99"], "neighbors is 99"),
     (["strategy.layers=[3]"], "has no convolution 3"),
     (["executor=processes"], "choose strategy=parallel"),
     (["strategy=parallel", "executor=processes", "executor.workers=0"], "workers=0"),
     (["fitness.max_references=3"], r"fitness\.max_references=3 is not possible"),
-    (["fitness=neighbours", "fitness.neighbours=20"], r"fitness\.neighbours=20 .* there are 19"),
+    (["fitness=neighbors", "fitness.neighbors=20"], r"fitness\.neighbors=20 .* there are 19"),
     (["fitness=accuracy", "fitness.k=20"], r"fitness\.k=20 .* there are 19"),
-    (["fitness=neighbours", "fitness.temperature=0"], r"fitness\.temperature=0.* is not possible"),
+    (["fitness=neighbors", "fitness.temperature=0"], r"fitness\.temperature=0.* is not possible"),
     (["optimizer._target_=pathlib.Path"], r"derived from evolve\.optimizers\.base\.Optimizer"),
     (["fitness._target_=math.pi"], "_target_=math.pi cannot be used: the first argument"),
     (["strategy._target_=evolve.optimizers.PSO"], r"derived from evolve\.schedule\.Schedule"),

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from conftest import run_here
 
 from slicing.data import mnist
-from slicing.engine import Engine
+from slicing.engine.classifier import Engine
 from slicing.errors import InputError
+from tests.experiments.runs import run_here
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from slicing.errors import InputError
 
 MISTAKES = {
     "sed=1": "sed is unknown: did you mean seed?",
-    "optimiser=cmaes": "optimiser is unknown: did you mean optimizer?",
+    "optimizer=cmaes": "optimizer is unknown: did you mean optimizer?",
     "optimizer=cmase": "optimizer=cmase is unknown: did you mean optimizer=cmaes?",
     "data=mnist5": "data=mnist5 is unknown: did you mean data=mnist5k?",
     "executor=dask": "executor=dask is unknown: choose one of processes, ray, serial.",
@@ -104,6 +104,6 @@ def test_options_of_a_folder_of_ones_own(tmp_path):
         check(["data=mime"], config_dir=str(tmp_path))
     with pytest.raises(InputError, match="is not a folder"):
         check(["data=mine"], config_dir=str(tmp_path / "nowhere"))
-    (tmp_path / "data" / "mine.yaml").write_text("defaults: [base_mnist5k]\ncolour: red\n")
-    with pytest.raises(InputError, match=r"Key 'colour' not in 'MNIST5k'\.$"):
+    (tmp_path / "data" / "mine.yaml").write_text("defaults: [base_mnist5k]\ncolor: red\n")
+    with pytest.raises(InputError, match=r"Key 'color' not in 'MNIST5k'\.$"):
         check(["data=mine"], config_dir=str(tmp_path))

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from conftest import give_store
 from mlflow import MlflowClient
 
 from experiments.parents import Parent
 from slicing.errors import InputError
+from tests.experiments.runs import give_store
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import threading
 import numba
 import numpy as np
 import pytest
-from conftest import N_TEST, run_here, runs_of
 from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -16,10 +15,11 @@ from experiments.parts import Parts
 from experiments.pipeline import set_threads
 from experiments.tracking import leaves
 from slicing.data import mnist
-from slicing.engine import Engine
+from slicing.engine.classifier import Engine
+from slicing.engine.reduction import project
 from slicing.errors import InputError
-from slicing.reduction import project
 from slicing.stack import Conv, ConvStack, Pool
+from tests.experiments.runs import N_TEST, run_here, runs_of
 
 PRESETS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
@@ -178,7 +178,7 @@ def test_losses_on_images_that_change_compare_between_runs(tiny, tmp_path):
 def test_the_test_images_are_read_after_evolution_and_change_nothing(
     protocol, small, tmp_path, monkeypatch
 ):
-    overrides = [*small, "fitness.neighbours=16", f"fitness.protocol={protocol}"]
+    overrides = [*small, "fitness.neighbors=16", f"fitness.protocol={protocol}"]
     results = []
     for name in ("as they are", "scrambled"):
         project = tmp_path / name
@@ -222,7 +222,7 @@ def test_protocol_test_leaks_and_says_so(small, tmp_path, caplog):
     assert result.run.data.tags["protocol"] == "test"
     assert "LEAKS" in caplog.text
     assert "| evolved by cmaes LEAKS" in result.summary.text()
-    # What was minimised is what the table shows.
+    # What was minimized is what the table shows.
     assert 1 - result.summary.loss_after == pytest.approx(result.summary.evolved.test.value)
 
 

@@ -3,13 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from test_summary import SUMMARY
 
 from evolve.block import Block
 from evolve.schedule import BlockEnd
 from evolve.search import Generation
 from experiments import plots
 from slicing.stack import Conv, ConvStack, Pool
+from tests.experiments.test_summary import SUMMARY
 
 pytestmark = pytest.mark.usefixtures("laid_out")
 

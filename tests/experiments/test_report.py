@@ -8,10 +8,8 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from conftest import run_here
 from PIL import Image
 from sklearn.neighbors import NearestNeighbors
-from test_summary import SUMMARY
 
 from experiments import report
 from experiments.history import History
@@ -21,8 +19,10 @@ from experiments.statistics import Accuracy
 from experiments.summary import addition_cells
 from slicing.data import mnist
 from slicing.data.dataset import Images
-from slicing.engine import Engine
+from slicing.engine.classifier import Engine
 from slicing.stack import Conv, ConvStack, Pool
+from tests.experiments.runs import run_here
+from tests.experiments.test_summary import SUMMARY
 
 PNG = "data:image/png;base64,"
 VOID = {"img", "meta", "br", "link", "hr", "input"}
@@ -101,8 +101,8 @@ def mistakes_of(page):
     return [c for each in lists for c in each.children if isinstance(c, Element)]
 
 
-def check_neighbours(page, engine, train, test, wrong):
-    """Compare the neighbours that are shown with those that scikit-learn finds."""
+def check_neighbors(page, engine, train, test, wrong):
+    """Compare the neighbors that are shown with those that scikit-learn finds."""
     metric = {"euclidean": "sqeuclidean", "cosine": "cosine"}[engine.metric]
     search = NearestNeighbors(n_neighbors=engine.k, algorithm="brute", metric=metric)
     search.fit(engine.references.astype(np.float64))
@@ -112,12 +112,12 @@ def check_neighbours(page, engine, train, test, wrong):
     for mistake, index, distances, indices in zip(mistakes, wrong, *found, strict=True):
         image = mistake.one("figure").one("img")
         np.testing.assert_array_equal(pixels_of(image), shown(test.images[index]))
-        neighbours = list(mistake.one("ol", class_="neighbours").all("li"))
-        assert [each.text for each in neighbours] == [
+        neighbors = list(mistake.one("ol", class_="neighbors").all("li"))
+        assert [each.text for each in neighbors] == [
             f"{engine.classes[engine.labels[j]]} {distance:.3g}"
             for j, distance in zip(indices, distances, strict=True)
         ]
-        images = [pixels_of(img) for each in neighbours for img in each.all("img")]
+        images = [pixels_of(img) for each in neighbors for img in each.all("img")]
         expected = [shown(train.images[j]) for j in indices] if train else []
         assert len(images) == len(expected)
         for one, other in zip(images, expected, strict=True):
@@ -219,7 +219,7 @@ def test_the_mistakes_are_those_of_the_predictions(finished, page, digits):
     dataset = mnist(directory=digits, train_size=200, test_size=60)
     engine = Engine.load(finished.folder / "engine.safetensors")
     assert "The references are the training images." in mistakes
-    check_neighbours(page, engine, dataset.train, dataset.read_test(), wrong[:24])
+    check_neighbors(page, engine, dataset.train, dataset.read_test(), wrong[:24])
 
 
 def test_prototypes_are_classes_and_distances(tiny, digits, tmp_path):
@@ -234,7 +234,7 @@ def test_prototypes_are_classes_and_distances(tiny, digits, tmp_path):
     assert f"{saved} gets {wrong.size} of 60 test images wrong" in page.text
     assert "The references are prototypes" in page.text
     engine = Engine.load(result.folder / "engine.safetensors")
-    check_neighbours(page, engine, None, test, wrong[:24])
+    check_neighbors(page, engine, None, test, wrong[:24])
 
 
 def test_an_interrupted_run_has_one_too(tiny, tmp_path, monkeypatch):
@@ -320,7 +320,7 @@ def test_of_many_votes_the_nearest_are_shown(tmp_path):
     page, *_ = written(tmp_path, k=12)
     assert "the 9 nearest of the 12 references that vote" in page.text
     for mistake in mistakes_of(page):
-        assert len(list(mistake.one("ol", class_="neighbours").all("li"))) == 9
+        assert len(list(mistake.one("ol", class_="neighbors").all("li"))) == 9
         votes = mistake.one("figcaption").text.partition("Votes: ")[2]
         assert sum(int(each.split()[0]) for each in votes.split(", ")) == 12
 
@@ -330,7 +330,7 @@ def test_condensed_references_are_classes_and_distances(tmp_path):
     assert "The references are condensed" in page.text
     assert "class and cosine distance" in page.text
     wrong = np.flatnonzero(predicted != test.labels)
-    check_neighbours(page, engine, None, test, wrong[:24])
+    check_neighbors(page, engine, None, test, wrong[:24])
 
 
 def test_without_mistakes_there_is_nothing_to_show(tmp_path):
@@ -339,7 +339,7 @@ def test_without_mistakes_there_is_nothing_to_show(tmp_path):
     assert mistakes_of(page) == list(page.all("h3")) == []
 
 
-def test_photographs_are_small_and_in_colour(tmp_path):
+def test_photographs_are_small_and_in_color(tmp_path):
     page, *_ = written(tmp_path, shape=(100, 50, 3), n_test=20)
     for mistake in mistakes_of(page):
         assert [pixels_of(img).shape for img in mistake.all("img")] == [(64, 32, 3)] * 4

@@ -7,7 +7,6 @@ import sys
 from dataclasses import replace
 
 import pytest
-from conftest import command_line, files_of, finish, run_here, runs_of
 
 from evolve.checkpoint import Checkpoint
 from experiments import run as program
@@ -16,6 +15,7 @@ from experiments.overrides import resumed
 from experiments.resume import Begun
 from experiments.run import _way_on
 from slicing.errors import InputError
+from tests.experiments.runs import command_line, files_of, finish, run_here, runs_of
 
 
 @pytest.fixture(autouse=True)

@@ -5,9 +5,9 @@ import signal
 import time
 
 import pytest
-from conftest import command_line, finish, runs_of
 
 from experiments.console import no_access
+from tests.experiments.runs import command_line, finish, runs_of
 
 
 @pytest.fixture(scope="module")

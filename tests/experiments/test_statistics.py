@@ -28,8 +28,8 @@ def test_wilson_interval_is_its_formula(counts):
     correct, total = counts
     z = 1.959963984540054
     p = correct / total
-    centre = (p + z**2 / (2 * total)) / (1 + z**2 / total)
+    center = (p + z**2 / (2 * total)) / (1 + z**2 / total)
     half = z / (1 + z**2 / total) * math.sqrt(p * (1 - p) / total + z**2 / (4 * total**2))
     low, high = Accuracy(correct, total).interval()
-    assert low == pytest.approx(centre - half, abs=1e-9)
-    assert high == pytest.approx(centre + half, abs=1e-9)
+    assert low == pytest.approx(center - half, abs=1e-9)
+    assert high == pytest.approx(center + half, abs=1e-9)

@@ -13,7 +13,7 @@ def accuracies(first, all_images):
 SUMMARY = Summary(
     title="cmaes-serial-lenet64-mnist-s0",
     protocol="leave_one_out",
-    objective="neighbours",
+    objective="neighbors",
     baseline=Row("CNN", 121930, None, None, 487720, *accuracies(957, 9570)),
     sliced=Row("sliced", 18816, 75264, 25604000, 25679964, *accuracies(941, 9409)),
     evolved=Row("evolved", 18816, 75264, 25604000, 25679964, *accuracies(965, 9650)),

@@ -16,7 +16,7 @@ from PIL import Image
 from experiments.options import run_tool
 from experiments.overrides import CONF
 from slicing.data import idx
-from slicing.engine import Engine
+from slicing.engine.classifier import Engine
 
 
 def tool(name, *arguments):
@@ -38,13 +38,13 @@ def pixels(digits):
 
 @pytest.fixture(scope="module")
 def folder(pixels, tmp_path_factory):
-    """Images in a folder, some in a folder of it, one in colour, one of another size."""
+    """Images in a folder, some in a folder of it, one in color, one of another size."""
     folder = tmp_path_factory.mktemp("images")
     (folder / "more").mkdir()
     for number, image in enumerate(pixels):
         place = folder / "more" if number % 2 else folder
         Image.fromarray(image).save(place / f"{number:02}.png")
-    Image.fromarray(pixels[0]).convert("RGB").save(folder / "colour.png")
+    Image.fromarray(pixels[0]).convert("RGB").save(folder / "color.png")
     Image.fromarray(255 - pixels[0]).save(folder / "dark.png")
     Image.fromarray(pixels[0]).resize((56, 56)).save(folder / "large.jpg")
     (folder / "notes.txt").write_text("not an image")
@@ -67,7 +67,7 @@ def test_predictions_are_those_of_the_engine(engine_file, folder, pixels):
         assert row["class"] == name
         assert list(row["votes"].values()) == shares.tolist()
         assert list(row["votes"]) == list(engine.classes)
-    assert rows[str(folder / "colour.png")]["class"] == engine.predict(images[:1])[0]
+    assert rows[str(folder / "color.png")]["class"] == engine.predict(images[:1])[0]
 
 
 def test_table_and_csv_of_several_files(engine_file, folder, pixels):

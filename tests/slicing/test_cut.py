@@ -45,7 +45,7 @@ def assert_agrees(model):
     return stack
 
 
-def randomise(model):
+def randomize(model):
     """Give every weight, batch statistics included, a value that is neither zero nor one."""
     rng = np.random.default_rng(4)
     for weight in model.weights:
@@ -85,7 +85,7 @@ def test_the_random_and_file_baselines_agree_with_keras(tmp_path):
     options = {"filters": (3, 5, 7), "kernel_size": 2, "pooling": (False, True, False)}
     stack = random_cnn(train, 2, **options).stack
     assert assert_agrees(to_keras(stack)).equals(stack)
-    model = randomise(
+    model = randomize(
         sequential(layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(2), shape=(12, 14, 3))
     )
     model.save(tmp_path / "mine.keras")
@@ -94,7 +94,7 @@ def test_the_random_and_file_baselines_agree_with_keras(tmp_path):
 
 
 def test_the_stack_holds_the_weights_and_settings_of_the_model():
-    model = randomise(
+    model = randomize(
         sequential(
             layers.Conv2D(4, (3, 2), strides=(2, 1), padding="same", activation="relu"),
             layers.Dropout(0.5),
@@ -188,12 +188,12 @@ def test_any_supported_chain_agrees_with_keras(groups, shape, head):
         reject()
     assume(not any(map(one_dnn_is_wrong, model.layers)))
     model.add(head())
-    assert_agrees(randomise(model))
+    assert_agrees(randomize(model))
 
 
-def test_batch_normalisation_is_folded_in_double_precision():
+def test_batch_normalization_is_folded_in_double_precision():
     norm = layers.BatchNormalization(epsilon=1e-3)
-    model = randomise(sequential(layers.Conv2D(4, 3), norm, layers.ReLU(), layers.Flatten()))
+    model = randomize(sequential(layers.Conv2D(4, 3), norm, layers.ReLU(), layers.Flatten()))
     kernel, bias, gamma, beta, mean, variance = (p.astype(float) for p in parameters(model))
     scale = gamma / np.sqrt(variance + 1e-3)
     [conv] = cut(model).layers
@@ -227,7 +227,7 @@ def test_a_functional_chain_is_cut_whatever_else_its_layers_are_used_for():
     middle = conv(conv(first))
     elsewhere(middle)
     model = keras.Model(first, layers.Dense(3)(layers.Flatten()(middle)))
-    stack = cut(randomise(model))
+    stack = cut(randomize(model))
     assert len(stack.layers) == 2
     x = images((9, 8, 2))
     expected = conv(conv(x)).numpy().reshape(len(x), -1)

@@ -1,0 +1,261 @@
+"""Fewer references of fewer numbers: what makes an engine small.
+
+BLAS and scikit-learn compute on one thread here: their sums depend on how many there are.
+"""
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import numpy as np
+from numba import njit, prange
+from numpy.linalg import LinAlgError
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve, eigh
+from threadpoolctl import threadpool_limits
+
+from slicing.data.dataset import Images
+from slicing.errors import InputError
+from slicing.neighbors.exact import Metric, check_metric, measure
+from slicing.scatter import add_products, check_size, completed
+from slicing.shifts import check_shift, corners, shifted
+from slicing.stack import Conv, ConvStack
+from slicing.threads import single_threaded_blas
+
+Projection = Literal["pca", "lda"]
+
+_COMPONENTS = 32
+# Features of one chunk of images, in float64, take 26 MB with the default network.
+_CHUNK = 2048
+# A ratio of variances, relative to the greatest, that is rounding.
+_NOTHING = 1e-12
+
+
+def most_components(kind: Projection, shape: tuple[int, int], n_classes: int) -> int:
+    """Tell how many components features of a shape can have."""
+    if kind not in get_args(Projection):
+        raise InputError(f"projection={kind!r} is unknown: choose one of {get_args(Projection)}.")
+    check_size(shape[1])
+    return min(shape) if kind == "pca" else min(shape[1], n_classes - 1)
+
+
+def default_components(most: int) -> int:
+    """Tell how many components there are where nobody says."""
+    return min(most, _COMPONENTS)
+
+
+def project(
+    stack: ConvStack,
+    images: Images,
+    kind: Projection,
+    components: int | None = None,
+    shift: int = 0,
+    show: Callable[[float], None] = lambda done: None,
+) -> ConvStack:
+    """Append a linear projection of the features, which is a convolution as large as its input.
+
+    Parameters
+    ----------
+    stack : ConvStack
+    images : Images
+        The training images, which the projection is learnt from.
+    kind : {"pca", "lda"}
+        Principal components, or the linear discriminants of Fisher and Rao with the shrinkage of
+        Chen et al. ("Shrinkage algorithms for MMSE covariance estimation", IEEE Transactions on
+        Signal Processing 58(10), 2010, equation 23), which are at most one fewer than the classes
+        and have unit variance within them. Copies do not count as further images there.
+    components : int, optional
+        Numbers that are left of the features; 32, or fewer where there are not so many.
+    shift : int, default=0
+        Copies of the images, shifted by up to so many pixels in each direction, teach, too.
+    show : callable, optional
+        Is told how much is done, from 0 to below 1, while the images are gone through.
+
+    Returns
+    -------
+    ConvStack
+        Its features are centered, over the images and their copies.
+
+    Raises
+    ------
+    InputError
+        More components than there can be, an unknown kind, or a shift out of range.
+    """
+    n_features = int(np.prod(stack.feature_shape))
+    most = most_components(kind, (len(images), n_features), len(np.unique(images.labels)))
+    if components is None:
+        components = default_components(most)
+    if not 1 <= components <= most:
+        raise InputError(f"components={components} is out of range for {kind}: choose 1 to {most}.")
+    check_shift(shift, stack.input_shape)
+    mean, apart, within = _moments(stack, images, shift, show)
+    with single_threaded_blas():
+        try:
+            if kind == "pca":
+                last = [n_features - components, n_features - 1]
+                axes = eigh(apart.T @ apart + within, subset_by_index=last)[1][:, ::-1]
+            else:
+                axes = _discriminants(apart, _shrunk(within, len(images)), components)
+        except (ValueError, LinAlgError) as error:
+            raise InputError(
+                f"{kind} finds no components in {len(images)} images ({error}): take more images, "
+                "or other kernels."
+            ) from error
+        bias = -mean @ axes
+    weights = axes.reshape(*stack.feature_shape, components).astype(np.float32)
+    layer = Conv(np.ascontiguousarray(weights), bias.astype(np.float32), relu=False)
+    return ConvStack((*stack.layers, layer), stack.input_shape)
+
+
+def _moments(
+    stack: ConvStack, images: Images, shift: int, show: Callable[[float], None]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Mean of the features, what the classes' means differ by, and the covariance within them.
+
+    Of shapes (n_features,), (n_classes, n_features) and (n_features, n_features). The differences
+    are weighted so that ``apart.T @ apart`` is the covariance between the classes. ``show`` is told
+    how much is done.
+    """
+    n_features = int(np.prod(stack.feature_shape))
+    n_classes = int(images.labels.max()) + 1
+    sums, products = np.zeros((n_classes, n_features)), np.zeros((n_features, n_features))
+    for start in range(0, len(images), _CHUNK):
+        show(start / len(images))
+        part = images[start : start + _CHUNK]
+        of_class = (part.labels == np.arange(n_classes)[:, None]).astype(np.float64)
+        for copy in shifted(part.images, shift):
+            features = stack.forward(copy)
+            with single_threaded_blas():
+                sums += of_class @ features
+            add_products(features, products)
+    counts = len(corners(shift)) * np.bincount(images.labels, minlength=n_classes)
+    n = counts.sum()
+    mean = sums.sum(axis=0) / n
+    means = sums / np.maximum(counts, 1)[:, None]
+    with single_threaded_blas():
+        within = completed(products) / n - (means.T * (counts / n)) @ means
+    return mean, (means - mean) * np.sqrt(counts / n)[:, None], within
+
+
+def _discriminants(
+    apart: NDArray[np.float64], within: NDArray[np.float64], components: int
+) -> NDArray[np.float64]:
+    """Find the axes that part the classes most, of unit variance within them.
+
+    They span what ``within`` solves for the few differences of the classes' means, so that a
+    problem as large as the classes are many is left.
+    """
+    solved = cho_solve(cho_factor(within, lower=True), apart.T)
+    ratios, mixtures = eigh(apart @ solved)
+    ratios, mixtures = ratios[::-1][:components], mixtures[:, ::-1][:, :components]
+    # Where the means do not differ there is nothing to see.
+    is_there = ratios > ratios[0] * _NOTHING
+    scales = np.divide(1.0, np.sqrt(np.maximum(ratios, 0.0)), where=is_there, out=0.0 * ratios)
+    axes: NDArray[np.float64] = (solved @ mixtures) * scales
+    return axes
+
+
+def _shrunk(covariance: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Move a covariance of ``n`` samples towards a multiple of the identity."""
+    p = len(covariance)
+    trace, square = np.trace(covariance), np.sum(covariance**2)
+    above = (1 - 2 / p) * square + trace**2
+    below = (n + 1 - 2 / p) * (square - trace**2 / p)
+    part = 1.0 if below <= 0 else min(above / below, 1.0)
+    shrunk: NDArray[np.float64] = (1 - part) * covariance + part * trace / p * np.eye(p)
+    return shrunk
+
+
+def class_centers(
+    features: NDArray[np.float32], labels: NDArray[np.int64], per_class: int, seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Put the centers of k-means in the place of each class's references.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, n_features), float32
+    labels : ndarray of shape (n,), int64
+    per_class : int
+        Centers of each class; a class with fewer references keeps them all.
+    seed : int
+
+    Returns
+    -------
+    features : ndarray of shape (n_prototypes, n_features), float32
+    labels : ndarray of shape (n_prototypes,), int64
+    """
+    from sklearn.cluster import KMeans
+
+    if per_class < 1:
+        raise InputError(f"per_class={per_class} is out of range: choose at least 1.")
+    centers, of_class = [], []
+    for label in np.unique(labels):
+        members = features[labels == label]
+        if len(members) > per_class:
+            means = KMeans(per_class, n_init=1, random_state=seed)
+            with threadpool_limits(1):
+                members = means.fit(members).cluster_centers_
+        centers.append(members)
+        of_class.append(np.full(len(members), label))
+    return np.concatenate(centers).astype(np.float32), np.concatenate(of_class)
+
+
+def condense(
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    metric: Metric,
+    seed: int,
+    least: int = 1,
+) -> NDArray[np.int64]:
+    """Choose references among which the nearest one classifies all others rightly.
+
+    Hart, "The condensed nearest neighbor rule", IEEE Transactions on Information Theory 14(3),
+    1968. (imbalanced-learn's class of that name keeps a whole class, and condenses the others
+    against it, which is for another purpose.)
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, n_features), float32
+    labels : ndarray of shape (n,), int64
+    metric : {"euclidean", "cosine"}
+    seed : int
+        Of the order in which they are looked at.
+    least : int, default=1
+        How many to choose at least; where fewer suffice, the first in that order are added.
+
+    Returns
+    -------
+    ndarray of shape (n_chosen,), int64
+        Ascending indices.
+    """
+    cosine = check_metric(metric) == "cosine"
+    lengths = np.linalg.norm(features.astype(np.float64), axis=1)
+    inverses = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    order = np.random.default_rng(seed).permutation(len(features))
+    chosen = _condense(features, labels, inverses, cosine, order)
+    others = order[~chosen[order]]
+    chosen[others[: max(least - chosen.sum(), 0)]] = True
+    return np.flatnonzero(chosen)
+
+
+@njit(parallel=True, cache=True)
+def _take_in(features, inverses, cosine, i, nearest, distances):  # type: ignore[no-untyped-def]
+    """Let reference i be the nearest of all to which it is."""
+    for j in prange(len(features)):
+        distance = measure(features[j], features[i], inverses[j] * inverses[i], cosine)
+        if distance < distances[j] or (distance == distances[j] and i < nearest[j]):
+            distances[j], nearest[j] = distance, i
+
+
+@njit(cache=True)
+def _condense(features, labels, inverses, cosine, order):  # type: ignore[no-untyped-def]
+    """Tell of each reference whether it is chosen."""
+    chosen = np.zeros(len(features), np.bool_)
+    nearest, distances = np.full(len(features), -1), np.full(len(features), np.inf)
+    changed = True
+    while changed:
+        changed = False
+        for i in order:
+            if not chosen[i] and (nearest[i] < 0 or labels[nearest[i]] != labels[i]):
+                chosen[i] = changed = True
+                _take_in(features, inverses, cosine, i, nearest, distances)
+    return chosen

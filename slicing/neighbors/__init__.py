@@ -1,0 +1,3 @@
+"""Exact nearest neighbors."""
+
+from slicing.neighbors.exact import kneighbors as kneighbors

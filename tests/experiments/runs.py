@@ -1,0 +1,107 @@
+"""Runs of small experiments, in this process or in one of their own, and what they leave."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from mlflow import MlflowClient
+
+from experiments.overrides import CONF, VERSION_BASE, check
+from experiments.pipeline import run
+
+N_TRAIN, N_TEST = 1000, 400
+
+
+@dataclass
+class Finished:
+    """What an experiment left behind."""
+
+    summary: object
+    folder: Path
+    kernels: dict
+    client: MlflowClient
+    run: object
+
+    def history(self, metric):
+        return self.client.get_metric_history(self.run.info.run_id, metric)
+
+
+def runs_of(folder):
+    """All MLflow runs of a project folder, but for those of sweeps, the latest first."""
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("knn-slicing")
+    found = client.search_runs([experiment.experiment_id])
+    return client, [run for run in found if "parent_of" not in run.data.tags]
+
+
+@cache
+def _new_store():
+    """A new MLflow database, which takes MLflow seconds to create."""
+    with TemporaryDirectory() as folder:
+        database = Path(folder) / "mlflow.db"
+        MlflowClient(f"sqlite:///{database}").search_experiments()
+        return database.read_bytes()
+
+
+def give_store(project):
+    """Create the MLflow database of a project folder, if it has none."""
+    database = project / "mlflow.db"
+    if not database.exists():
+        database.write_bytes(_new_store())
+
+
+def run_here(overrides, project):
+    """Run an experiment, or go on with it, in this process, with ``project`` as the directory."""
+    [config] = check(overrides)
+    with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
+        choices = compose("config", overrides, return_hydra_config=True).hydra.runtime.choices
+    choices = {k: v for k, v in choices.items() if not k.startswith("hydra/")}
+    give_store(project)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        folder = project / "results"
+        folder.mkdir(exist_ok=True)
+        summary = run(config, choices, folder, overrides)
+    client, [mlflow_run, *_] = runs_of(project)
+    with np.load(folder / "kernels.npz") as kernels:
+        return Finished(summary, folder, dict(kernels), client, mlflow_run)
+
+
+def command_line(arguments, project, **options):
+    """Start ``python -m experiments.run`` in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments.run", *arguments],
+        cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(CONF.parent)},
+        # Whoever started the tests in the background had Ctrl-C ignored for them and theirs.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options,
+    )  # fmt: skip
+
+
+def finish(process):
+    """Wait for a process; its exit code and what it printed."""
+    try:
+        out, err = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    return SimpleNamespace(code=process.returncode, out=out, err=err)
+
+
+def run_folder(project):
+    [folder] = [*project.glob("outputs/*/*"), *project.glob("results")]
+    return folder
+
+
+def files_of(folder):
+    with np.load(folder / "kernels.npz") as kernels:
+        arrays = {name: kernels[name].tobytes() for name in kernels}
+    return arrays, (folder / "history.csv").read_text(), (folder / "blocks.csv").read_text()
