@@ -1,0 +1,63 @@
+"""Checks of what a caller gives: each raises an `InputError` whose sentence is written here."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from math import isfinite
+
+from slicing.errors import InputError
+
+
+def at_least(option: str, value: float | None, least: float) -> None:
+    """Refuse a number below ``least``; None is no number.
+
+    Raises
+    ------
+    InputError
+    """
+    if value is not None and not value >= least:
+        raise InputError(f"{option}={value} is out of range: choose {least} or more.", option)
+
+
+def between(option: str, value: float, low: float, high: float, unit: str = "") -> None:
+    """Refuse a number below ``low`` or above ``high``.
+
+    Parameters
+    ----------
+    option : str
+    value, low, high : float
+    unit : str
+        Of the number, in the plural.
+
+    Raises
+    ------
+    InputError
+    """
+    if not low <= value <= high:
+        of = f" {unit}" if unit else ""
+        raise InputError(f"{option}={value} is out of range: choose {low} to {high}{of}.", option)
+
+
+def positive(option: str, value: float | None) -> None:
+    """Refuse what is not a finite number above 0; None is no number.
+
+    Raises
+    ------
+    InputError
+    """
+    if value is not None and not (value > 0 and isfinite(value)):
+        raise InputError(
+            f"{option}={value} is out of range: choose a finite number above 0.", option
+        )
+
+
+def one_of(option: str, value: str, choices: Sequence[str]) -> None:
+    """Refuse a word that is none of the choices, and name the nearest.
+
+    Raises
+    ------
+    InputError
+    """
+    if value not in choices:
+        near = get_close_matches(str(value), choices, n=1)
+        way_out = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(choices)}."
+        raise InputError(f"{option}={value} is unknown: {way_out}", option)

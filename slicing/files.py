@@ -1,0 +1,47 @@
+"""Files that are written whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def replacing(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
+    """Write a file beside the one of that name, which it replaces once it is whole.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is a link, the file that the link names is replaced. Its folder must exist.
+    durable : bool
+        Whether to wait until the file and its name would survive a power failure: some
+        milliseconds.
+
+    Yields
+    ------
+    binary file
+
+    Raises
+    ------
+    OSError
+        Where it cannot be written; what was there before is still there, and nothing else.
+    """
+    path = path.resolve()
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    if durable:
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

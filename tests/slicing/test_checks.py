@@ -1,0 +1,55 @@
+import pickle
+
+import pytest
+
+from slicing import checks
+from slicing.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("check", "good", "bad", "sentence"),
+    [
+        (checks.at_least, (1, 1), (0, 1), "x=0 is out of range: choose 1 or more."),
+        (checks.at_least, (None, 1), (float("nan"), 1), "x=nan is out of range: choose 1 or more."),
+        (checks.between, (2, 1, 2), (3, 1, 2), "x=3 is out of range: choose 1 to 2."),
+        (
+            checks.between,
+            (0, 0, 2),
+            (-1, 0, 2, "pixels"),
+            "x=-1 is out of range: choose 0 to 2 pixels.",
+        ),
+        (
+            checks.positive,
+            (0.1,),
+            (float("inf"),),
+            "x=inf is out of range: choose a finite number above 0.",
+        ),
+        (checks.positive, (None,), (0,), "x=0 is out of range: choose a finite number above 0."),
+        (
+            checks.one_of,
+            ("lda", ("lda", "pca")),
+            ("lad", ("lda", "none")),
+            "x=lad is unknown: did you mean lda?",
+        ),
+        (
+            checks.one_of,
+            ("a", ("a", "b")),
+            ("zzz", ("a", "b")),
+            "x=zzz is unknown: choose one of a, b.",
+        ),
+    ],
+)
+def test_each_check_passes_what_it_should_and_names_the_option(check, good, bad, sentence):
+    check("x", *good)
+    with pytest.raises(InputError) as caught:
+        check("x", *bad)
+    assert (str(caught.value), caught.value.option) == (sentence, "x")
+
+
+def test_an_option_keeps_its_name_through_a_pipe_and_gets_that_of_its_group():
+    error = pickle.loads(pickle.dumps(InputError("k=0 is out of range.", "k"))).within("slicing")
+    assert (str(error), error.option) == ("slicing.k=0 is out of range.", "slicing.k")
+    other = InputError("There are no images.", "directory").within("data")
+    assert (str(other), other.option) == ("There are no images.", "data.directory")
+    plain = InputError("There are no images.")
+    assert plain.within("data") is plain

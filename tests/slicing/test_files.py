@@ -1,0 +1,22 @@
+from contextlib import suppress
+
+import pytest
+
+from slicing.files import replacing
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, durable):
+    path, link = tmp_path / "file", tmp_path / "link"
+    path.write_text("before")
+    link.symlink_to(path)
+    with suppress(InterruptedError), replacing(link, durable) as file:
+        file.write(b"half")
+        raise InterruptedError
+    assert path.read_text() == "before"
+    with replacing(link, durable) as file:
+        file.write(b"after")
+        assert path.read_text() == "before"
+    assert path.read_text() == "after"
+    assert link.is_symlink()
+    assert sorted(tmp_path.iterdir()) == [path, link]
