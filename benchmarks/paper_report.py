@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from scipy.stats import binomtest, t
 
 from benchmarks.paper_cells import Cell
-from benchmarks.paper_jobs import PROGRAM, title
+from benchmarks.paper_jobs import title
 from experiments.statistics import Accuracy
 from experiments.summary import table
 
@@ -33,6 +33,7 @@ SLIDES: dict[str, dict[str, float]] = {
 # The slides' columns 4000/1000 have so many test images.
 _FEW = 1000
 _CONFIDENCE = 0.95
+_SIGNIFICANT = 0.05
 _DPI = 120
 
 
@@ -155,7 +156,10 @@ def mcnemar(one: Sequence[Cell], two: Sequence[Cell]) -> tuple[int, int, float]:
 
 
 def text(cells: Sequence[Cell], pairs: Sequence[tuple[str, str]]) -> str:
-    """Set the tables in Markdown: one for each column, and the comparisons of pairs of rows."""
+    """Set the tables in Markdown: one for each column, and the comparisons of pairs of rows.
+
+    A dagger marks a difference that is not significant.
+    """
     found = entries(cells)
     parts = []
     for column in dict.fromkeys(entry.column for entry in found):
@@ -168,7 +172,7 @@ def text(cells: Sequence[Cell], pairs: Sequence[tuple[str, str]]) -> str:
         header = ["network", "parameters", "conv bytes", "engine bytes"]
         header += ["slides, %"] if slides else []
         header += [f"% of {n:,} test images (95 %)" for n in sizes]
-        header += ["± over seeds", "seeds", "evaluations", "seconds", "options"]
+        header += ["± over seeds", "seeds", "evaluations", "seconds"]
         body = []
         for (row, protocol), by_size in rows.items():
             last = by_size[sizes[-1]]
@@ -185,7 +189,6 @@ def text(cells: Sequence[Cell], pairs: Sequence[tuple[str, str]]) -> str:
                     str(last.seeds),
                     f"{last.evaluations:,}",
                     f"{last.seconds:,.0f}",
-                    f"`{last.command.removeprefix(PROGRAM)}`",
                 ]
             )
         parts += [f"**{column}**", "", *table(header, body), ""]
@@ -215,7 +218,8 @@ def _comparison(cells: Sequence[Cell], column: str, one: str, two: str) -> list[
     if not seeds:
         return []
     better, worse, p = mcnemar(*([cells_of[seed] for seed in seeds] for cells_of in found))
-    return [one, two, str(len(seeds)), f"{better:,}", f"{worse:,}", f"{p:.2g}"]
+    dagger = " †" if p >= _SIGNIFICANT else ""
+    return [one, two, str(len(seeds)), f"{better:,}", f"{worse:,}", f"{p:.2g}{dagger}"]
 
 
 def csv_text(found: Sequence[Entry]) -> str:

@@ -12,7 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from docutils.nodes import SkipNode, math_block  # noqa: E402
 from docutils.utils.math.latex2mathml import tex2mathml  # noqa: E402
-from pages import write_pages  # noqa: E402
+from pages import built  # noqa: E402
 
 project = "knn-slicing"
 author = "The knn-slicing developers"
@@ -64,11 +64,17 @@ nitpick_ignore_regex = [
 
 
 def setup(app):
-    """Write the generated pages before Sphinx reads any."""
-    app.connect("builder-inited", lambda app: write_pages(Path(app.srcdir) / "generated"))
+    """Fill the pages in as Sphinx reads them, and keep what it would misread."""
+    app.connect("source-read", _fill)
     app.connect("autodoc-process-signature", _shorten)
     app.connect("autodoc-process-docstring", _keep_prose, priority=900)
     app.add_html_math_renderer("mathml", (_math, None), (_math, None))
+
+
+def _fill(app, page, source):
+    """Put into a page what the repository has not: tables, options, links to the reference."""
+    if app.env.doc2path(page).suffix == ".md":
+        source[0] = built(source[0], HERE)
 
 
 def _math(self, node):

@@ -1,51 +1,32 @@
-"""Pages that are made of what the code and the committed results say, at every build."""
+"""What the build adds to the pages: tables of committed results, options, links to the reference.
+
+A page says ``<!-- build: NAME -->`` where something is to stand, and hides from a reader of the
+repository, between ``<!-- build`` and ``-->``, what is for Sphinx only.
+"""
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import MISSING, fields, is_dataclass
+import shlex
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING, fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from benchmarks import fitness_report, inference, optimizers_report
+from benchmarks.paper_cells import Store
+from benchmarks.paper_jobs import BUDGETS, PAIRS, jobs
+from benchmarks.paper_report import text
+from benchmarks.runtimes import Measured
 from experiments.config import GROUPS, Config, NewClasses, field_docs
 from experiments.overrides import CONF
+from experiments.summary import table
 
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks/results"
 
-SECTIONS = {
-    "experiments": ("Experiments", "Reproducibility"),
-    "engine": ("The engine",),
-    "speed": ("How fast the fitness is",),
-    "optimizers": ("Which optimizer",),
-    "paper_tables": ("The paper's tables",),
-}
-"""The sections of the README that are pages here, too; the first gives a page its title."""
-
-# Where the README's other headings are here.
-_ELSEWHERE = {
-    "what-the-sizes-mean": "../ideas.md#what-the-sizes-mean",
-    "the-library-in-ten-lines": "../library.md",
-}
-
-_OPTIONS = """\
-# Options
-
-This page is made from the schema, `experiments/config.py`, at every build. The same texts are in
-`python -m experiments.run --help`, with the values that are chosen.
-
-An option of a group is chosen by `GROUP=OPTION`, a value is set by `GROUP.NAME=VALUE`, and a preset
-is added by `+GROUP=PRESET`. A name or value that the schema does not know is refused at the start.
-`null` means none, and lists are written `[1,2]`. The first option of a group is the default.
-`_target_` names the function or class that is called with the other values of its group:
-[Extending](../extending/index.md) shows how to put one of your own there."""
-
-_NOTEBOOKS = """\
-# Notebooks
-
-The story, step by step, with figures. The notebooks lie in `notebooks/`; what is shown here is what
-they gave when `make notebooks` executed them."""
+PART = re.compile("^<!-- build: (.*) -->$", re.MULTILINE)
 
 _NAMES = {
     int: ("whole number", "whole numbers"),
@@ -55,28 +36,115 @@ _NAMES = {
 }
 
 
-def write_pages(folder: Path) -> None:
-    """Write the generated pages, those that have changed.
+def built(page: str, folder: Path) -> str:
+    """Fill a page in.
 
     Parameters
     ----------
+    page : str
+        Its text as it is in the repository.
     folder : Path
-        Is made where it is not there.
+        That of the pages; executed notebooks are in its ``notebooks``.
     """
-    folder.mkdir(exist_ok=True)
-    pages = {name: readme_page(name) for name in SECTIONS}
-    pages["options"] = options_page()
-    pages["notebooks"] = notebooks_page(sorted(folder.parent.glob("notebooks/*.ipynb")))
-    for name, text in pages.items():
-        path = folder / f"{name}.md"
-        # Sphinx reads anew what has been written.
-        if not path.is_file() or path.read_text("utf-8") != text:
-            path.write_text(text, "utf-8")
+    page = PART.sub(lambda found: PARTS[found[1]](folder), page)
+    page = re.sub(r"^<!-- build\n(.*?)^-->$", r"\1", page, flags=re.DOTALL | re.MULTILINE)
+    page = re.sub(r"\[`([\w.]+)`\]\((?:\.\./)+((?:slicing|evolve)/[\w/]+)\.py\)", _reference, page)
+    if any(folder.glob("notebooks/*.ipynb")):
+        page = re.sub(r"\]\(\.\./((?:\.\./)*notebooks/\w+\.ipynb)\)", r"](\1)", page)
+    return page
 
 
-def options_page() -> str:
+def _reference(found: re.Match[str]) -> str:
+    """Let the link of a name to its source lead to the reference."""
+    module = found[2].replace("/", ".").removesuffix(".__init__")
+    return f"{{py:obj}}`{found[1]} <{module}.{found[1]}>`"
+
+
+# Tables of the committed results.
+
+
+def paper_tables(budget: str) -> str:
+    """Set the tables of a budget, of the cells that are committed."""
+    asked = BUDGETS[budget]
+    cells = {(cell.row, cell.command): cell for cell in reversed(_cells())}
+    # By their commands: to compose the options of all rows takes half a minute.
+    chosen = [
+        replace(cells[job.row.name, job.command], column=job.column)
+        for job in jobs(asked, asked.rows, [*asked.columns])
+    ]
+    return text(chosen, PAIRS)
+
+
+def _cells() -> Iterable[Any]:
+    return Store(RESULTS / "paper_cells.json").cells
+
+
+def speed() -> str:
+    """Set the tables of the fitness and its peers."""
+    found = _read("fitness_speed")
+    report = fitness_report.Report(
+        found["command"],
+        None,
+        [fitness_report.CaseResult(**case) for case in found["cases"]],
+        [fitness_report.GrowthResult(**each) for each in found["growth"]],
+    )
+    # Its last line names the machine that this program runs on.
+    return report.text().rpartition("\n\n")[0]
+
+
+def optimizers() -> str:
+    """Set the table of the optimizers."""
+    found = _read("optimizers")
+    results = optimizers_report.Results(
+        found["command"],
+        found["origin"],
+        [optimizers_report.Case(**case) for case in found["cases"]],
+        None,
+    )
+    results.networks = [optimizers_report.Network(**each) for each in found["networks"]]
+    results.runs = [optimizers_report.Run(**each) for each in found["runs"]]
+    results.overheads = [optimizers_report.Overhead(**each) for each in found["overheads"]]
+    return results.text()
+
+
+def sizes() -> str:
+    """Set the front of accuracy against bytes, in words instead of commands."""
+    header = ["kernels", "prototypes a class", "bytes", "% of validation images"]
+    header += ["% of 10,000 test images (95 %)"]
+    body = []
+    for engine in _read("engine_size"):
+        if engine["test_accuracy"] is None:
+            continue
+        options = dict(word.split("=", 1) for word in shlex.split(engine["engine"]) if "=" in word)
+        moved = options.get("slicing.tuning_generations") != "0"
+        percents = [100 * engine[f"test_{what}"] for what in ("accuracy", "low", "high")]
+        body.append(
+            [
+                f"`{options['baseline.filters']}`",
+                options["slicing.per_class"] + (", moved by CMA-ES" if moved else ""),
+                f"{engine['bytes']:,}",
+                f"{100 * engine['validation_accuracy']:.2f}",
+                "{:.2f} ({:.2f}-{:.2f})".format(*percents),
+            ]
+        )
+    return "\n".join(table(header, body))
+
+
+def images() -> str:
+    """Set the table of inference, image by image."""
+    return inference.report([Measured(**each) for each in _read("inference")["results"]])
+
+
+def _read(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
+
+
+# Options.
+
+
+def options() -> str:
     """Describe every option of every group, and the presets."""
-    parts = [_OPTIONS, "## The run as a whole", _table(_rows(Config))]
+    parts = ["## The run as a whole", _table(_rows(Config))]
     docs = field_docs(Config)
     for group, options in GROUPS.items():
         parts += [f"## {group}", docs[group]]
@@ -89,7 +157,7 @@ def options_page() -> str:
             content = path.read_text("utf-8").removeprefix("# @package _global_\n")
             parts += [f"### +{path.parent.name}={path.stem}", _first_comment(content)]
             parts += [f"```yaml\n{content.rstrip()}\n```"]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts)
 
 
 def _rows(schema: type, owner: str = "") -> Iterator[list[str]]:
@@ -133,56 +201,10 @@ def _first_comment(content: str) -> str:
     return re.findall(r"^# (.*)$", content, re.MULTILINE)[0]
 
 
-def readme_page(name: str) -> str:
-    """Make a page of some sections of the README, a level higher, with its links set right.
-
-    Parameters
-    ----------
-    name : str
-        One of `SECTIONS`.
-    """
-    sections = _sections((ROOT / "README.md").read_text("utf-8"))
-    text = "\n".join(sections[title] for title in SECTIONS[name])
-    places = _ELSEWHERE | {
-        _anchor(heading): f"{'' if page == name else f'{page}.md'}#{_anchor(heading)}"
-        for page, titles in SECTIONS.items()
-        for title in titles
-        for heading in [title, *re.findall(r"^### (.*)$", sections[title], re.MULTILINE)]
-    }
-
-    def place(link: re.Match[str]) -> str:
-        target = link[1]
-        if target.startswith("#"):
-            return f"]({places[target[1:]]})"
-        if target.startswith("docs/"):
-            return f"](../{target.removeprefix('docs/')})"
-        return f"]({target})" if "://" in target else f"](../../{target})"
-
-    # The title of a further section stands beside the headings within the first.
-    first, *others = SECTIONS[name]
-    text = re.sub(r"^###", "##", text, flags=re.MULTILINE)
-    text = text.replace(f"## {first}\n", f"# {first}\n", 1)
-    assert all(f"\n## {title}\n" in text for title in others)
-    return re.sub(r"\]\(([^)\s]+)\)", place, text)
-
-
-def _sections(text: str) -> dict[str, str]:
-    """Divide the README at its headings of the second level, which its code blocks have none of."""
-    parts = re.split(r"^(?=## )", text, flags=re.MULTILINE)[1:]
-    return {part.partition("\n")[0].removeprefix("## "): part for part in parts}
-
-
-def _anchor(heading: str) -> str:
-    """Give what a link to a heading has behind its ``#``."""
-    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-
-
-def notebooks_page(paths: Iterable[Path]) -> str:
-    """List the notebooks that have been executed."""
-    names = [f"../notebooks/{path.stem}" for path in paths]
-    if not names:
-        return f"{_NOTEBOOKS}\n\nHere none have been executed.\n"
-    return "\n".join([_NOTEBOOKS, "", "```{toctree}", ":maxdepth: 1", "", *names, "```", ""])
+def notebooks(folder: Path) -> str:
+    """List the notebooks that have been executed, so that they are pages."""
+    names = [f"../notebooks/{path.stem}" for path in sorted(folder.glob("notebooks/*.ipynb"))]
+    return "\n".join(["```{toctree}", ":hidden:", "", *names, "```"]) if names else ""
 
 
 def _table(
@@ -197,3 +219,16 @@ def _table(
 def _escaped(text: str) -> str:
     """Keep what would be markup in Markdown, outside of code."""
     return re.sub(r"(?<!`)([|*<>\[\]_])(?![^`]*`)", r"\\\1", text)
+
+
+PARTS: dict[str, Callable[[Path], str]] = {
+    "options": lambda folder: options(),
+    "notebooks": notebooks,
+    "paper_tables full": lambda folder: paper_tables("full"),
+    "paper_tables levers": lambda folder: paper_tables("levers"),
+    "speed": lambda folder: speed(),
+    "optimizers": lambda folder: optimizers(),
+    "sizes": lambda folder: sizes(),
+    "inference": lambda folder: images(),
+}
+"""What can stand in a page, by the name that the page gives it."""

@@ -8,6 +8,7 @@ with a file name is that file.
 import argparse
 import importlib.util
 import itertools
+import json
 import logging
 import re
 import runpy
@@ -30,6 +31,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from benchmarks.paper_report import SLIDES
 from experiments.config import GROUPS, Config, field_docs
 from experiments.overrides import CONF, check
 
@@ -42,8 +44,9 @@ PAGES = [path for path in PAGES if not set(MADE) & set(path.relative_to(ROOT).pa
 # What is printed, or needs a server: nothing to run.
 OUTPUTS = {
     ("README.md", "text"): 1,  # the summary of a run
-    ("README.md", "console"): 1,  # an MLflow server that serves an engine
     ("docs/quickstart.md", "text"): 1,  # the summary of a run
+    ("docs/guide/images.md", "text"): 1,  # a folder of images
+    ("docs/guide/engine.md", "console"): 1,  # an MLflow server that serves an engine
 }
 
 # Commands whose names and values are checked, and that are not run, with the reason.
@@ -54,9 +57,10 @@ NOT_RUN = {
     "optimizer=one_fifth,random,cmaes": "another sweep is run",
     "hydra/launcher=joblib": "tests/experiments/test_launchers.py runs it, in processes",
     "hydra/launcher=submitit_slurm": "it needs SLURM",
+    "baseline.path=model.keras": "it needs a trained network; tests/experiments/test_matrix.py",
 }
 
-# Where pages say more than a test can do: text, and what takes its place.
+# Where pages say more than a test can do: text, and what replaces it.
 SMALLER = {
     "README.md": {"mnist5k()": "mnist5k(train_size=300, test_size=60)", "=2000": "=100"},
     "docs/extending/executor.md": {"workers=2": "workers=1"},
@@ -95,6 +99,7 @@ def blocks_of(path):
 
 BLOCKS = [block for path in PAGES for block in blocks_of(path)]
 PYTHON = [block for block in BLOCKS if block.language == "python"]
+[LOOP] = [block.text for block in PYTHON if block.page == "README.md"]
 COMMANDS = list(
     dict.fromkeys(
         line
@@ -244,7 +249,7 @@ def small(words):
     if not says("data=folder"):
         budget += ["data.train_size=150", "data.test_size=40"]
     if says("baseline"):
-        budget += [] if says("baseline=random") else ["baseline.epochs=1"]
+        budget += [] if says("baseline=random", "baseline=gabor") else ["baseline.epochs=1"]
     else:
         budget.append("baseline=random")
     budget += [] if says("baseline.filters") else ["baseline.filters=[2,3]"]
@@ -267,6 +272,8 @@ def test_the_python_of_a_page_runs(page, workshop, capsys):
     for block in PYTHON:
         if block.page != page or block.file:
             continue
+        if block.text == LOOP and page != "README.md":
+            continue  # it is run there
         code = block.text
         for words, fewer in SMALLER.get(page, {}).items():
             code = code.replace(words, fewer)
@@ -275,10 +282,11 @@ def test_the_python_of_a_page_runs(page, workshop, capsys):
         assert 0.5 < float(capsys.readouterr().out) <= 1
 
 
-def test_the_library_is_included_from_the_readme():
-    library = (DOCS / "library.md").read_text("utf-8")
-    for heading in re.findall(r':(?:start-after|end-before): "(.*)"', library):
-        assert f"\n{heading}\n" in (ROOT / "README.md").read_text("utf-8")
+def test_the_loop_of_the_readme_has_one_import_a_package():
+    lines = LOOP.strip().splitlines()
+    imports = [line for line in lines if line.startswith("from ")]
+    assert [line.split()[1] for line in imports] == ["evolve", "slicing"]
+    assert len([line for line in lines if line]) <= 12
 
 
 # Commands.
@@ -362,19 +370,82 @@ def test_all_tools_are_shown():
     assert benchmarks == made
 
 
-# Generated pages.
+# What the build adds.
 
 
 @pytest.fixture(scope="module")
 def pages():
-    specification = importlib.util.spec_from_file_location("docs_pages", DOCS / "pages.py")
+    return module_of("pages")
+
+
+def module_of(name):
+    """Import a program of the folder of pages, which is no package."""
+    specification = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
 
 
+def test_what_a_page_asks_for_is_made_and_what_is_made_is_asked_for_once(pages):
+    asked = [name for path in PAGES for name in pages.PART.findall(path.read_text("utf-8"))]
+    assert sorted(asked) == sorted(pages.PARTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        ("speed", ["last_layer_kernel", "4,000 / 1,000", "2.92"]),
+        ("optimizers", ["vkd_cmaes", "94.99 (94.96 to 95.03)"]),
+        ("sizes", ["`[8,16]`", "1, moved by CMA-ES", "6,332"]),
+        ("inference", ["sliced, small", "LiteRT", "1", "150,440"]),
+    ],
+)
+def test_tables_are_those_of_the_committed_results(pages, name, cells):
+    rows = [
+        [cell.strip() for cell in line.strip("| ").split("|")]
+        for line in pages.PARTS[name](DOCS).splitlines()
+    ]
+    assert any(row[: len(cells)] == cells for row in rows)
+
+
+def test_a_page_is_filled_in(pages, tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks/01_idea.ipynb").touch()
+    source = """\
+[`Engine`](../../slicing/engine/classifier.py) and [`InputError`](../slicing/errors.py)
+[the idea](../../notebooks/01_idea.ipynb), `<!-- build: NAME -->`
+
+<!-- build: notebooks -->
+
+<!-- build
+hidden
+-->
+"""
+    assert (
+        pages.built(source, tmp_path)
+        == """\
+{py:obj}`Engine <slicing.engine.classifier.Engine>` and {py:obj}`InputError <slicing.errors.InputError>`
+[the idea](../notebooks/01_idea.ipynb), `<!-- build: NAME -->`
+
+```{toctree}
+:hidden:
+
+../notebooks/01_idea
+```
+
+hidden
+
+"""
+    )  # noqa: E501
+
+
+def test_notebooks_that_there_are_not(pages, tmp_path):
+    page = "[the idea](../../notebooks/01_idea.ipynb)\n\n<!-- build: notebooks -->\n"
+    assert pages.built(page, tmp_path) == "[the idea](../../notebooks/01_idea.ipynb)\n\n\n"
+
+
 def test_every_option_is_on_the_page_of_options(pages):
-    text = pages.options_page()
+    text = pages.options()
     sections = dict(re.findall(r"^### (.*?)\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL))
     choices = {f"{group}={name}" for group, options in GROUPS.items() for name in options}
     presets = {
@@ -397,7 +468,7 @@ def test_every_option_is_on_the_page_of_options(pages):
 
 
 def test_kinds_and_defaults_of_options(pages):
-    text = pages.options_page()
+    text = pages.options()
     for row in (
         "| `data.train_size` | whole number | `4000` | Training images, 10 to 4000. |",
         "| `slicing.metric` | `euclidean`, `cosine` | `euclidean` |",
@@ -409,20 +480,133 @@ def test_kinds_and_defaults_of_options(pages):
         assert row in text
 
 
-def test_links_of_the_readme_lead_somewhere(pages):
-    for name in pages.SECTIONS:
-        text = pages.readme_page(name)
-        assert text.startswith(f"# {pages.SECTIONS[name][0]}\n")
-        for target in re.findall(r"\]\(([^)#\s]+)", text):
-            local = (DOCS / "generated" / target).resolve()
-            page = target.removesuffix(".md") in {*pages.SECTIONS, "options"}
-            assert "://" in target or page or local.is_file(), f"{name}: {target}"
+# Links, in the repository as it is.
+
+ANY_LINK = re.compile(r"!?\[((?:[^\[\]]|\[\])*)\]\(([^)\s]*)\)")
 
 
-def test_notebooks_that_there_are_not(pages):
-    assert "none have been executed" in pages.notebooks_page([])
-    page = pages.notebooks_page([Path("docs/notebooks/01_idea.ipynb")])
-    assert "\n../notebooks/01_idea\n" in page
+def prose_of(path):
+    """Give a page without its code; a name that is a link keeps its marks."""
+    text = re.sub(r"^(```+).*?^\1$", "", path.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"(?<!\[)`[^`\n]*`", "code", text)
+
+
+def anchors_of(path):
+    """Give what links to the headings of a page have behind their ``#``."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_have_words_and_lead_to_what_is_committed(path):
+    links = ANY_LINK.findall(prose_of(path))
+    assert links or path.name in ("contributing.md", "api.md")
+    for words, target in links:
+        assert re.search(r"\w", words), f"{target}: a link without words"
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        place = (path.parent / name).resolve() if name else path
+        assert place.exists(), target
+        assert not set(MADE) & set(place.relative_to(DOCS).parts if DOCS in place.parents else ())
+        if anchor:
+            assert anchor in anchors_of(place), target
+        if name.endswith(".py") and words.startswith("`"):
+            defined = rf"^(?:class|def) {words[1:-1]}\b"
+            assert re.search(defined, place.read_text("utf-8"), re.MULTILINE), target
+
+
+def test_every_page_is_reached_from_the_index():
+    seen, todo = set(), [DOCS / "index.md"]
+    while todo:
+        path = todo.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        targets = [target.partition("#")[0] for _, target in ANY_LINK.findall(prose_of(path))]
+        todo += [(path.parent / each).resolve() for each in targets if each.endswith(".md")]
+    assert set(PAGES[1:]) <= seen
+
+
+def test_the_reference_lists_every_module():
+    listed = re.findall(r"^   ((?:slicing|evolve)[.\w]*)$", (DOCS / "api.md").read_text(), re.M)
+    made = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for room in ("slicing", "evolve")
+        for path in (ROOT / room).rglob("*.py")
+    }
+    assert sorted(listed) == sorted(made)
+
+
+def test_the_drawing_of_the_rooms_is_that_of_the_imports():
+    rooms = module_of("rooms")
+    assert rooms.drawing() == rooms.DRAWING.read_text("utf-8"), "python docs/rooms.py draws it"
+
+
+# The front page.
+
+
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_readme_is_read_in_two_minutes():
+    assert len(README.splitlines()) <= 200
+    assert len(README.encode()) <= 12_000
+
+
+def test_every_command_of_the_readme_is_run():
+    shown = [shlex.split(command, comments=True) for command in COMMANDS]
+    for command in re.findall(r"`((?:\w+=\S+ )?(?:python -m experiments|make) ?[^`]*)`", README):
+        assert shlex.split(command) in shown, "show it on a page, in a block of its own"
+
+
+def committed(name):
+    return json.loads((ROOT / f"benchmarks/results/{name}.json").read_text("utf-8"))
+
+
+def entry(row, column, images):
+    asked = (row, column, images, "leave_one_out")
+    keys = ("row", "column", "test_images", "protocol")
+    [found] = [one for one in committed("paper_tables") if tuple(one[k] for k in keys) == asked]
+    assert found["seeds"] == 5
+    return percent(found["mean"], found["low"], found["high"])
+
+
+def percent(mean, low, high):
+    return f"{100 * mean:.2f} % ({100 * low:.2f}-{100 * high:.2f})"
+
+
+def test_the_figures_of_the_readme_are_those_of_the_committed_results():
+    large = "60000/10000, 5 epochs"
+    measured = [each for each in committed("engine_size") if each["test_accuracy"] is not None]
+    small = min(measured, key=lambda each: (each["test_accuracy"] < 0.985, each["bytes"]))
+    front = percent(small["test_accuracy"], small["test_low"], small["test_high"])
+    cases = committed("fitness_speed")["cases"]
+    [speed] = [
+        case for case in cases if (case["case"], case["references"]) == ("last_layer_kernel", 4000)
+    ]
+    one_thread = [each for each in committed("inference")["results"] if each["threads"] == 1]
+    times = {(each["network"], each["runtime"]): each for each in one_thread}
+    engine, cnn = times["sliced, small", "LiteRT"], times["CNN, 1.2 M", "ONNX Runtime"]
+    others = [each for key, each in times.items() if key[0] == "CNN, 1.2 M"]
+    assert cnn["latency_seconds"] == min(each["latency_seconds"] for each in others)
+    expected = [
+        entry("averaged, CMA-ES", "4000/1000, 20 epochs", 1000),
+        entry("averaged, CMA-ES", large, 10_000),
+        entry("sliced, no backprop, CMA-ES", large, 10_000),
+        f"{small['bytes']:,} bytes, {front}",
+        f"{1000 * speed['ours_s']:.2f} ms, Keras + scikit-learn "
+        f"{1000 * speed['peers']['keras+sklearn']:,.0f} ms",
+        f"{1000 * engine['latency_seconds']:.3f} ms (LiteRT), the CNN of 1.2 M parameters "
+        f"{1000 * cnn['latency_seconds']:.3f} ms (ONNX Runtime)",
+    ]
+    table = README.partition("| question | here |")[2].partition("\n\n")[0].splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    assert [row[1] for row in rows] == expected
+    slides = SLIDES["4000/1000, 20 epochs"], SLIDES[large]
+    row = "all features, CMA-ES"
+    assert [rows[n][3] for n in (0, 1)] == [f"{each[row]:.2f} %" for each in slides]
+    assert f"{100 * engine['accuracy']:.2f} and {100 * cnn['accuracy']:.2f} % right" in rows[5][2]
 
 
 def test_the_version_is_one():

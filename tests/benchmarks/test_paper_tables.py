@@ -285,7 +285,7 @@ def test_mcnemar_is_the_binomial_test_of_the_images_on_which_they_differ():
     theirs = [cell("b", 0, [1] * 3 + [0] * 6 + [1])]
     assert mcnemar(ours, theirs) == (6, 1, pytest.approx(2 * 8 / 2**7))
     assert mcnemar(ours, ours) == (0, 0, 1.0)
-    assert "| a       |          b |     1 |              6 |             1 | 0.12 |" in text(
+    assert "| a       |          b |     1 |              6 |             1 | 0.12 † |" in text(
         ours + theirs, [("a", "b"), ("a", "c")]
     )
 
@@ -301,8 +301,7 @@ def test_the_p_of_several_seeds_is_twice_their_median():
 
 
 @pytest.mark.parametrize("budget", ["full", "levers"])
-def test_the_tables_of_the_readme_are_those_of_the_committed_cells(budget):
-    readme = (ROOT / "README.md").read_text("utf-8")
+def test_every_cell_of_the_tables_is_committed(budget):
     results = ROOT / "benchmarks/results"
     store = Store(results / "paper_cells.json")
     asked = BUDGETS[budget]
@@ -314,8 +313,6 @@ def test_the_tables_of_the_readme_are_those_of_the_committed_cells(budget):
     first = [job for job in todo if (job.column, job.seed) == (todo[0].column, 0)]
     assert [job.title for job in first if store.find(job) is None] == []
     cells = [replace(known[job.row.name, job.command], column=job.column) for job in todo]
-    for part in text(cells, PAIRS).split("\n\n"):
-        assert f"\n\n{part}\n\n" in readme
     if budget == "full":
         written = json.loads((results / "paper_tables.json").read_text())
         for entry, found in zip(written, entries(cells), strict=True):
