@@ -1,7 +1,7 @@
 """Take the pictures of the MLflow UI that the README and these pages show.
 
 ``python docs/screenshots.py`` runs a small sweep in a folder of its own, opens the UI on it as
-``make ui`` does, and takes ``docs/images/*.png`` anew. It needs the extra ``screenshots`` and a
+``make ui`` does, and takes ``docs/images/*.png``. It needs the extra ``screenshots`` and a
 Chromium, that of ``$CHROMIUM`` or on the path.
 """
 
@@ -124,7 +124,7 @@ def _take(page: Page, address: str, client: MlflowClient) -> None:
         if shown == "Show more":
             found.click()
         time.sleep(_SETTLE)
-        if name == "report":  # where this machine keeps it is nobody's concern
+        if name == "report":  # a path of this machine
             page.get_by_text("Path: file:").evaluate("line => line.style.visibility = 'hidden'")
         page.screenshot(path=IMAGES / f"{name}.png")
 
