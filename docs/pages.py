@@ -9,8 +9,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from experiments.config import GROUPS, Config, NewClasses, field_docs
-from experiments.overrides import CONF
+from experiments.schema.docs import CONF, field_docs, option_doc
+from experiments.schema.run import GROUPS, Config, NewClasses
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,7 +32,7 @@ _ELSEWHERE = {
 _OPTIONS = """\
 # Options
 
-This page is made from the schema, `experiments/config.py`, at every build. The same texts are in
+This page is made from the schema, `experiments/schema/`, at every build. The same texts are in
 `python -m experiments.run --help`, with the values that are chosen.
 
 An option of a group is chosen by `GROUP=OPTION`, a value is set by `GROUP.NAME=VALUE`, and a preset
@@ -81,13 +81,18 @@ def options_page() -> str:
     for group, options in GROUPS.items():
         parts += [f"## {group}", docs[group]]
         for option, schema in options.items():
-            parts += [f"### {group}={option}", schema.__doc__ or "", _table(_rows(schema, group))]
+            parts += [
+                f"### {group}={option}",
+                option_doc(group, option),
+                _table(_rows(schema, group)),
+            ]
     parts += ["## new", docs["new"], _table(_rows(NewClasses, "new"))]
     parts += ["## Presets", "A preset changes several values at once. It comes on top of the rest."]
     for path in sorted(CONF.glob("*/*.yaml")):
         if path.parent.name not in GROUPS:
             content = path.read_text("utf-8").removeprefix("# @package _global_\n")
-            parts += [f"### +{path.parent.name}={path.stem}", _first_comment(content)]
+            parts += [f"### +{path.parent.name}={path.stem}"]
+            parts += [option_doc(path.parent.name, path.stem)]
             parts += [f"```yaml\n{content.rstrip()}\n```"]
     return "\n\n".join(parts) + "\n"
 
@@ -127,10 +132,6 @@ def _default(value: Any) -> str:
         other = re.fullmatch(r"\$\{(.*)\}", value)
         return f"that of `{other[1]}`" if other else f"`{value}`"
     return f"`{json.dumps(value)}`"
-
-
-def _first_comment(content: str) -> str:
-    return re.findall(r"^# (.*)$", content, re.MULTILINE)[0]
 
 
 def readme_page(name: str) -> str:

@@ -30,8 +30,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from experiments.config import GROUPS, Config, field_docs
-from experiments.overrides import CONF, check
+from experiments.overrides import check
+from experiments.schema.docs import CONF, field_docs
+from experiments.schema.run import GROUPS, Config
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
