@@ -31,10 +31,10 @@ from numpy.typing import NDArray
 
 from benchmarks.machine import describe, versions
 from benchmarks.output import Output
-from experiments.config import plain
 from experiments.console import say
 from experiments.engines import extract, place
 from experiments.overrides import check
+from experiments.schema.run import plain
 from experiments.statistics import Accuracy
 from experiments.summary import table
 from slicing.data import Images, mnist

@@ -39,10 +39,10 @@ import numpy as np
 from benchmarks.machine import describe, versions
 from benchmarks.output import Output
 from benchmarks.runtimes import RUNTIMES, Measured
-from experiments.config import plain
 from experiments.console import say
 from experiments.engines import build_engine
 from experiments.overrides import check
+from experiments.schema.run import plain
 from experiments.summary import table
 from slicing.baselines import Baseline, trained_cnn
 from slicing.data import mnist, mnist5k

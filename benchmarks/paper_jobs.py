@@ -10,8 +10,8 @@ from functools import cache, cached_property
 
 from omegaconf import DictConfig
 
-from experiments.config import plain
 from experiments.overrides import check
+from experiments.schema.run import plain
 
 PROGRAM = "python -m experiments.run "
 """What a cell's command begins with; its options follow."""
@@ -41,7 +41,7 @@ class Row:
     def protocol(self) -> str:
         """Which images choose its kernels."""
         asked = dict(each.split("=", 1) for each in self.overrides)
-        return asked.get("fitness.protocol", "leave_one_out")
+        return asked.get("protocol", "leave_one_out")
 
     @property
     def title(self) -> str:
@@ -58,7 +58,7 @@ _AS_IT_IS = "strategy.passes=0"
 _BATCH_NORM = "baseline.batch_norm=true"
 _AVERAGED = "slicing.average=1"
 _ALL_FEATURES = ("slicing.projection=none", "fitness=neighbors")
-_LEAKS = ("slicing.projection=none", "fitness=accuracy", "fitness.protocol=test")
+_LEAKS = ("slicing.projection=none", "fitness=accuracy", "protocol=test")
 _OPTIMIZERS = (("random", "random search"), ("pso", "PSO"), ("cmaes", "CMA-ES"))
 
 
@@ -127,7 +127,7 @@ def _levers() -> Iterator[Row]:
         ("images shifted by two pixels", ("fitness.shift=2",)),
         ("discriminants without shifted copies", ("slicing.shift=0",)),
         ("discriminants with copies two pixels away", ("slicing.shift=2",)),
-        ("held-out images as queries", ("fitness.protocol=validation",)),
+        ("held-out images as queries", ("protocol=validation",)),
         ("cosine", ("slicing.metric=cosine",)),
         ("k = 1", ("slicing.k=1",)),
         ("a third of the step", ("strategy.step=0.33",)),
@@ -142,9 +142,9 @@ def _levers() -> Iterator[Row]:
         ("VkD-CMA-ES", ("optimizer=vkd_cmaes",)),
         (
             "whole layer at once, diagonal CMA-ES",
-            ("optimizer=sep_cmaes", "strategy.block=layer", "strategy.max_evaluations=600"),
+            ("optimizer=sep_cmaes", "block=layer", "strategy.max_evaluations=600"),
         ),
-        ("first layer", ("strategy.layers=[1]", "strategy.max_evaluations=600")),
+        ("first layer", ("block.layers=[1]", "strategy.max_evaluations=600")),
     ):
         yield Row(f"{_PLAIN}: {what}", "evolved", overrides)
 

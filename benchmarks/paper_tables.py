@@ -38,9 +38,11 @@ from benchmarks.paper_cells import Cell, Store, packed
 from benchmarks.paper_jobs import BUDGETS, PAIRS, Job, jobs
 from benchmarks.paper_report import csv_text, entries, figure, text
 from experiments.console import no_access, say
-from experiments.overrides import CONF, VERSION_BASE, check, quoted
+from experiments.hydra_internals import VERSION_BASE
+from experiments.overrides import check, quoted
 from experiments.parents import Parent
 from experiments.pipeline import run
+from experiments.schema.docs import CONF
 from experiments.tracking import environment
 from slicing.errors import InputError
 

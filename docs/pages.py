@@ -19,8 +19,8 @@ from benchmarks.paper_cells import Store
 from benchmarks.paper_jobs import BUDGETS, PAIRS, jobs
 from benchmarks.paper_report import text
 from benchmarks.runtimes import Measured
-from experiments.config import GROUPS, Config, NewClasses, field_docs
-from experiments.overrides import CONF
+from experiments.schema.docs import CONF, field_docs, option_doc
+from experiments.schema.run import GROUPS, Config, NewClasses
 from experiments.summary import table
 
 ROOT = Path(__file__).parents[1]
@@ -148,14 +148,21 @@ def options() -> str:
     docs = field_docs(Config)
     for group, options in GROUPS.items():
         parts += [f"## {group}", docs[group]]
+        shown = set()
         for option, schema in options.items():
-            parts += [f"### {group}={option}", schema.__doc__ or "", _table(_rows(schema, group))]
+            parts += [f"### {group}={option}", option_doc(group, option)]
+            if values := _values(CONF / group / f"{option}.yaml"):
+                parts += [f"```yaml\n{values}\n```"]
+            if schema not in shown:
+                parts += [_table(_rows(schema, group))]
+            shown.add(schema)
     parts += ["## new", docs["new"], _table(_rows(NewClasses, "new"))]
     parts += ["## Presets", "A preset changes several values at once. It comes on top of the rest."]
     for path in sorted(CONF.glob("*/*.yaml")):
         if path.parent.name not in GROUPS:
             content = path.read_text("utf-8").removeprefix("# @package _global_\n")
-            parts += [f"### +{path.parent.name}={path.stem}", _first_comment(content)]
+            parts += [f"### +{path.parent.name}={path.stem}"]
+            parts += [option_doc(path.parent.name, path.stem)]
             parts += [f"```yaml\n{content.rstrip()}\n```"]
     return "\n\n".join(parts)
 
@@ -197,8 +204,10 @@ def _default(value: Any) -> str:
     return f"`{json.dumps(value)}`"
 
 
-def _first_comment(content: str) -> str:
-    return re.findall(r"^# (.*)$", content, re.MULTILINE)[0]
+def _values(path: Path) -> str:
+    """Give what a YAML file sets: all of it but comments and the list of defaults."""
+    content = re.sub(r"^(#.*|defaults:\n(  .*\n)+)\n?", "", path.read_text("utf-8"), flags=re.M)
+    return content.strip()
 
 
 def notebooks(folder: Path) -> str:

@@ -1,8 +1,15 @@
-"""Lines for whoever looks on, as long as there is somebody."""
+"""Print lines, fall silent once the reader has closed the pipe, and end a program."""
 
 import os
 import sys
-from typing import TextIO
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from slicing.errors import InputError
+
+MISTAKE, INTERRUPTED = 2, 130
+"""Exit codes: for what the user can mend, and for Ctrl-C."""
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
@@ -12,8 +19,8 @@ def say(text: str, stream: TextIO | None = None) -> None:
     ----------
     text : str
     stream : text stream, optional
-        Standard error by default. Where nobody reads it any more, it is silent from now on: Ctrl-C
-        ends what a run is piped into (``| tee log``) before the run itself.
+        Standard error by default. Once its reader has gone, it is silent: Ctrl-C ends what a run
+        is piped into (``| tee log``) before the run itself.
     """
     stream = sys.stderr if stream is None else stream
     try:
@@ -28,3 +35,34 @@ def no_access(error: OSError) -> str:
     """Say in a sentence which file the system refuses, and why."""
     what = error.filename or "A file"
     return f"{what} cannot be read or written: {error.strerror or error}."
+
+
+Sentences = Mapping[type[BaseException], Callable[[Any], str | None]]
+"""Of kinds of exceptions, what to print; an empty text prints nothing, None lets it pass."""
+
+_SENTENCES: Sentences = {InputError: str, OSError: no_access, KeyboardInterrupt: lambda error: ""}
+
+
+@contextmanager
+def exit_on_mistake(more: Sentences | None = None) -> Iterator[None]:
+    """End the program where an exception is one that a user can mend, or Ctrl-C.
+
+    It prints one sentence on standard error, without a traceback, and exits with 2, or 130 for
+    Ctrl-C. It serves as a decorator, too.
+
+    Parameters
+    ----------
+    more : mapping of exception types to callables, optional
+        What to print for further exceptions, or for others than usual; the nearest type counts.
+    """
+    sentences = {**_SENTENCES, **(more or {})}
+    try:
+        yield
+    except tuple(sentences) as error:
+        kind = next(kind for kind in type(error).__mro__ if kind in sentences)
+        sentence = sentences[kind](error)
+        if sentence is None:
+            raise
+        if sentence:
+            say(sentence)
+        sys.exit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else MISTAKE)

@@ -156,7 +156,7 @@ def build_engine(
         The training images, of which the references are made.
     classes : tuple of str
     options : dict
-        Those of :class:`experiments.config.KNN`.
+        Those of :class:`experiments.schema.engine.KNN`.
     make_optimizer : callable
         Moves the prototypes, where ``tuning_generations`` is above 0.
     seed : int

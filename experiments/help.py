@@ -1,7 +1,6 @@
 """The page that ``--help`` prints, from the schema and the folder ``conf/``."""
 
 import json
-import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -10,55 +9,55 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.config import GROUPS, Config, field_docs, plain
-from experiments.overrides import CONF
+from experiments.programs import RUN, Program
+from experiments.schema.docs import CONF, field_docs, option_doc
+from experiments.schema.run import plain
 
 _WIDTH = 100
 _INTRODUCTION = """\
 {doc}
 
-Usage: python -m experiments.run [GROUP=OPTION ...] [NAME=VALUE ...] [+PRESET=OPTION ...]
+Usage: python -m {module} [GROUP=OPTION ...] [NAME=VALUE ...] [+PRESET=OPTION ...]
 
-  python -m experiments.run                                  the defaults
-  python -m experiments.run optimizer=pso slicing.k=5 seed=1
-  python -m experiments.run data=folder data.directory=images data.channels=3
-  python -m experiments.run --multirun optimizer=cmaes,random seed=0,1,2
-  python -m experiments.run optimizer=pso --help             the options of PSO
-  python -m experiments.run +debug=quick                     everything small, in seconds
-  python -m experiments.run --cfg job                        print the configuration only
-"""
+{examples}"""
 
 
-def help_page(config: DictConfig) -> str:
+def help_page(config: DictConfig, program: Program = RUN) -> str:
     """Describe groups, presets and every option of a composed configuration.
 
     Parameters
     ----------
     config : DictConfig
         The options chosen; the page shows the names and values of these.
+    program : Program
+        Whose command line it is.
 
     Returns
     -------
     str
         At most 100 characters wide.
     """
-    lines = [_INTRODUCTION.format(doc=Config.__doc__)]
-    for group, options in GROUPS.items():
-        lines.append(f"{group}: {field_docs(Config)[group]}")
-        lines += [_row(f"{group}={option}", doc.__doc__ or "") for option, doc in options.items()]
+    lines = [
+        _INTRODUCTION.format(
+            doc=program.schema.__doc__, module=program.module, examples=program.examples
+        )
+    ]
+    for group, options in program.groups.items():
+        lines.append(f"{group}: {field_docs(program.schema)[group]}")
+        lines += [_row(f"{group}={option}", option_doc(group, option)) for option in options]
     lines.append("\nPresets, on top of these:")
-    lines += [_row(name, doc) for name, doc in _presets()]
+    lines += [_row(name, doc) for name, doc in _presets(program)]
     lines.append("\nValues, as chosen now:")
     lines += _values(config)
     return "\n".join(lines)
 
 
-def _presets() -> Iterator[tuple[str, str]]:
+def _presets(program: Program) -> Iterator[tuple[str, str]]:
     """Give presets as on the command line, with the first comment of their file."""
     for path in sorted(CONF.glob("*/*.yaml")):
-        if path.parent.name not in GROUPS:
-            comments = re.findall(r"^# ([^@].*)$", path.read_text("utf-8"), re.MULTILINE)
-            yield f"+{path.parent.name}={path.stem}", comments[0]
+        group = path.parent.name
+        if group not in program.groups:
+            yield f"+{group}={path.stem}", option_doc(group, path.stem)
 
 
 def _values(config: DictConfig, owner: str = "") -> Iterator[str]:

@@ -6,15 +6,15 @@ from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any, TypeVar, cast
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.config import field_docs
+from experiments.console import exit_on_mistake
+from experiments.hydra_internals import parse_override
+from experiments.schema.docs import field_docs
 from slicing.errors import InputError
 
-_MISTAKE = 2
 Schema = TypeVar("Schema")
 
 
@@ -61,7 +61,7 @@ def parse(schema: type[Schema], arguments: Sequence[str]) -> Schema:
 def _read(word: str) -> Any:
     """Read a list or a text in quotes as Hydra does; paths without either stand for themselves."""
     try:
-        override = OverridesParser.create().parse_override(word)
+        override = parse_override(word)
     except HydraException as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{word} cannot be read ({reason}): close brackets and quotes.") from error
@@ -80,12 +80,5 @@ def run_tool(module: str, schema: type, main: Callable[[Any], None]) -> None:
             value: Any = "..." if OmegaConf.is_missing(defaults, name) else defaults[name]
             print(f"  {name}={getattr(value, 'name', value)}".ljust(24) + doc)
         return
-    try:
+    with exit_on_mistake():
         main(parse(schema, arguments))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        sys.exit(_MISTAKE)
-    except OSError as error:
-        what = error.filename or "A file"
-        print(f"{what} cannot be read or written: {error.strerror or error}.", file=sys.stderr)
-        sys.exit(_MISTAKE)

@@ -12,23 +12,22 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_type_hints
 
-from hydra import compose, initialize_config_dir
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
-from hydra.core.config_search_path import SearchPathQuery
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra import compose
 from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.config import GROUPS, Config
+from experiments.hydra_internals import (
+    configurations,
+    group_names,
+    option_names,
+    parse_override,
+)
+from experiments.programs import RUN, Program
+from experiments.schema.docs import CONF
+from slicing.checks import between
 from slicing.errors import InputError
-
-CONF = Path(__file__).resolve().parent.parent / "conf"
-VERSION_BASE = "1.3"
 
 # Hydra's launchers that come as plugins, and the extra that installs each.
 _LAUNCHER = "hydra/launcher"
@@ -48,9 +47,10 @@ _KINDS = {
 def check(
     overrides: Sequence[str],
     multirun: bool = False,
-    config_name: str = "config",
+    config_name: str | None = None,
     config_dir: str | None = None,
     complete: bool = True,
+    program: Program = RUN,
 ) -> list[DictConfig]:
     """Compose every configuration that a command line asks for.
 
@@ -60,13 +60,14 @@ def check(
         What stands on the command line: ``optimizer=pso``, ``seed=0,1,2``, ...
     multirun : bool
         Whether lists of values are swept over.
-    config_name : str
-        The primary configuration.
+    config_name : str, optional
+        The primary configuration; by default the program's.
     config_dir : str, optional
         A folder of further configurations, Hydra's ``--config-dir``.
-
     complete : bool
         Whether to refuse configurations that lack a mandatory value.
+    program : Program
+        Whose command line it is.
 
     Returns
     -------
@@ -78,13 +79,16 @@ def check(
     InputError
         For the first mistake: unknown names and options, values of the wrong kind, missing values.
     """
-    with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
-        if config_dir:
-            _search_first(config_dir)
+    folder = Path(config_dir).resolve() if config_dir else None
+    if folder and not folder.is_dir():
+        raise InputError(f"--config-dir {config_dir} is not a folder.")
+    with configurations(CONF, folder):
         # Composing takes a fifth of a second, and a sweep mostly repeats the same choices.
-        composed = cache(lambda choices: _compose(config_name, choices))
+        composed = cache(
+            lambda choices: _compose(program, config_name or program.config_name, choices)
+        )
         jobs = list(_jobs(overrides, multirun))
-        configs = [_check_job(job, composed) for job in jobs]
+        configs = [_check_job(program, job, composed) for job in jobs]
     if complete:
         _check_launcher(itertools.chain(*jobs), multirun)
     for config in configs:
@@ -95,13 +99,12 @@ def check(
         except OmegaConfBaseException as error:
             reason = str(error).splitlines()[0].rstrip(".")
             raise InputError(f"{error.full_key} cannot be resolved: {reason}.") from error
-        if not 0 <= config.seed < 2**32:
-            raise InputError(f"seed={config.seed} is out of range: choose 0 to {2**32 - 1}.")
+        between("seed", config.seed, 0, 2**32 - 1)
     return configs
 
 
 def resumed(overrides: Sequence[str], multirun: bool = False) -> tuple[Path, list[str]] | None:
-    """Find out whether a command line goes on with a run.
+    """Find out whether a command line resumes a run.
 
     Parameters
     ----------
@@ -121,13 +124,15 @@ def resumed(overrides: Sequence[str], multirun: bool = False) -> tuple[Path, lis
     InputError
         Where the folder is not that of a run which has not ended.
     """
-    with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
+    with configurations(CONF):
         parsed = {line: _parse(line) for line in overrides}
         asked = [each for each in parsed.values() if each.key_or_group == "resume"]
         if not asked or (not asked[-1].is_sweep_override() and asked[-1].value() is None):
             return None
         if multirun or asked[-1].is_sweep_override():
-            raise InputError("resume goes on with one run: give one folder, without --multirun.")
+            raise InputError(
+                "resume takes the folder of one run: give one folder, without --multirun."
+            )
         # Here, not above: other command lines need none of it.
         from experiments.resume import load
 
@@ -149,17 +154,6 @@ def quoted(value: object) -> str:
     return f"'{escaped}'"
 
 
-def _search_first(config_dir: str) -> None:
-    """Let Hydra look for options in a folder of the user's, too."""
-    folder = Path(config_dir).resolve()
-    if not folder.is_dir():
-        raise InputError(f"--config-dir {config_dir} is not a folder.")
-    path = create_config_search_path(str(CONF))
-    path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
-    GlobalHydra.instance().clear()
-    Hydra.create_main_hydra2("run", path)
-
-
 def _jobs(overrides: Sequence[str], multirun: bool) -> Iterator[list[Override]]:
     """Expand the sweeps as Hydra's sweepers do."""
     values = []
@@ -179,29 +173,29 @@ def _jobs(overrides: Sequence[str], multirun: bool) -> Iterator[list[Override]]:
 
 
 def _parse(line: str) -> Override:
-    parser = OverridesParser.create(GlobalHydra.instance().config_loader())
     try:
-        (override,) = parser.parse_overrides([line])
+        return parse_override(line)
     except HydraException as error:
         raise InputError(
             f"{line} cannot be read: write name=value, with quotes around special characters."
         ) from error
-    return override
 
 
 def _check_job(
-    overrides: list[Override], composed: Callable[[tuple[str, ...]], DictConfig]
+    program: Program,
+    overrides: list[Override],
+    composed: Callable[[tuple[str, ...]], DictConfig],
 ) -> DictConfig:
     """Check one run: first the options of the groups, then names and values."""
-    choices = [override for override in overrides if _is_choice(override)]
+    choices = [override for override in overrides if _is_choice(program, override)]
     config = composed(tuple(str(choice.input_line) for choice in choices)).copy()
-    known = [*_names(config), *_groups()]
+    known = [*_names(config), *group_names()]
     for override in overrides:
         name = override.key_or_group
         if override in choices or name.startswith("hydra."):
             continue
         if name not in known:
-            raise InputError(f"{name} is unknown: {_suggest_name(name, known)}")
+            raise InputError(f"{name} is unknown: {_suggest_name(program, name, known)}")
         try:
             OmegaConf.update(config, name, override.value())
         except OmegaConfBaseException as error:
@@ -224,16 +218,12 @@ def _check_launcher(overrides: Iterable[Override], multirun: bool) -> None:
             )
 
 
-def _is_choice(override: Override) -> bool:
+def _is_choice(program: Program, override: Override) -> bool:
     """Whether an override chooses an option of a group; refuse options that are not there."""
     group, line = override.key_or_group, override.input_line
     if override.is_delete():
-        raise InputError(f"{line} would take an option away: give it a value instead.")
-    options = [
-        option
-        for option in _repository().get_group_options(group, ObjectType.CONFIG)
-        if not option.startswith("base_")
-    ]
+        raise InputError(f"{line} would remove an option: give it a value instead.")
+    options = [option for option in option_names(group) if not option.startswith("base_")]
     if not options:
         return False
     option = override.get_value_string()
@@ -244,17 +234,19 @@ def _is_choice(override: Override) -> bool:
         known = sorted({*options, *extras})
         raise InputError(f"{group}={option} is unknown: {_suggest(option, known, f'{group}=')}")
     # Groups that the defaults choose nothing from: conf/experiment, conf/debug.
-    if not override.is_add() and group in set(_groups()) - set(Config.__dataclass_fields__):
+    if not override.is_add() and group in set(group_names()) - {
+        each.name for each in fields(program.schema)
+    }:
         raise InputError(f"{line} comes on top of the defaults: write +{line}")
     return True
 
 
-def _compose(config_name: str, choices: tuple[str, ...]) -> DictConfig:
+def _compose(program: Program, config_name: str, choices: tuple[str, ...]) -> DictConfig:
     try:
         return compose(config_name, list(choices))
     except HydraException as error:
         foreign = re.search(r"In '(.+?)/(.+?)':.*\n?Key '(\w+)' .*not in '(\w+)'", str(error))
-        if foreign and foreign[1] not in GROUPS:
+        if foreign and foreign[1] not in program.groups:
             preset = f"+{foreign[1]}={foreign[2]}"
             raise InputError(
                 f"{preset} sets {foreign[3]}, which the chosen {foreign[4]} does not have: leave "
@@ -290,14 +282,14 @@ def _suggest(word: str, known: Sequence[str], prefix: str = "") -> str:
     return f"choose one of {', '.join(known)}."
 
 
-def _suggest_name(name: str, known: Sequence[str]) -> str:
+def _suggest_name(program: Program, name: str, known: Sequence[str]) -> str:
     """Name the nearest option: within the same group, or anywhere."""
     owner, dot, field = name.rpartition(".")
     known = [each for each in known if not each.rpartition(".")[2].startswith("_")]
     siblings = [each for each in known if each.rpartition(".")[0] == owner]
     others = [
         option
-        for option, schema in GROUPS.get(owner, {}).items()
+        for option, schema in program.groups.get(owner, {}).items()
         if field in {each.name for each in fields(schema)}
     ]
     if others:
@@ -317,17 +309,3 @@ def _names(config: DictConfig, owner: str = "") -> list[str]:
         if isinstance(node, DictConfig) and not node._is_missing():
             names += _names(node, f"{owner}{name}.")
     return names
-
-
-def _groups() -> list[str]:
-    groups: list[str] = _repository().get_group_options("", ObjectType.GROUP)
-    return groups
-
-
-def _repository() -> Any:
-    """Give what knows the groups: the loader's own methods copy all of it for every question.
-
-    It is an attribute of Hydra 1.3's loader, not of its interface.
-    """
-    loader: Any = GlobalHydra.instance().config_loader()
-    return loader.repository

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 from hydra.utils import get_object
 
-from evolve.block import Block, make_blocks
+from evolve.block import Block
 from evolve.checkpoint import Checkpoint
 from evolve.executors.base import Executor
 from evolve.fitness.base import Fitness
 from evolve.optimizers.base import Optimizer
-from evolve.protocols import Split, split
+from evolve.protocols import Split
 from evolve.schedule import Schedule
 from evolve.search import MakeOptimizer
-from experiments.config import GROUPS
 from experiments.engines import check_options
+from experiments.schema.run import GROUPS
 from slicing.baselines import Baseline, random_cnn
 from slicing.data.dataset import Dataset, Images
 from slicing.errors import InputError
@@ -38,10 +38,6 @@ _CONTRACTS = {
     "optimizer": Optimizer, "fitness": Fitness, "strategy": Schedule, "executor": Executor
 }  # fmt: skip
 
-# Options of groups that are for something else than the class of the group.
-_OF_SPLIT = ("protocol", "validation_fraction", "selection_fraction")
-_OF_BLOCKS = ("block", "layers", "group_size")
-
 
 class Parts:
     """Makes the parts of an experiment.
@@ -49,7 +45,7 @@ class Parts:
     Parameters
     ----------
     options : dict
-        The resolved configuration, of the schema :class:`experiments.config.Config`.
+        The resolved configuration, of the schema :class:`experiments.schema.run.Config`.
     choices : mapping of str to str
         The chosen option of every group.
 
@@ -77,7 +73,7 @@ class Parts:
     @property
     def protocol(self) -> str:
         """Which images choose the kernels."""
-        return str(self.options["fitness"]["protocol"])
+        return self.choices["protocol"]
 
     @property
     def is_trained(self) -> bool:
@@ -97,15 +93,9 @@ class Parts:
 
     def split(self, dataset: Dataset) -> Split:
         """Give the training images their roles."""
-        fitness = self.options["fitness"]
-        selects = self.options["strategy"]["hand_over"] == "selection"
-        return split(
-            fitness["protocol"],
-            dataset,
-            fitness["validation_fraction"],
-            self.options["seed"],
-            fitness["selection_fraction"] if selects else None,
-        )
+        with self._naming("protocol"):
+            images: Split = self._make("protocol")(dataset, seed=self.options["seed"])
+        return images
 
     def check(self, images: Split, n_classes: int) -> None:
         """Refuse options out of range, and parts that do not fit each other.
@@ -131,7 +121,7 @@ class Parts:
             stack = make(images.references, n_classes).stack
         with self._naming("slicing"):
             check_options(self.options["slicing"], stack, images.references, self.optimizer())
-        fitness = self._make("fitness", without=_OF_SPLIT)
+        fitness = self._make("fitness")
         with self._naming("fitness"):
             try:
                 fitness.func.check(stack, images, **fitness.keywords)
@@ -140,8 +130,7 @@ class Parts:
                     f"fitness._target_={self.options['fitness']['_target_']} does not take these "
                     f"options: {error}."
                 ) from error
-        with self._naming("strategy"):
-            blocks = self._blocks(stack)
+        blocks = self._blocks(stack)
         with self._naming("optimizer"):
             for block in blocks:
                 self.optimizer()(block.read(stack), 1.0, np.random.default_rng(0))
@@ -165,43 +154,35 @@ class Parts:
     def fitness(self, stack: ConvStack, images: Split) -> Fitness:
         """Make the loss that is minimized."""
         with self._naming("fitness"):
-            fitness: Fitness = self._make("fitness", without=_OF_SPLIT)(stack, images)
+            fitness: Fitness = self._make("fitness")(stack, images)
         return fitness
 
-    def selection(self, stack: ConvStack, images: Split) -> Fitness | None:
-        """Make the loss on the selection queries, if there are any."""
-        if images.selection is None:
-            return None
-        return self.fitness(stack, Split(images.references, images.selection))
-
-    def schedule(
-        self, fitness: Fitness, selection: Fitness | None, checkpoint: Checkpoint
-    ) -> Schedule:
+    def schedule(self, fitness: Fitness, checkpoint: Checkpoint) -> Schedule:
         """Make the schedule, which goes on with what the checkpoint holds."""
         with self._naming("strategy"):
-            schedule: Schedule = self._make("strategy", without=_OF_BLOCKS)(
+            schedule: Schedule = self._make("strategy")(
                 fitness,
                 self._blocks(fitness.stack),
                 self.optimizer(),
                 seed=self.options["seed"],
                 executor=self._make("executor")(),
-                selection=selection,
                 checkpoint=checkpoint,
             )
         return schedule
 
     def _blocks(self, stack: ConvStack) -> list[Block]:
-        kind, layers, size = (self.options["strategy"][name] for name in _OF_BLOCKS)
-        return make_blocks(stack, kind, layers, size)
+        with self._naming("block"):
+            blocks: list[Block] = self._make("block")(stack)
+        return blocks
 
-    def _make(self, group: str, without: tuple[str, ...] = ()) -> Any:
+    def _make(self, group: str) -> Any:
         """Make a function or class with its options, to be called with the rest.
 
         Not by Hydra's ``instantiate``: it would make lists of its own kind again, in whose code
         Ctrl-C raises other errors.
         """
         options = self.options[group]
-        arguments = {k: v for k, v in options.items() if k not in ("_target_", *without)}
+        arguments = {k: v for k, v in options.items() if k != "_target_"}
         try:
             return partial(get_object(options["_target_"]), **arguments)
         except (ImportError, ValueError, AttributeError, TypeError) as error:

@@ -20,7 +20,6 @@ from evolve.checkpoint import Checkpoint
 from evolve.protocols import Split
 from evolve.schedule import BlockEnd, Schedule
 from experiments import new_classes, plots, report, resume
-from experiments.config import plain
 from experiments.engines import all_references, build_engine, describe
 from experiments.evolution import run_schedule
 from experiments.history import BLOCKS, GENERATIONS, Event, History
@@ -29,6 +28,7 @@ from experiments.parts import Options, Parts
 from experiments.progress import Progress, training_callback
 from experiments.report import Answers
 from experiments.resume import Begun, checkpoint_of
+from experiments.schema.run import plain
 from experiments.statistics import Accuracy
 from experiments.summary import LEAKS, Row, Summary, addition_metrics
 from experiments.tracking import Tracker, environment, leaves
@@ -68,7 +68,7 @@ def run(
     Parameters
     ----------
     config : DictConfig
-        A configuration of the schema :class:`experiments.config.Config`.
+        A configuration of the schema :class:`experiments.schema.run.Config`.
     choices : mapping of str to str
         The chosen option of every group.
     folder : Path
@@ -263,9 +263,8 @@ class _Experiment:
         """Evolve the kernels, and put them on disk."""
         self.progress.say("Measuring the loss before evolution")
         fitness = self.parts.fitness(before, self.images)
-        selection = self.parts.selection(before, self.images)
         loss_before = fitness.loss
-        schedule = self.parts.schedule(fitness, selection, self.checkpoint)
+        schedule = self.parts.schedule(fitness, self.checkpoint)
         history = History(self.folder, schedule.blocks, schedule.blocks_done)
         try:
             interrupted = run_schedule(schedule, history, self.progress, self.tracker)

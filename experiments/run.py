@@ -1,8 +1,8 @@
 """Run an experiment: ``python -m experiments.run --help``.
 
-Exit codes: 0 for a run to the end; 130 where Ctrl-C ended it (what was found until then is
+Exit codes: 0 for a run to the end; 130 for one that Ctrl-C ended (what was found until then is
 evaluated, logged and saved); 2 for what the user can mend, with one sentence on standard error.
-A run that did not end is gone on with by ``resume=<its folder>``.
+``resume=<its folder>`` resumes a run that did not end.
 """
 
 import logging
@@ -14,20 +14,18 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from experiments.console import no_access, say
-from experiments.help import help_page
-from experiments.overrides import CONF, VERSION_BASE, check, quoted, resumed
+from experiments.console import MISTAKE, Sentences, exit_on_mistake, no_access, say
+from experiments.hydra_internals import VERSION_BASE, parsed_arguments
+from experiments.overrides import check, quoted, resumed
+from experiments.schema.docs import CONF
 from slicing.errors import InputError
 
 log = logging.getLogger(__name__)
-
-_MISTAKE, _INTERRUPTED = 2, 130
 
 
 class _JobFailedError(Exception):
@@ -36,14 +34,14 @@ class _JobFailedError(Exception):
 
 def main() -> None:
     """Check the command line as a whole, then let Hydra run what it asks for."""
-    arguments = get_args_parser().parse_intermixed_args()
+    arguments = parsed_arguments()
     flags = [word for word in sys.argv[1:] if word not in arguments.overrides]
     # Hydra would print tracebacks of its own where an exception has to reach this function.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    # On a full disk the log cannot be written either, and would say so by tracebacks.
+    # On a full disk logging fails too; keep it from printing tracebacks.
     logging.raiseExceptions = False
     only_shows = arguments.help or arguments.cfg or arguments.info
-    try:
+    with exit_on_mistake(_SENTENCES):
         overrides = _with_resumed(arguments.overrides, arguments.multirun)
         # Hydra itself wants its flags before everything else.
         sys.argv[1:] = [*flags, *overrides]
@@ -51,34 +49,43 @@ def main() -> None:
             configs = check(
                 overrides,
                 arguments.multirun,
-                arguments.config_name or "config",
+                arguments.config_name,
                 arguments.config_dir,
                 complete=not only_shows,
             )
         if arguments.help:
+            # Here, not above: a run needs none of it.
+            from experiments.help import help_page
+
             print(help_page(configs[0]))
-            return
-        if arguments.multirun and not only_shows:
+        elif arguments.multirun and not only_shows:
             _sweep(configs, overrides)
         else:
             _job()
-    except InputError as error:
-        sys.exit(_complain(str(error)))
-    except HydraException as error:
-        sys.exit(_complain(str(error.__cause__ or error).strip().splitlines()[0]))
-    except OSError as error:
-        sys.exit(_complain(no_access(error)))
-    except _JobFailedError as error:
-        # The run has said so itself, but that of a cluster not on this console.
-        sys.exit(_complain(f"A run of the sweep failed, {error}"))
-    except RuntimeError as error:
-        # What joblib and submitit raise where the process of a run was killed.
-        if not isinstance(error, BrokenExecutor) and type(error).__name__ != "UncompletedJobError":
-            raise
-        reason = " ".join(str(error).strip().splitlines()[:2]).strip()
-        sys.exit(_complain(f"A run of the sweep was killed: {reason}"))
-    except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
+
+
+def _of_hydra(error: HydraException) -> str:
+    return str(error.__cause__ or error).strip().splitlines()[0]
+
+
+def _of_job(error: _JobFailedError) -> str:
+    # The run has said so itself, but that of a cluster not on this console.
+    return f"A run of the sweep failed, {error}"
+
+
+def _of_killed(error: RuntimeError) -> str | None:
+    # What joblib and submitit raise where the process of a run was killed.
+    if not isinstance(error, BrokenExecutor) and type(error).__name__ != "UncompletedJobError":
+        return None
+    reason = " ".join(str(error).strip().splitlines()[:2]).strip()
+    return f"A run of the sweep was killed: {reason}"
+
+
+_SENTENCES: Sentences = {
+    HydraException: _of_hydra,
+    _JobFailedError: _of_job,
+    RuntimeError: _of_killed,
+}
 
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base=VERSION_BASE)
@@ -165,7 +172,7 @@ def _sweep(configs: list[DictConfig], overrides: list[str]) -> None:
 
 def _complain(sentence: str) -> int:
     say(sentence)
-    return _MISTAKE
+    return MISTAKE
 
 
 if __name__ == "__main__":

@@ -15,8 +15,10 @@ from benchmarks.paper_jobs import BUDGETS, PAIRS, ROWS, jobs
 from benchmarks.paper_report import SLIDES, entries, mcnemar, text
 from benchmarks.paper_tables import main
 from experiments.pipeline import set_threads
+from experiments.schema.run import GROUPS
 
 ROOT = Path(__file__).parents[2]
+TARGETS = {name: schema._target_ for name, schema in GROUPS["protocol"].items()}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -218,7 +220,7 @@ def test_the_full_budget_asks_for_what_there_is():
     for row in (row for row in ROWS if row.name.endswith(("225 k", "31.7 k", "PSO"))):
         [job] = jobs(budget, [row], ["60000/10000, 5 epochs"], 1)
         assert job.config.data.train_size == 60000
-        assert job.config.fitness.protocol.name == row.protocol
+        assert job.config.protocol._target_ == TARGETS[row.protocol]
         sizes[row.name] = job.config.baseline.get("units")
     assert sizes["CNN, 225 k"] == 128
     assert sizes["CNN, 31.7 k"] == 8
@@ -251,7 +253,7 @@ def test_every_lever_changes_something():
     todo = jobs(budget, budget.rows, list(budget.columns), 1)
     assert len({job.digest for job in todo}) == len(todo) == 2 * len(budget.rows)
     for job in todo:
-        assert job.config.fitness.protocol.name == job.row.protocol
+        assert job.config.protocol._target_ == TARGETS[job.row.protocol]
         # The test images are not to choose.
         assert job.config.data._target_ == "slicing.data.mnist_held_out"
         assert job.config.data.train_size == int(job.column.split()[0])

@@ -46,7 +46,7 @@ def tiny(digits):
     """Overrides for an experiment of a second or two, both layers, and nothing to train."""
     return [
         "data=mnist", f"data.directory={digits}", "data.train_size=120", "data.test_size=60",
-        "baseline=random", "baseline.filters=[2,3]", "strategy.layers=null",
+        "baseline=random", "baseline.filters=[2,3]", "block.layers=null",
         "strategy.generations=8", "strategy.passes=2", "fitness=neighbors",
         "fitness.neighbors=16", "slicing.projection=none",
         # Small parallel loops wait for whichever thread the machine lets wait.

@@ -15,8 +15,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 
-from experiments.overrides import CONF, VERSION_BASE, check
+from experiments.hydra_internals import VERSION_BASE
+from experiments.overrides import check
 from experiments.pipeline import run
+from experiments.schema.docs import CONF
 
 N_TRAIN, N_TEST = 1000, 400
 

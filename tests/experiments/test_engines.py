@@ -17,9 +17,9 @@ import requests
 from mlflow.exceptions import MlflowException
 
 from evolve.optimizers import CMAES
-from experiments.config import plain
 from experiments.engines import build_engine, check_options
 from experiments.overrides import check
+from experiments.schema.run import plain
 from slicing.baselines import random_cnn
 from slicing.data import mnist
 from slicing.engine.classifier import Engine
@@ -196,7 +196,7 @@ def test_an_mlflow_that_takes_no_model_loses_nothing(tiny, tmp_path, monkeypatch
     def refuse(*_, **__):
         raise MlflowException("no space for models")
 
-    options = [*tiny, "strategy.generations=1", "strategy.layers=[1]", "tracking.model=true"]
+    options = [*tiny, "strategy.generations=1", "block.layers=[1]", "tracking.model=true"]
     with monkeypatch.context() as patch:
         patch.setattr("mlflow.models.Model.log", refuse)
         with pytest.raises(InputError, match=r"did not take everything .* The engine is in"):

@@ -3,9 +3,9 @@ from dataclasses import fields
 
 import pytest
 
-from experiments.config import GROUPS
 from experiments.help import help_page
 from experiments.overrides import check
+from experiments.schema.run import GROUPS
 
 
 def page(*overrides):
@@ -28,7 +28,7 @@ def test_every_field_of_what_is_chosen_is_there_with_its_value(option):
     text = page(f"optimizer={option}")
     for each in fields(GROUPS["optimizer"][option]):
         assert (f"optimizer.{each.name}=" in text) == (each.name != "_target_")
-    assert "  strategy.layers=[-1] " in text
+    assert "  block.layers=[-1] " in text
     assert "  strategy.order=random " in text
     assert "  threads=null " in text
 

@@ -7,9 +7,9 @@ from evolve.checkpoint import Checkpoint
 from evolve.fitness.knn import KNNFitness
 from evolve.protocols import Split
 from evolve.schedule import BlockEnd
-from experiments.config import GROUPS, BlockKind, plain
 from experiments.overrides import check
 from experiments.parts import Parts
+from experiments.schema.run import GROUPS, plain
 from slicing.data import Images
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool
@@ -31,17 +31,17 @@ def make_fitness():
 @pytest.mark.parametrize("strategy", GROUPS["strategy"])
 @pytest.mark.parametrize("optimizer", GROUPS["optimizer"])
 def test_every_optimizer_strategy_and_block(optimizer, strategy, tmp_path):
-    for block in BlockKind.__members__:
+    for block in GROUPS["block"]:
         [config] = check(
             [
-                f"optimizer={optimizer}", f"strategy={strategy}", f"strategy.block={block}",
-                "strategy.layers=null", "strategy.group_size=2", "strategy.generations=2",
-                "strategy.hand_over=best",
+                f"optimizer={optimizer}", f"strategy={strategy}", f"block={block}",
+                "block.layers=null", "strategy.generations=2",
+                "strategy.hand_over=best", *(["block.size=2"] if block == "group" else []),
             ]
         )  # fmt: skip
         fitness = make_fitness()
         before = fitness.loss
-        schedule = Parts(plain(config), {}).schedule(fitness, None, Checkpoint(tmp_path / block))
+        schedule = Parts(plain(config), {}).schedule(fitness, Checkpoint(tmp_path / block))
         ends = [event for event in schedule if isinstance(event, BlockEnd)]
         n_blocks = {"kernel": 5, "group": 3, "layer": 2, "network": 1}[block]
         assert len(ends) == n_blocks
@@ -52,11 +52,11 @@ def test_every_optimizer_strategy_and_block(optimizer, strategy, tmp_path):
 
 
 UNFIT = [
-    (["optimizer=deap_cmaes", "strategy.block=layer"], "takes at most 500 .*optimizer=sep_cmaes"),
-    (["optimizer=cmaes", "strategy.block=layer"], "takes at most 3000 .*optimizer=sep_cmaes"),
+    (["optimizer=deap_cmaes", "block=layer"], "takes at most 500 .*optimizer=sep_cmaes"),
+    (["optimizer=cmaes", "block=layer"], "takes at most 3000 .*optimizer=sep_cmaes"),
     (["optimizer=cmaes", "optimizer.population=2"], "population is 2"),
     (["optimizer=pso_local", "optimizer.neighbors=99"], "neighbors is 99"),
-    (["strategy.layers=[3]"], "has no convolution 3"),
+    (["block.layers=[3]"], "has no convolution 3"),
     (["executor=processes"], "choose strategy=parallel"),
     (["strategy=parallel", "executor=processes", "executor.workers=0"], "workers=0"),
     (["fitness.max_references=3"], r"fitness\.max_references=3 is not possible"),
@@ -92,7 +92,7 @@ def test_the_alternatives_that_are_named_are_not_refused(block):
     images = Images(np.zeros((20, 28, 28, 1), np.float32), np.arange(20) % 10)
     refused = []
     for optimizer in GROUPS["optimizer"]:
-        [config] = check([f"optimizer={optimizer}", f"strategy.block={block}"])
+        [config] = check([f"optimizer={optimizer}", f"block={block}"])
         try:
             Parts(plain(config), {}).check(Split(images, None), 10)
         except InputError:

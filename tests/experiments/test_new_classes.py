@@ -13,7 +13,7 @@ from tests.experiments.runs import run_here
 def result(small, tmp_path_factory):
     options = [
         "+experiment=new_class", "new.images=[1,5,500]", "strategy.generations=1",
-        "strategy.layers=[1]", "tracking.model=false",
+        "block.layers=[1]", "tracking.model=false",
     ]  # fmt: skip
     return run_here([*small, *options], tmp_path_factory.mktemp("new classes"))
 

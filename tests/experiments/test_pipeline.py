@@ -8,11 +8,12 @@ from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 
 import slicing.data
-from experiments.config import plain
 from experiments.evolution import stopped_by_interrupt
-from experiments.overrides import CONF, check
+from experiments.overrides import check
 from experiments.parts import Parts
 from experiments.pipeline import set_threads
+from experiments.schema.docs import CONF
+from experiments.schema.run import plain
 from experiments.tracking import leaves
 from slicing.data import mnist
 from slicing.engine.classifier import Engine
@@ -149,7 +150,7 @@ def test_with_the_defaults_the_k_nn_sees_discriminants(digits, tmp_path):
 
 
 def test_losses_on_images_that_change_compare_between_runs(tiny, tmp_path):
-    others = ("fitness", "slicing", "strategy.layers")
+    others = ("fitness", "slicing", "block.layers")
     words = [each for each in tiny if not each.startswith(others)]
     found = {}
     for optimizer in ("cmaes", "random"):
@@ -178,7 +179,7 @@ def test_losses_on_images_that_change_compare_between_runs(tiny, tmp_path):
 def test_the_test_images_are_read_after_evolution_and_change_nothing(
     protocol, small, tmp_path, monkeypatch
 ):
-    overrides = [*small, "fitness.neighbors=16", f"fitness.protocol={protocol}"]
+    overrides = [*small, "fitness.neighbors=16", f"protocol={protocol}"]
     results = []
     for name in ("as they are", "scrambled"):
         project = tmp_path / name
@@ -217,7 +218,7 @@ def test_the_test_images_are_read_after_evolution_and_change_nothing(
 
 
 def test_protocol_test_leaks_and_says_so(small, tmp_path, caplog):
-    result = run_here([*small, "fitness=accuracy", "fitness.protocol=test"], tmp_path)
+    result = run_here([*small, "fitness=accuracy", "protocol=test"], tmp_path)
     assert "LEAKS" in result.run.data.tags["leaks"]
     assert result.run.data.tags["protocol"] == "test"
     assert "LEAKS" in caplog.text
@@ -267,7 +268,7 @@ def test_every_shipped_experiment_runs_shrunk(preset, digits, tmp_path):
     result = run_here(
         [
             f"+experiment={preset}", "+debug=quick", "data=mnist", f"data.directory={digits}",
-            "baseline.filters=[4,6]", "fitness.validation_fraction=0.3", "new.images=[1,5]",
+            "baseline.filters=[4,6]", "new.images=[1,5]",
         ],
         tmp_path,
     )  # fmt: skip

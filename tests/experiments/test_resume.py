@@ -192,7 +192,7 @@ def test_a_torn_last_line_of_the_history_is_written_anew(broken_off, tiny, tmp_p
 
 def test_a_folder_of_a_run_that_has_ended_may_be_used_again(tiny, tmp_path):
     run_here([*tiny, "strategy.passes=1"], tmp_path)
-    result = run_here([*tiny, "strategy.passes=1", "strategy.layers=[1]", "seed=3"], tmp_path)
+    result = run_here([*tiny, "strategy.passes=1", "block.layers=[1]", "seed=3"], tmp_path)
     assert result.summary.n_blocks == 2
     assert len((result.folder / "blocks.csv").read_text().splitlines()) == 3
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from experiments.options import run_tool
-from experiments.overrides import CONF
+from experiments.schema.docs import CONF
 from slicing.data import idx
 from slicing.engine.classifier import Engine
 

@@ -30,7 +30,7 @@ from evolve.optimizers import (
     SepCMAES,
     VkDCMAES,
 )
-from experiments.config import GROUPS
+from experiments.schema.run import GROUPS
 from slicing.errors import InputError
 
 OPTIMIZERS = [CMAES, SepCMAES, VkDCMAES, DeapCMAES, DeapGA, PSO, PSOLocal, RandomSearch]

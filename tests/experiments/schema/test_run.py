@@ -6,16 +6,16 @@ import pytest
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-import evolve.block
 import evolve.fitness.knn
-import evolve.protocols
 import evolve.schedule
 import slicing.data.mnist_family
 import slicing.engine.classifier
 import slicing.neighbors.exact
-from experiments import config as schema
-from experiments.config import GROUPS, Config, field_docs, plain
-from experiments.overrides import CONF, check
+from evolve.optimizers import BY_NAME
+from experiments.overrides import check
+from experiments.schema import data, engine, evolution
+from experiments.schema.docs import CONF, field_docs, option_doc
+from experiments.schema.run import GROUPS, Config, plain
 
 OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
 PRESETS = [
@@ -24,11 +24,6 @@ PRESETS = [
     if path.parent.name not in GROUPS
 ]
 MANDATORY = {("data", "folder"): "data.directory=/x", ("baseline", "file"): "baseline.path=/x"}
-# What run passes on under another name than the target's, or to another function.
-ELSEWHERE = {
-    "strategy": {"block", "layers", "group_size"},
-    "fitness": {"protocol", "validation_fraction", "selection_fraction"},
-}
 
 
 def test_every_option_has_its_file_and_every_file_its_schema():
@@ -68,8 +63,6 @@ def test_fields_and_defaults_are_those_of_the_target(group, option):
     target = get_object(node.pop("_target_"))
     parameters = inspect.signature(target).parameters
     for name, value in node.items():
-        if name in ELSEWHERE.get(group, ()):
-            continue
         assert name in parameters
         default = parameters[name].default
         if default is not inspect.Parameter.empty and name not in ("seed", "objective"):
@@ -84,19 +77,52 @@ def list_of(value):
 @pytest.mark.parametrize(
     ("choices", "literal"),
     [
-        (schema.Sample, slicing.data.mnist_family.Sample),
-        (schema.Metric, slicing.neighbors.exact.Metric),
-        (schema.BlockKind, evolve.block.BlockKind),
-        (schema.Order, evolve.schedule.Order),
-        (schema.HandOver, evolve.schedule.HandOver),
-        (schema.Objective, evolve.fitness.knn.ObjectiveName),
-        (schema.Protocol, evolve.protocols.Protocol),
-        (schema.Storage, slicing.engine.classifier.Storage),
+        (data.Sample, slicing.data.mnist_family.Sample),
+        (engine.Metric, slicing.neighbors.exact.Metric),
+        (engine.Storage, slicing.engine.classifier.Storage),
+        (evolution.Order, evolve.schedule.Order),
+        (evolution.HandOver, evolve.schedule.HandOver),
+        (evolution.Objective, evolve.fitness.knn.ObjectiveName),
     ],
 )
 def test_choices_are_those_of_the_library(choices, literal):
     assert [choice.name for choice in choices] == [choice.value for choice in choices]
     assert {choice.name for choice in choices} == set(get_args(literal))
+
+
+def test_the_optimizers_are_those_of_the_library():
+    targets = {
+        name: schema._target_.rpartition(".")[2] for name, schema in GROUPS["optimizer"].items()
+    }
+    assert targets == {name: each.__name__ for name, each in BY_NAME.items()}
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("slicing=condensed", {"k": 1, "references": "condensed"}),
+        ("slicing=small", {"k": 1, "references": "prototypes", "tuning_generations": 20,
+                           "storage": "int8"}),
+        ("baseline=mnist_cnn", {"pooling": [False, True], "units": 128}),
+        ("fitness=accuracy", {"objective": "accuracy"}),
+        ("fitness=neighbors", {"objective": "neighbors"}),
+    ],
+)  # fmt: skip
+def test_a_preset_is_what_its_file_says(option, values):
+    group, name = option.split("=")
+    [config] = check([option])
+    default = plain(OmegaConf.create({group: GROUPS[group][name], "seed": 0, "threads": None,
+                                      "slicing": GROUPS["slicing"]["knn"]}))[group]  # fmt: skip
+    assert plain(config)[group] == default | values
+    written = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
+    assert {k: v for k, v in written.items() if k != "defaults"} == values
+
+
+def test_every_option_and_preset_says_what_it_is_in_one_sentence():
+    for path in CONF.glob("*/*.yaml"):
+        text = option_doc(path.parent.name, path.stem)
+        assert text.endswith("."), path
+        assert "package" not in text, path
 
 
 def test_every_field_is_documented():
