@@ -470,6 +470,16 @@ def test_every_option_is_on_the_page_of_options(pages):
         assert f"| `{name}` |" in text
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_options_in_the_text_are_known(path):
+    text = path.read_text("utf-8")
+    for group, name in re.findall(rf"[` ]({'|'.join(GROUPS)})\.(\w+)=", text):
+        known = {each.name for schema in GROUPS[group].values() for each in fields(schema)}
+        is_module = any((ROOT / group / f"{name}{end}").exists() for end in ("", ".py"))
+        is_ours = name in text.partition("@dataclass")[2]  # an option of the page's own schema
+        assert name in known or is_module or is_ours, f"{group}.{name}"
+
+
 def test_kinds_and_defaults_of_options(pages):
     text = pages.options()
     for row in (
