@@ -75,7 +75,6 @@ class HandOver(Enum):
 
     mean = "mean"
     best = "best"
-    selection = "selection"
 
 
 class Objective(Enum):
@@ -434,8 +433,7 @@ class Serial:
     step: float = 1.0
     """Initial step size, in standard deviations of the block's weights."""
     hand_over: HandOver = HandOver.mean
-    """What an improved block hands over: the mean of the distribution, the best candidate, or
-    whichever of them is better on fitness.selection_fraction of the training images (selection)."""
+    """What an improved block hands over: the mean of the distribution, or the best candidate."""
     patience_generations: int | None = None
     """Generations without a new best after which a block ends."""
     patience_blocks: int | None = None
@@ -471,8 +469,6 @@ class Fitness:
     paper, which LEAKS: the test accuracy is then no longer one."""
     validation_fraction: float = 0.2
     """Part of the training images that is held out with protocol=validation."""
-    selection_fraction: float = 0.1
-    """Part of the training images that is held out with strategy.hand_over=selection."""
 
 
 @dataclass

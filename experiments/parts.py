@@ -7,19 +7,22 @@ anything is computed.
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
 import numpy as np
 from hydra.utils import get_object
 
-from evolve.block import Block, make_blocks
+from evolve import block as blocks
+from evolve import protocols
+from evolve.block import Block
 from evolve.checkpoint import Checkpoint
 from evolve.executors.base import Executor
 from evolve.fitness.base import Fitness
 from evolve.optimizers.base import Optimizer
-from evolve.protocols import Split, split
-from evolve.schedule import Schedule
+from evolve.protocols import Split
+from evolve.schedule import Schedule, ScheduleOptions
 from evolve.search import MakeOptimizer
 from experiments.config import GROUPS
 from experiments.engines import check_options
@@ -39,7 +42,7 @@ _CONTRACTS = {
 }  # fmt: skip
 
 # Options of groups that are for something else than the class of the group.
-_OF_SPLIT = ("protocol", "validation_fraction", "selection_fraction")
+_OF_SPLIT = ("protocol", "validation_fraction")
 _OF_BLOCKS = ("block", "layers", "group_size")
 
 
@@ -97,15 +100,11 @@ class Parts:
 
     def split(self, dataset: Dataset) -> Split:
         """Give the training images their roles."""
-        fitness = self.options["fitness"]
-        selects = self.options["strategy"]["hand_over"] == "selection"
-        return split(
-            fitness["protocol"],
-            dataset,
-            fitness["validation_fraction"],
-            self.options["seed"],
-            fitness["selection_fraction"] if selects else None,
-        )
+        seed, fraction = self.options["seed"], self.options["fitness"]["validation_fraction"]
+        if self.protocol == "validation":
+            return protocols.validation(dataset, seed, fraction)
+        whole = {"leave_one_out": protocols.leave_one_out, "test": protocols.test_set}
+        return whole[self.protocol](dataset, seed)
 
     def check(self, images: Split, n_classes: int) -> None:
         """Refuse options out of range, and parts that do not fit each other.
@@ -141,9 +140,9 @@ class Parts:
                     f"options: {error}."
                 ) from error
         with self._naming("strategy"):
-            blocks = self._blocks(stack)
+            moving = self._blocks(stack)
         with self._naming("optimizer"):
-            for block in blocks:
+            for block in moving:
                 self.optimizer()(block.read(stack), 1.0, np.random.default_rng(0))
 
     def baseline(self) -> Callable[..., Baseline]:
@@ -168,31 +167,28 @@ class Parts:
             fitness: Fitness = self._make("fitness", without=_OF_SPLIT)(stack, images)
         return fitness
 
-    def selection(self, stack: ConvStack, images: Split) -> Fitness | None:
-        """Make the loss on the selection queries, if there are any."""
-        if images.selection is None:
-            return None
-        return self.fitness(stack, Split(images.references, images.selection))
-
-    def schedule(
-        self, fitness: Fitness, selection: Fitness | None, checkpoint: Checkpoint
-    ) -> Schedule:
+    def schedule(self, fitness: Fitness, checkpoint: Checkpoint) -> Schedule:
         """Make the schedule, which goes on with what the checkpoint holds."""
         with self._naming("strategy"):
-            schedule: Schedule = self._make("strategy", without=_OF_BLOCKS)(
+            of_schedule = [field.name for field in fields(ScheduleOptions)]
+            options = {name: self.options["strategy"][name] for name in of_schedule}
+            schedule: Schedule = self._make("strategy", without=(*_OF_BLOCKS, *of_schedule))(
                 fitness,
                 self._blocks(fitness.stack),
                 self.optimizer(),
+                ScheduleOptions(**options),
                 seed=self.options["seed"],
                 executor=self._make("executor")(),
-                selection=selection,
                 checkpoint=checkpoint,
             )
         return schedule
 
     def _blocks(self, stack: ConvStack) -> list[Block]:
         kind, layers, size = (self.options["strategy"][name] for name in _OF_BLOCKS)
-        return make_blocks(stack, kind, layers, size)
+        if kind == "group":
+            return blocks.groups(stack, layers, size)
+        make = {"kernel": blocks.kernels, "layer": blocks.layers, "network": blocks.network}
+        return make[kind](stack, layers)
 
     def _make(self, group: str, without: tuple[str, ...] = ()) -> Any:
         """Make a function or class with its options, to be called with the rest.
@@ -214,5 +210,7 @@ class Parts:
         try:
             yield
         except InputError as error:
+            if error.option in self.options[group]:
+                raise error.within(group) from error
             is_own = str(error).partition("=")[0] in self.options[group]
             raise InputError(f"{group}.{error}" if is_own else str(error)) from error

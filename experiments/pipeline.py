@@ -17,8 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 from threadpoolctl import threadpool_limits
 
 from evolve.checkpoint import Checkpoint
+from evolve.events import BlockEnd
 from evolve.protocols import Split
-from evolve.schedule import BlockEnd, Schedule
+from evolve.schedule import Schedule
 from experiments import new_classes, plots, report, resume
 from experiments.config import plain
 from experiments.engines import all_references, build_engine, describe
@@ -263,9 +264,8 @@ class _Experiment:
         """Evolve the kernels, and put them on disk."""
         self.progress.say("Measuring the loss before evolution")
         fitness = self.parts.fitness(before, self.images)
-        selection = self.parts.selection(before, self.images)
         loss_before = fitness.loss
-        schedule = self.parts.schedule(fitness, selection, self.checkpoint)
+        schedule = self.parts.schedule(fitness, self.checkpoint)
         history = History(self.folder, schedule.blocks, schedule.blocks_done)
         try:
             interrupted = run_schedule(schedule, history, self.progress, self.tracker)

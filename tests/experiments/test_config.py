@@ -6,13 +6,14 @@ import pytest
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 
-import evolve.block
 import evolve.fitness.knn
-import evolve.protocols
 import evolve.schedule
+import evolve.schedule_options
+import evolve.search
 import slicing.data.mnist_family
 import slicing.engine.classifier
 import slicing.neighbors.exact
+from evolve.optimizers import BY_NAME
 from experiments import config as schema
 from experiments.config import GROUPS, Config, field_docs, plain
 from experiments.overrides import CONF, check
@@ -27,7 +28,7 @@ MANDATORY = {("data", "folder"): "data.directory=/x", ("baseline", "file"): "bas
 # What run passes on under another name than the target's, or to another function.
 ELSEWHERE = {
     "strategy": {"block", "layers", "group_size"},
-    "fitness": {"protocol", "validation_fraction", "selection_fraction"},
+    "fitness": {"protocol", "validation_fraction"},
 }
 
 
@@ -66,7 +67,9 @@ def test_fields_and_defaults_are_those_of_the_target(group, option):
     [config] = check([f"{group}={option}", *([extra] if extra else [])])
     node = plain(config)[group]
     target = get_object(node.pop("_target_"))
-    parameters = inspect.signature(target).parameters
+    parameters = dict(inspect.signature(target).parameters)
+    if group == "strategy":
+        parameters |= inspect.signature(evolve.schedule.ScheduleOptions).parameters
     for name, value in node.items():
         if name in ELSEWHERE.get(group, ()):
             continue
@@ -86,17 +89,20 @@ def list_of(value):
     [
         (schema.Sample, slicing.data.mnist_family.Sample),
         (schema.Metric, slicing.neighbors.exact.Metric),
-        (schema.BlockKind, evolve.block.BlockKind),
-        (schema.Order, evolve.schedule.Order),
-        (schema.HandOver, evolve.schedule.HandOver),
+        (schema.Order, evolve.schedule_options.Order),
+        (schema.HandOver, evolve.search.HandOver),
         (schema.Objective, evolve.fitness.knn.ObjectiveName),
-        (schema.Protocol, evolve.protocols.Protocol),
         (schema.Storage, slicing.engine.classifier.Storage),
     ],
 )
 def test_choices_are_those_of_the_library(choices, literal):
     assert [choice.name for choice in choices] == [choice.value for choice in choices]
     assert {choice.name for choice in choices} == set(get_args(literal))
+
+
+def test_optimizers_are_those_of_the_library():
+    found = {name: get_object(option._target_) for name, option in GROUPS["optimizer"].items()}
+    assert found == BY_NAME
 
 
 def test_every_field_is_documented():
