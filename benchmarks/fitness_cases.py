@@ -1,15 +1,16 @@
 """What is measured: the blocks, their candidates, the images, and the least work they take."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.machine import peak_memory
-from evolve.block import Block, BlockKind, make_blocks
+from evolve.block import Block, kernels, layers
 from evolve.fitness.knn import KNNFitness
 from evolve.protocols import Split
 from slicing.data import Dataset, mnist, mnist5k
@@ -20,6 +21,11 @@ K = 9
 # The first images of every dataset, so many, have all classes.
 FEWEST = 100, 10
 DATASETS: dict[str, Callable[..., Dataset]] = {"mnist": mnist, "mnist5k": mnist5k}
+
+Kind = Literal["kernel", "layer"]
+BLOCKS: dict[Kind, Callable[[ConvStack, Sequence[int]], list[Block]]] = {
+    "kernel": kernels, "layer": layers
+}  # fmt: skip
 
 # Candidates lie this many standard deviations of the block's weights around the trained ones.
 _SPREAD = 0.3
@@ -41,13 +47,13 @@ class Case:
     """
 
     name: str
-    kind: BlockKind
+    kind: Kind
     layer: int
     n_candidates: int
 
     def block(self, stack: ConvStack) -> Block:
         """Return the case's block of a stack."""
-        return make_blocks(stack, self.kind, layers=[self.layer])[0]
+        return BLOCKS[self.kind](stack, [self.layer])[0]
 
     def candidates(self, stack: ConvStack) -> NDArray[np.float64]:
         """Return a generation of shape (n_candidates, dim), the same at every call."""

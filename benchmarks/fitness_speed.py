@@ -273,7 +273,7 @@ def _measure_growth(stack: ConvStack, split: Split, repeats: int) -> GrowthResul
     rest()
     _, bind_s = timed(fitness.bind, block)
     fitness.query_losses(candidates)
-    full_scans = fitness.full_scans
+    full_scans = fitness.counts["full_scans"]
     ours = []
     for _ in range(repeats):
         rest()

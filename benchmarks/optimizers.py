@@ -44,26 +44,17 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.fitness_cases import DATASETS, FEWEST, make_fitness
+from benchmarks.fitness_cases import BLOCKS, DATASETS, FEWEST, Kind, make_fitness
 from benchmarks.machine import describe, versions
-from benchmarks.optimizers_report import CONTROL, Case, Network, Overhead, Results, Run
+from benchmarks.optimizers_report import Case, Network, Overhead, Results, Run
 from benchmarks.output import Output
-from evolve.block import Block, BlockKind, make_blocks
+from evolve.block import Block
+from evolve.events import BlockEnd, Generation
 from evolve.fitness.knn import KNNFitness
-from evolve.optimizers import (
-    CMAES,
-    PSO,
-    DeapCMAES,
-    DeapGA,
-    Optimizer,
-    PSOLocal,
-    RandomSearch,
-    SepCMAES,
-    VkDCMAES,
-)
+from evolve.optimizers import BY_NAME, Optimizer, RandomSearch
 from evolve.protocols import Split
-from evolve.schedule import BlockEnd, Serial
-from evolve.search import Generation, HandOver
+from evolve.schedule import ScheduleOptions, Serial
+from evolve.search import HandOver
 from experiments.console import say
 from slicing.backend import configure_threads
 from slicing.baselines import Baseline, trained_cnn
@@ -71,17 +62,6 @@ from slicing.data import Dataset, Images
 from slicing.engine.classifier import Engine
 from slicing.errors import InputError
 from slicing.stack import ConvStack
-
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "cmaes": CMAES,
-    "sep_cmaes": SepCMAES,
-    "vkd_cmaes": VkDCMAES,
-    "deap_cmaes": DeapCMAES,
-    "deap_ga": DeapGA,
-    "pso": PSO,
-    "pso_local": PSOLocal,
-    CONTROL: RandomSearch,
-}
 
 _MISTAKE, _INTERRUPTED = 2, 130
 # Test images of the slides.
@@ -98,7 +78,7 @@ class Defaults(NamedTuple):
     seeds: int
 
 
-CASES: dict[BlockKind, Defaults] = {"kernel": Defaults(14, 5), "layer": Defaults(20, 3)}
+CASES: dict[Kind, Defaults] = {"kernel": Defaults(14, 5), "layer": Defaults(20, 3)}
 # References and queries; mnist5k has no more than 4000 training images.
 _IMAGES = {"mnist": (4000, 1000), "mnist5k": (3200, 800)}
 
@@ -202,7 +182,7 @@ def evolve(
     hand_over: HandOver,
     seed: int = 0,
 ) -> Evolution:
-    """Optimize blocks one after the other; ``fitness.stack`` is what comes of it."""
+    """Optimize blocks one after the other; the result is ``fitness.stack``."""
     stopwatch = Stopwatch()
 
     def make(start: NDArray[np.float64], sigma: float, rng: np.random.Generator) -> Optimizer:
@@ -212,9 +192,7 @@ def evolve(
         fitness,
         blocks,
         make,
-        generations=generations,
-        order="layer",
-        hand_over=hand_over,
+        ScheduleOptions(generations, order="layer", hand_over=hand_over),
         seed=seed,
     )
     evolution = Evolution([], [], [])
@@ -386,8 +364,8 @@ def _run(options: argparse.Namespace, command: str) -> None:
                 figure_file.write(results.figure())
 
 
-def _blocks(stack: ConvStack, case: BlockKind, n_kernels: int) -> list[Block]:
-    blocks = make_blocks(stack, case, layers=[-1])
+def _blocks(stack: ConvStack, case: Kind, n_kernels: int) -> list[Block]:
+    blocks = BLOCKS[case](stack, [-1])
     if case == "layer":
         return blocks
     if n_kernels > len(blocks):
@@ -397,9 +375,7 @@ def _blocks(stack: ConvStack, case: BlockKind, n_kernels: int) -> list[Block]:
     return blocks[:n_kernels]
 
 
-def _case(
-    options: argparse.Namespace, stack: ConvStack, name: BlockKind, blocks: list[Block]
-) -> Case:
+def _case(options: argparse.Namespace, stack: ConvStack, name: Kind, blocks: list[Block]) -> Case:
     start, default = blocks[0].read(stack), CASES[name]
     generations = options.generations or default.generations
     population = RandomSearch(start, 1.0, np.random.default_rng(0)).population
@@ -412,7 +388,7 @@ def _case(
         seeds=options.seeds or default.seeds,
         refused={
             each: kind.max_dim
-            for each, kind in OPTIMIZERS.items()
+            for each, kind in BY_NAME.items()
             if kind.max_dim is not None and kind.max_dim < len(start)
         },
     )
@@ -446,7 +422,7 @@ def _add_runs(
     todo = [
         (seed, name)
         for seed in range(case.seeds)
-        for name in OPTIMIZERS
+        for name in BY_NAME
         if name not in case.refused and seed not in {run.seed for run in results.of(case, name)}
     ]
     if todo:
@@ -454,7 +430,7 @@ def _add_runs(
         evolve(scene.fitness(), blocks[:1], RandomSearch, 1, hand_over)
     for number, (seed, name) in enumerate(todo, 1):
         fitness = scene.fitness()
-        evolution = evolve(fitness, blocks, OPTIMIZERS[name], case.generations, hand_over, seed)
+        evolution = evolve(fitness, blocks, BY_NAME[name], case.generations, hand_over, seed)
         curve_evaluations, curve_losses = evolution.curve()
         run = Run(
             case=case.name,
@@ -483,7 +459,7 @@ def _add_overheads(
     """Measure what the results lack of the shares of time under the paper's objective."""
     done = {overhead.optimizer for overhead in results.overheads}
     split = Split(scene.references, scene.queries)
-    for name, kind in OPTIMIZERS.items():
+    for name, kind in BY_NAME.items():
         if name in done:
             continue
         say(f"accuracy, {len(scene.references)}/{len(scene.queries)}: {name}")

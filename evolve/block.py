@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from slicing.checks import at_least
 from slicing.errors import InputError
 from slicing.stack import ConvStack
-
-BlockKind = Literal["kernel", "group", "layer", "network"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Block:
         ).astype(np.float64)
 
     def write(self, stack: ConvStack, vector: NDArray[np.float64]) -> ConvStack:
-        """Return the stack with ``vector``, of shape (dim,), in the place of the block.
+        """Return the stack with ``vector``, of shape (dim,), instead of the block.
 
         Raises
         ------
@@ -79,53 +77,92 @@ class Block:
         return stack
 
 
-def make_blocks(
-    stack: ConvStack,
-    kind: BlockKind = "kernel",
-    layers: Sequence[int] | None = None,
-    group_size: int = 8,
-) -> list[Block]:
-    """Divide a stack into blocks, in the order of its layers.
+def kernels(stack: ConvStack, layers: Sequence[int] | None = (-1,)) -> list[Block]:
+    """Make a block of each kernel.
 
     Parameters
     ----------
     stack : ConvStack
-    kind : {"kernel", "group", "layer", "network"}
-        A block is one kernel, ``group_size`` kernels of a layer, a whole layer, or all layers.
-    layers : sequence of int, optional
-        Convolutions to divide, counted from 1, negative from the last; all by default.
-    group_size : int
-        Kernels a group; the last group of a layer may be smaller.
+    layers : sequence of int or None
+        Convolutions, counted from 1, or from the last with -1; None: all.
 
     Raises
     ------
     InputError
-        Where ``kind`` or a layer does not exist.
+        Where a layer does not exist.
     """
+    return groups(stack, layers, 1)
+
+
+def groups(stack: ConvStack, layers: Sequence[int] | None = (-1,), size: int = 8) -> list[Block]:
+    """Make blocks of some neighboring kernels each.
+
+    Parameters
+    ----------
+    stack, layers
+        See :func:`kernels`.
+    size : int
+        Kernels a block; the last block of a layer may be smaller.
+
+    Raises
+    ------
+    InputError
+        Where a layer does not exist, or the size is less than 1.
+    """
+    at_least("size", size, 1)
+    blocks = []
+    for pairs in _kernels(stack, layers):
+        starts = range(0, len(pairs), size)
+        blocks += [Block(tuple(pairs[start : start + size])) for start in starts]
+    return blocks
+
+
+def layers(stack: ConvStack, layers: Sequence[int] | None = (-1,)) -> list[Block]:
+    """Make a block of each layer.
+
+    Parameters
+    ----------
+    stack, layers
+        See :func:`kernels`.
+
+    Raises
+    ------
+    InputError
+        Where a layer does not exist.
+    """
+    return [Block(tuple(pairs)) for pairs in _kernels(stack, layers)]
+
+
+def network(stack: ConvStack, layers: Sequence[int] | None = (-1,)) -> list[Block]:
+    """Make one block of all layers.
+
+    Parameters
+    ----------
+    stack, layers
+        See :func:`kernels`.
+
+    Raises
+    ------
+    InputError
+        Where a layer does not exist.
+    """
+    return [Block(tuple(pair for pairs in _kernels(stack, layers) for pair in pairs))]
+
+
+def _kernels(stack: ConvStack, layers: Sequence[int] | None) -> list[list[tuple[int, int]]]:
+    """List the kernels of some layers, layer by layer, in the order of the stack."""
     n_layers = len(stack.convs)
-    if kind not in get_args(BlockKind):
-        raise InputError(f"block={kind!r} is unknown: choose one of {get_args(BlockKind)}.")
-    if group_size < 1:
-        raise InputError(f"group_size={group_size} is not possible: a group has 1 kernel or more.")
     chosen = range(1, n_layers + 1) if layers is None else layers
     if not chosen:
-        raise InputError("layers is empty: name at least one convolution, or leave it out for all.")
+        raise InputError(
+            "layers is empty: name at least one convolution, or None for all.", "layers"
+        )
     for layer in chosen:
         if not 1 <= abs(layer) <= n_layers:
             raise InputError(
-                f"The network has no convolution {layer}: choose from 1 to {n_layers}, "
-                "or count from the last with -1."
+                f"layers names a convolution {layer}, which the network does not have: choose from "
+                f"1 to {n_layers}, or count from the last with -1.",
+                "layers",
             )
     indices = sorted({layer - 1 if layer > 0 else n_layers + layer for layer in chosen})
-    kernels = {i: [(i, kernel) for kernel in range(stack.convs[i].n_kernels)] for i in indices}
-    if kind == "network":
-        return [Block(tuple(pair for i in indices for pair in kernels[i]))]
-    size = {"kernel": 1, "group": group_size}.get(kind)
-    blocks = []
-    for i in indices:
-        step = size or len(kernels[i])
-        blocks += [
-            Block(tuple(kernels[i][start : start + step]))
-            for start in range(0, len(kernels[i]), step)
-        ]
-    return blocks
+    return [[(i, kernel) for kernel in range(stack.convs[i].n_kernels)] for i in indices]

@@ -1,12 +1,13 @@
 """Protocols: which images are the references of the k-NN, and which are its queries."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
+from evolve.roles import Roles
 from slicing.data.dataset import Dataset, Images
 from slicing.errors import InputError
-
-Protocol = Literal["leave_one_out", "validation", "test"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,81 +17,102 @@ class Split:
     Attributes
     ----------
     references : Images
-        The references; the baseline is trained on them alone.
+        The references; the baseline is trained on these alone.
     queries : Images or None
         The queries; None where every reference is a query against the others (leave-one-out).
-    selection : Images or None
-        Further queries, which decide what a block hands over; None where nothing asks them.
+    protocol : str
+        Name of the protocol.
+    leaks : bool
+        Whether the test images are among them: the test accuracy then flatters the network.
     """
 
     references: Images
     queries: Images | None
-    selection: Images | None = None
+    protocol: str = "own"
+    leaks: bool = False
+
+    @property
+    def roles(self) -> Roles:
+        """The roles of the images in :meth:`stacked`."""
+        n_references = len(self.references)
+        if self.queries is None:
+            return Roles(n_references, n_references, leave_one_out=True)
+        return Roles(n_references, len(self.queries), leave_one_out=False)
+
+    def stacked(self) -> tuple[NDArray[np.float32], NDArray[np.int64], Roles]:
+        """Put references and queries into one array.
+
+        Returns
+        -------
+        images : ndarray of shape (n_images, height, width, channels), float32
+        labels : ndarray of shape (n_images,), int64
+        roles : Roles
+        """
+        if self.queries is None:
+            return self.references.images, self.references.labels, self.roles
+        parts = (self.references, self.queries)
+        images = np.concatenate([part.images for part in parts])
+        return images, np.concatenate([part.labels for part in parts]), self.roles
 
 
-def split(
-    protocol: Protocol,
-    dataset: Dataset,
-    validation_fraction: float = 0.2,
-    seed: int = 0,
-    selection_fraction: float | None = None,
-) -> Split:
-    """Give the images of a dataset their roles.
+def leave_one_out(dataset: Dataset, seed: int = 0) -> Split:
+    """Compare each training image with all others.
 
     Parameters
     ----------
-    protocol : {"leave_one_out", "validation", "test"}
-        ``leave_one_out``: each training image against all others. ``validation``: a stratified
-        part of the training images is held out, from the baseline too, and queries the rest.
-        ``test``: the test images query the training images, as the slides most likely did; what is
-        chosen so has seen the test images, and its test accuracy flatters it.
     dataset : Dataset
-    validation_fraction : float
-        Part of the training images held out under ``validation``.
     seed : int
-        Of the held-out parts.
-    selection_fraction : float, optional
-        Part of the training images held out as selection queries, under every protocol: they are
-        neither references nor queries of the fitness, and the baseline does not see them. By
-        default there are none.
+        Not used: nothing is drawn.
+    """
+    return Split(dataset.train, None, "leave_one_out")
+
+
+def validation(dataset: Dataset, seed: int = 0, fraction: float = 0.2) -> Split:
+    """Hold out a stratified part of the training images: it queries the rest.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    seed : int
+        Of the part.
+    fraction : float
+        Size of the part.
 
     Raises
     ------
     InputError
-        An unknown protocol or a fraction that leaves a role without images of every class.
+        For a fraction that leaves too few references or queries for every class.
     """
-    if protocol not in get_args(Protocol):
-        raise InputError(f"protocol={protocol!r} is unknown: choose one of {get_args(Protocol)}.")
     train, n_classes = dataset.train, len(dataset.classes)
-    selection = None
-    if selection_fraction is not None:
-        train, selection = _hold_out(
-            train, "selection_fraction", selection_fraction, n_classes, seed
-        )
-    if protocol == "leave_one_out":
-        return Split(train, None, selection)
-    if protocol == "test":
-        return Split(train, dataset.read_test(), selection)
-    references, queries = _hold_out(
-        train, "validation_fraction", validation_fraction, n_classes, seed
-    )
-    return Split(references, queries, selection)
-
-
-def _hold_out(
-    images: Images, name: str, fraction: float, n_classes: int, seed: int
-) -> tuple[Images, Images]:
-    """Divide images into those that are left and a stratified part."""
-    n_held_out = round(fraction * len(images)) if 0 < fraction < 1 else 0
-    if not n_classes <= n_held_out <= len(images) - n_classes:
+    n_held_out = round(fraction * len(train)) if 0 < fraction < 1 else 0
+    if not n_classes <= n_held_out <= len(train) - n_classes:
         raise InputError(
-            f"{name}={fraction} of {len(images)} training images leaves too "
-            f"few for {n_classes} classes: choose a fraction nearer to 0.2, or more images."
+            f"fraction={fraction} of {len(train)} training images leaves too few for {n_classes} "
+            "classes: choose a fraction nearer to 0.2, or more images.",
+            "fraction",
         )
-    # Here, not above: it takes seconds, and leave-one-out holds nothing out.
+    # Here, not above: it takes seconds, and the other protocols hold nothing out.
     from sklearn.model_selection import train_test_split
 
     left, held_out = train_test_split(
-        range(len(images)), test_size=n_held_out, stratify=images.labels, random_state=seed
+        range(len(train)), test_size=n_held_out, stratify=train.labels, random_state=seed
     )
-    return images[sorted(left)], images[sorted(held_out)]
+    return Split(train[sorted(left)], train[sorted(held_out)], "validation")
+
+
+def test_set(dataset: Dataset, seed: int = 0) -> Split:  # noqa: PT028
+    """Compare the test images with the training images, as the slides most likely did.
+
+    It LEAKS: the network is chosen on the test images, and its test accuracy flatters it.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    seed : int
+        Not used: nothing is drawn.
+    """
+    return Split(dataset.train, dataset.read_test(), "test", leaks=True)
+
+
+# Not a test of pytest's.
+test_set.__test__ = False  # type: ignore[attr-defined]

@@ -1,5 +1,6 @@
-"""The search of one block, from the network as it stands to what the block hands over."""
+"""The jobs of a schedule: the search of one block, and the loss without one."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,53 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolve.block import Block
-from evolve.executors.base import Task
+from evolve.evaluation import Evaluated, Task
+from evolve.events import Generation
 from evolve.optimizers import Optimizer
 from slicing.stack import ConvStack
 
-HandOver = Literal["mean", "best", "selection"]
+HandOver = Literal["mean", "best"]
 
 MakeOptimizer = Callable[[NDArray[np.float64], float, np.random.Generator], Optimizer]
 
-# Evaluations that it takes to find out what a block hands over, and how good that is.
-_CLOSING: dict[HandOver, int] = {"mean": 1, "best": 1, "selection": 3}
-
-
-@dataclass(frozen=True)
-class Generation:
-    """What one generation of one block came to.
-
-    Attributes
-    ----------
-    block : Block
-    block_number : int
-        Position of the block in the whole run, from 0.
-    n_blocks : int
-        Blocks in the whole run, over all passes.
-    generation, n_generations : int
-        Number of the generation within the block, from 1, and how many there may be.
-    best_loss : float
-        The least loss that the block's optimizer has found so far.
-    mean_loss : float
-        Mean loss of this generation's candidates, of those that are finite.
-    sigma : float
-        Spread of the next candidates.
-    evaluations : int
-        Candidates evaluated in the whole run so far, counted block after block.
-    full_scans : int
-        As of :class:`evolve.fitness.base.Fitness`, for this block.
-    """
-
-    block: Block
-    block_number: int
-    n_blocks: int
-    generation: int
-    n_generations: int
-    best_loss: float
-    mean_loss: float
-    sigma: float
-    evaluations: int
-    full_scans: int
+# Evaluations after the last generation: of what the block hands over.
+_CLOSING = 1
 
 
 @dataclass(frozen=True)
@@ -66,9 +31,8 @@ class Limits:
     generations : int
         Generations of the optimizer's first population; where it grows (restarts), fewer of the
         larger ones, for as many evaluations.
-    hand_over : {"mean", "best", "selection"}
-        The mean of the optimizer's distribution, the best candidate, or whichever of the two has
-        the smaller loss on the selection queries.
+    hand_over : {"mean", "best"}
+        The mean of the optimizer's distribution, or the best candidate.
     patience : int, optional
         Generations without a new best after which it ends.
     target_loss : float, optional
@@ -80,17 +44,12 @@ class Limits:
     patience: int | None
     target_loss: float | None
 
-    @property
-    def closing(self) -> int:
-        """Evaluations after the last generation."""
-        return _CLOSING[self.hand_over]
-
 
 class Search:
-    """The optimization of one block on top of a network that stands still meanwhile.
+    """The optimization of one block of a network whose other kernels stand still.
 
-    Whoever runs it evaluates :attr:`task` and hands the losses to :meth:`receive`, until it is
-    ``done``. It depends on its arguments and these losses alone.
+    It is a :class:`~evolve.jobs.Job`: the losses of :meth:`next_task` go to :meth:`receive`, until
+    it is ``done``. It depends on its arguments and these losses alone.
 
     Parameters
     ----------
@@ -108,12 +67,12 @@ class Search:
     Attributes
     ----------
     generations : list of Generation
-        Their ``evaluations`` and ``full_scans`` are those of this block.
+        Their ``evaluations`` and ``counts`` are those of this block.
     evaluations : int
     non_finite : int
-        How many candidates had a loss that was not finite.
+        Candidates whose loss was not finite.
     vector : ndarray of shape (dim,), float64, or None
-        What is handed over, once that is known.
+        What the block hands over, once that is known.
     loss : float
         The loss of the network with it, once it is done; infinite before.
     reasons : tuple of str
@@ -135,19 +94,21 @@ class Search:
         limits: Limits,
         remaining: float,
     ) -> None:
-        self.stack, self.block, self.number, self._n_blocks = stack, block, number, n_blocks
+        self.block, self.number, self._n_blocks = block, number, n_blocks
+        self._network = stack.digest
         self._make_optimizer, self._limits = make_optimizer, limits
-        # Not kept: the optimizers of a group of blocks would fill the memory before they begin.
+        # Not kept: the optimizers of a whole group of blocks would fill the memory.
         population = make_optimizer().population
         self._optimizer: Optimizer | None = None
         wanted = limits.generations * population
-        self._allowed = min(wanted, remaining - limits.closing)
+        self._allowed = min(wanted, remaining - _CLOSING)
         self._is_cut_short = self._allowed < wanted
-        self.needed = population + limits.closing
-        self.reserved = self._allowed + limits.closing
+        self.needed = population + _CLOSING
+        self.reserved = self._allowed + _CLOSING
         self.affordable = self._allowed >= population
         self.generations: list[Generation] = []
-        self.evaluations = self.non_finite = self._full_scans = 0
+        self.evaluations = self.non_finite = 0
+        self._counts: Counter[str] = Counter()
         self.vector: NDArray[np.float64] | None = None
         self.loss = np.inf
         self.reasons: tuple[str, ...] = ()
@@ -155,32 +116,27 @@ class Search:
         self._best_at = 0  # generation
         self._asked: NDArray[np.float64] | None = None
 
-    @property
-    def task(self) -> Task:
-        """What is to be evaluated next."""
-        if not self.reasons:
-            self._optimizer = self._optimizer or self._make_optimizer()
-            self._asked = self._optimizer.ask()
-            return Task(self.stack, self.block, self._asked)
-        if self.vector is None:
-            return Task(self.stack, self.block, self._choices(), selects=True)
-        return Task(self.stack, self.block, self.vector[None])
+    def next_task(self) -> Task:
+        """Give the candidates of the next generation, or at the end what the block hands over."""
+        if self.vector is not None:
+            return Task(self.block, self._network, self.vector[None])
+        self._optimizer = self._optimizer or self._make_optimizer()
+        self._asked = self._optimizer.ask()
+        return Task(self.block, self._network, self._asked)
 
-    def receive(self, losses: NDArray[np.float64], full_scans: int = 0) -> None:
-        """Go on, with the losses of :attr:`task` and how many full scans they took."""
-        self.evaluations += len(losses)
-        self._full_scans += full_scans
-        if not self.reasons:
-            self._tell(losses)
-        elif self.vector is None:
-            self.vector = self._choices()[int(np.argmin(losses))]
+    def receive(self, result: Evaluated) -> None:
+        """Go on with the losses of the task."""
+        self.evaluations += len(result.losses)
+        self._counts.update(result.counts)
+        if self.vector is None:
+            self._tell(result.losses)
         else:
-            self.loss = float(losses[0])
+            self.loss = float(result.losses[0])
             self.done = True
             self._optimizer = None
 
     def end(self, *reasons: str) -> None:
-        """End the generations, if they have not ended; what is handed over is evaluated still.
+        """End the generations, if they have not ended; the result is still evaluated.
 
         Not while a task is being evaluated.
         """
@@ -189,11 +145,13 @@ class Search:
         self.reasons = reasons
         if not self.generations:
             self.done = True
-        elif self._limits.hand_over != "selection":
-            self.vector = self._choices()[int(self._limits.hand_over == "best")]
+            return
+        optimizer = self._optimizer
+        assert optimizer is not None
+        self.vector = optimizer.best if self._limits.hand_over == "best" else optimizer.mean
 
     def state(self) -> dict[str, Any]:
-        """Return all that is not an argument; not while a task is being evaluated."""
+        """Return everything but the arguments; not while a task is being evaluated."""
         optimizer = None if self._optimizer is None else self._optimizer.state()
         return {"optimizer": optimizer} | {name: getattr(self, name) for name in _STATE}
 
@@ -203,10 +161,6 @@ class Search:
             self._optimizer = self._make_optimizer()
             self._optimizer.restore(state["optimizer"])
         vars(self).update({name: state[name] for name in _STATE})
-
-    def _choices(self) -> NDArray[np.float64]:
-        assert self._optimizer is not None
-        return np.stack([self._optimizer.mean, self._optimizer.best])
 
     def _tell(self, losses: NDArray[np.float64]) -> None:
         optimizer, limits = self._optimizer, self._limits
@@ -228,7 +182,7 @@ class Search:
                 float(finite.mean()) if len(finite) else float("nan"),
                 optimizer.sigma,
                 self.evaluations,
-                self._full_scans,
+                dict(self._counts),
             )
         )
         if optimizer.best_loss < best:
@@ -244,6 +198,38 @@ class Search:
 
 
 _STATE = (
-    "generations", "evaluations", "non_finite", "_full_scans", "vector", "loss", "reasons", "done",
+    "generations", "evaluations", "non_finite", "_counts", "vector", "loss", "reasons", "done",
     "_best_at",
 )  # fmt: skip
+
+
+class Ablation:
+    """Measures the loss without a block: with its weights and biases zero.
+
+    Parameters
+    ----------
+    stack : ConvStack
+    block : Block
+
+    Attributes
+    ----------
+    loss : float
+        Once it is ``done``.
+    """
+
+    def __init__(self, stack: ConvStack, block: Block) -> None:
+        self._task = Task(block, stack.digest, np.zeros_like(block.read(stack))[None])
+        self.loss = np.inf
+        self.done = False
+
+    def next_task(self) -> Task:
+        """Give the one task."""
+        return self._task
+
+    def receive(self, result: Evaluated) -> None:
+        """Take its loss."""
+        self.loss, self.done = float(result.losses[0]), True
+
+    def end(self, reason: str) -> None:
+        """End without a loss."""
+        self.done = True

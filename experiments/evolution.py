@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from evolve.schedule import BlockEnd, Schedule
-from evolve.search import Generation
+from evolve.events import BlockEnd, Generation
+from evolve.schedule import Schedule
 from experiments.history import Event, History
 from experiments.progress import Progress
 from experiments.tracking import Tracker
@@ -51,8 +51,8 @@ def run_schedule(
                 continue
             done = max(
                 (event.block_number + event.generation / event.n_generations) / event.n_blocks,
-                event.evaluations / (schedule.max_evaluations or float("inf")),
-                schedule.seconds / (schedule.max_seconds or float("inf")),
+                event.evaluations / (schedule.options.max_evaluations or float("inf")),
+                schedule.seconds / (schedule.options.max_seconds or float("inf")),
             )
             speed = (schedule.evaluations - at_first) / progress.seconds
             progress.show(
@@ -75,7 +75,7 @@ def _metrics(event: Event, generations: int) -> tuple[dict[str, float], int]:
         "evolve/mean_loss": event.mean_loss,
         "evolve/sigma": event.sigma,
         "evolve/evaluations": event.evaluations,
-        "evolve/full_scans": event.full_scans,
+        "evolve/full_scans": event.counts.get("full_scans", 0),
     }, generations
 
 

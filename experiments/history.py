@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from evolve.block import Block
-from evolve.schedule import BlockEnd
-from evolve.search import Generation
+from evolve.events import BlockEnd, Generation
 
 Event = Generation | BlockEnd
+
+# The one thing that a fitness counts, and that has a column of its own.
+_COUNT = "full_scans"
 
 GENERATIONS, BLOCKS = "history.csv", "blocks.csv"
 
@@ -74,7 +76,7 @@ class _Lines:
     def __init__(self, path: Path, kind: type[Event], events: Sequence[Event]) -> None:
         part = path.with_suffix(".part.csv")
         self._file = part.open("w", newline="", encoding="utf-8")
-        self._writer = csv.DictWriter(self._file, [field.name for field in fields(kind)])
+        self._writer = csv.DictWriter(self._file, _columns(kind))
         self._writer.writeheader()
         for event in events:
             self.write(event)
@@ -85,6 +87,8 @@ class _Lines:
         row = asdict(event) | {"block": event.block.name}
         if isinstance(event, BlockEnd):
             row["reasons"] = "; ".join(event.reasons)
+        else:
+            row[_COUNT] = row.pop("counts").get(_COUNT, 0)
         self._writer.writerow(row)
         self._file.flush()
 
@@ -93,6 +97,10 @@ class _Lines:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _columns(kind: type[Event]) -> list[str]:
+    return [_COUNT if field.name == "counts" else field.name for field in fields(kind)]
 
 
 def _read(path: Path, kind: type[Event], blocks: Mapping[str, Block], n_kept: int) -> list[Any]:
@@ -106,7 +114,9 @@ def _read(path: Path, kind: type[Event], blocks: Mapping[str, Block], n_kept: in
             continue
         values: dict[str, Any] = {"block": blocks[row["block"]]}
         for field in fields(kind):
-            if field.name != "block":
+            if field.name == "counts":
+                values["counts"] = {_COUNT: int(row[_COUNT])}
+            elif field.name != "block":
                 values[field.name] = _READ[field.type](row[field.name])
         events.append(kind(**values))
     return events

@@ -5,8 +5,9 @@ anything is computed.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,7 @@ from evolve.executors.base import Executor
 from evolve.fitness.base import Fitness
 from evolve.optimizers.base import Optimizer
 from evolve.protocols import Split
-from evolve.schedule import Schedule
+from evolve.schedule import Schedule, ScheduleOptions
 from evolve.search import MakeOptimizer
 from experiments.engines import check_options
 from experiments.schema.run import GROUPS
@@ -160,10 +161,13 @@ class Parts:
     def schedule(self, fitness: Fitness, checkpoint: Checkpoint) -> Schedule:
         """Make the schedule, which goes on with what the checkpoint holds."""
         with self._naming("strategy"):
-            schedule: Schedule = self._make("strategy")(
+            of_schedule = [field.name for field in fields(ScheduleOptions)]
+            options = {name: self.options["strategy"][name] for name in of_schedule}
+            schedule: Schedule = self._make("strategy", without=of_schedule)(
                 fitness,
                 self._blocks(fitness.stack),
                 self.optimizer(),
+                ScheduleOptions(**options),
                 seed=self.options["seed"],
                 executor=self._make("executor")(),
                 checkpoint=checkpoint,
@@ -175,14 +179,14 @@ class Parts:
             blocks: list[Block] = self._make("block")(stack)
         return blocks
 
-    def _make(self, group: str) -> Any:
+    def _make(self, group: str, without: Sequence[str] = ()) -> Any:
         """Make a function or class with its options, to be called with the rest.
 
         Not by Hydra's ``instantiate``: it would make lists of its own kind again, in whose code
         Ctrl-C raises other errors.
         """
         options = self.options[group]
-        arguments = {k: v for k, v in options.items() if k != "_target_"}
+        arguments = {k: v for k, v in options.items() if k not in ("_target_", *without)}
         try:
             return partial(get_object(options["_target_"]), **arguments)
         except (ImportError, ValueError, AttributeError, TypeError) as error:
@@ -195,5 +199,7 @@ class Parts:
         try:
             yield
         except InputError as error:
+            if error.option in self.options[group]:
+                raise error.within(group) from error
             is_own = str(error).partition("=")[0] in self.options[group]
             raise InputError(f"{group}.{error}" if is_own else str(error)) from error

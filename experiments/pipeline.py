@@ -17,8 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 from threadpoolctl import threadpool_limits
 
 from evolve.checkpoint import Checkpoint
+from evolve.events import BlockEnd
 from evolve.protocols import Split
-from evolve.schedule import BlockEnd, Schedule
+from evolve.schedule import Schedule
 from experiments import new_classes, plots, report, resume
 from experiments.engines import all_references, build_engine, describe
 from experiments.evolution import run_schedule

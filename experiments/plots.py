@@ -13,8 +13,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
-from evolve.schedule import BlockEnd
-from evolve.search import Generation
+from evolve.events import BlockEnd, Generation
 from experiments.summary import Row
 from slicing.stack import Conv, ConvStack
 

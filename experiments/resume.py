@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from evolve.checkpoint import Checkpoint
-from evolve.schedule import STATE
+from evolve.schedule_state import STATE
 from experiments.tracking import leaves
 from slicing.errors import InputError
 

@@ -1,7 +1,7 @@
-"""Where tasks are evaluated: in this process, in processes beside it, on a Ray cluster."""
+"""Where tasks are done: in this process, in processes beside it, on a Ray cluster."""
 
-from evolve.executors.base import Executor, SerialExecutor, Task
+from evolve.executors.base import Executor, SerialExecutor
 from evolve.executors.processes import ProcessExecutor
 from evolve.executors.ray_cluster import RayExecutor
 
-__all__ = ["Executor", "ProcessExecutor", "RayExecutor", "SerialExecutor", "Task"]
+__all__ = ["Executor", "ProcessExecutor", "RayExecutor", "SerialExecutor"]

@@ -1,132 +1,78 @@
-"""The one interface behind which every executor stands, and the one that needs no other process."""
+"""The contract of every executor, and the executor that needs no other process."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
 from types import TracebackType
+from typing import Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from evolve.block import Block
-from evolve.fitness.base import Fitness
 from slicing.errors import InputError
-from slicing.stack import ConvStack
 
-# A worker that dies so often over the same task will not survive it.
+T = TypeVar("T")
+R = TypeVar("R")
+
+# A worker that has died so often over the same task will not survive it.
 MAX_DEATHS = 3
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
-    """Candidates to evaluate in the place of a block of a network.
-
-    Attributes
-    ----------
-    stack : ConvStack
-    block : Block
-    candidates : ndarray of shape (n, dim), float64
-    selects : bool
-        Whether the selection queries are asked, not those of the fitness.
-    """
-
-    stack: ConvStack
-    block: Block
-    candidates: NDArray[np.float64]
-    selects: bool = False
-
-
-class Evaluator:
-    """What a worker holds: the images, within a fitness, and what was bound last.
-
-    Parameters
-    ----------
-    fitness : Fitness
-    selection : Fitness, optional
-        Of the selection queries.
-    """
-
-    def __init__(self, fitness: Fitness, selection: Fitness | None) -> None:
-        self._fitness, self._selection = fitness, selection
-
-    def __call__(self, task: Task) -> tuple[NDArray[np.float64], int]:
-        """Evaluate a task.
-
-        Returns
-        -------
-        losses : ndarray of shape (n,), float64
-            In the order of the candidates, the same bits in whatever process.
-        full_scans : int
-            How many ``full_scans`` of the fitness it took.
-        """
-        fitness = self._fitness
-        if task.selects:
-            assert self._selection is not None
-            networks = (task.block.write(task.stack, each) for each in task.candidates)
-            return np.array([self._selection.loss_of(network) for network in networks]), 0
-        before = fitness.full_scans
-        # Elsewhere than in the schedule's own process every task brings a copy of the network.
-        if not fitness.stack.equals(task.stack):
-            fitness.adopt(task.stack, np.nan)
-        if fitness.block != task.block:
-            fitness.bind(task.block)
-        return fitness.losses(task.candidates), fitness.full_scans - before
-
-
-class Executor(ABC):
-    """Evaluates tasks, one in each of its slots at a time.
+class Executor(ABC, Generic[T, R]):
+    """Does tasks side by side, one in each of its slots.
 
     ::
 
         with executor:
-            executor.start(fitness, None, n_blocks)
+            executor.start(work, n_tasks)
             executor.submit(0, task)
-            slot, losses, full_scans = executor.wait()
+            slot, result = executor.wait()
 
-    A slot evaluates fastest what belongs to the same block as its last task.
+    A slot belongs to one worker, which holds its own copy of ``work``: what this keeps from one
+    task to the next serves the next task of the same slot. It changes no result, and is lost where
+    a worker is replaced.
+
+    Attributes
+    ----------
+    n_slots : int
+        Tasks that are done at the same time; known after :meth:`start`.
     """
 
-    n_slots = 1
-    """Tasks that are evaluated at the same time; known once it has started."""
+    n_slots: int = 1
 
     @abstractmethod
-    def start(self, fitness: Fitness, selection: Fitness | None, most: int) -> None:
-        """Give every worker the images, once.
+    def start(self, work: Callable[[T], R], max_workers: int) -> None:
+        """Start the workers.
 
         Parameters
         ----------
-        fitness : Fitness
-        selection : Fitness, optional
-            Of the selection queries.
-        most : int
-            Workers beyond this number would have nothing to do.
+        work : callable
+            Does a task. It is pickled and sent to each worker once.
+        max_workers : int
+            More workers than this would have nothing to do.
         """
 
     @abstractmethod
-    def submit(self, slot: int, task: Task) -> None:
-        """Begin a task in a slot, from 0 to ``n_slots - 1``, that has none."""
+    def submit(self, slot: int, task: T) -> None:
+        """Begin a task in a free slot, from 0 to ``n_slots - 1``."""
 
     @abstractmethod
-    def wait(self) -> tuple[int, NDArray[np.float64], int]:
-        """Wait for a task to be done.
+    def wait(self) -> tuple[int, R]:
+        """Wait until a task is done; its slot is then free.
 
         Returns
         -------
         slot : int
-            Of the task; it is free again.
-        losses, full_scans
-            See :class:`~evolve.executors.base.Evaluator`.
+        result : object
+            What ``work`` gave.
 
         Raises
         ------
         InputError
-            Where a worker dies over the same task again and again.
+            Where workers die over the same task :data:`MAX_DEATHS` times.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the workers, of what they do, and of the images."""
+        """End the workers, whatever they are doing, and let go of the work."""
 
-    def __enter__(self) -> "Executor":
+    def __enter__(self) -> "Executor[T, R]":
         return self
 
     def __exit__(
@@ -138,38 +84,32 @@ class Executor(ABC):
         self.close()
 
 
-class SerialExecutor(Executor):
-    """Evaluates in this process, one task at a time, on all threads."""
+class SerialExecutor(Executor[T, R]):
+    """Does tasks in this process, one at a time, on all threads."""
 
-    _evaluate: Evaluator | None = None
+    _work: Callable[[T], R] | None = None
 
-    def start(self, fitness: Fitness, selection: Fitness | None, most: int) -> None:
+    def start(self, work: Callable[[T], R], max_workers: int) -> None:
         """See :meth:`Executor.start`."""
-        self._evaluate = Evaluator(fitness, selection)
+        self._work = work
 
-    def submit(self, slot: int, task: Task) -> None:
+    def submit(self, slot: int, task: T) -> None:
         """See :meth:`Executor.submit`."""
         self._task = task
 
-    def wait(self) -> tuple[int, NDArray[np.float64], int]:
+    def wait(self) -> tuple[int, R]:
         """See :meth:`Executor.wait`."""
-        assert self._evaluate is not None
-        return 0, *self._evaluate(self._task)
+        assert self._work is not None
+        return 0, self._work(self._task)
 
     def close(self) -> None:
         """See :meth:`Executor.close`."""
-        self._evaluate = None
-
-
-def check_workers(workers: int | None) -> None:
-    """Raise an InputError about a number of workers that cannot be."""
-    if workers is not None and workers < 1:
-        raise InputError(f"workers={workers} is not possible: give 1 or more.")
+        self._work = None
 
 
 def too_many_deaths(how: str) -> InputError:
-    """Explain that a worker does not survive a task."""
+    """Explain that no worker survives a task."""
     return InputError(
-        f"A worker died {MAX_DEATHS} times over the same candidates ({how}): if memory ran out, "
-        "give fewer workers (executor.workers=...)."
+        f"A worker died {MAX_DEATHS} times over the same task ({how}): if memory ran out, "
+        "give fewer workers."
     )

@@ -4,66 +4,58 @@ import multiprocessing
 import pickle
 import signal
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import numba
-import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from evolve.executors.base import (
-    MAX_DEATHS,
-    Evaluator,
-    Executor,
-    Task,
-    check_workers,
-    too_many_deaths,
-)
-from evolve.fitness.base import Fitness
+from evolve.executors.base import MAX_DEATHS, Executor, R, T, too_many_deaths
+from slicing.checks import at_least
 
 
-class ProcessExecutor(Executor):
-    """Evaluates in spawned processes, each on one thread.
+class ProcessExecutor(Executor[T, R]):
+    """Does tasks in spawned processes, each on one thread.
 
-    A process that dies is replaced, and its task begun again. As always with spawned processes, a
-    script that uses them keeps what it does under ``if __name__ == "__main__":``.
+    A process that dies is replaced, and its task starts again. Each process imports the script
+    that started it: a script keeps its own actions under ``if __name__ == "__main__":``.
 
     Parameters
     ----------
     workers : int, optional
-        By default as many as numba may use threads in this process: one a core.
+        By default one for each thread that numba may use in this process: one a core.
 
     Raises
     ------
     InputError
-        For less than one worker.
+        For fewer workers than one.
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        check_workers(workers)
+        at_least("workers", workers, 1)
         self._wanted = workers or numba.get_num_threads()
         self._workers: list[_Worker] = []
 
-    def start(self, fitness: Fitness, selection: Fitness | None, most: int) -> None:
+    def start(self, work: Callable[[T], R], max_workers: int) -> None:
         """See :meth:`Executor.start`."""
-        self.n_slots = min(self._wanted, most)
-        self._images = pickle.dumps(Evaluator(fitness, selection), pickle.HIGHEST_PROTOCOL)
+        self.n_slots = min(self._wanted, max_workers)
+        self._work = pickle.dumps(work, pickle.HIGHEST_PROTOCOL)
         self._workers = [_Worker() for _ in range(self.n_slots)]
-        # After all have begun: each takes a second or two until it listens.
+        # Not before all have started: each takes a second or two until it listens.
         for worker in self._workers:
-            worker.send(self._images)
+            worker.send(self._work)
         self._tasks: dict[int, bytes] = {}
         self._deaths = dict.fromkeys(range(self.n_slots), 0)
 
-    def submit(self, slot: int, task: Task) -> None:
+    def submit(self, slot: int, task: T) -> None:
         """See :meth:`Executor.submit`."""
         self._tasks[slot] = pickle.dumps(task, pickle.HIGHEST_PROTOCOL)
         self._deaths[slot] = 0
         self._workers[slot].send(self._tasks[slot])
 
-    def wait(self) -> tuple[int, NDArray[np.float64], int]:
+    def wait(self) -> tuple[int, R]:
         """See :meth:`Executor.wait`."""
         while True:
             ready = wait([self._workers[slot].connection for slot in self._tasks])
@@ -76,7 +68,7 @@ class ProcessExecutor(Executor):
             if isinstance(result, BaseException):
                 raise result
             del self._tasks[slot]
-            return slot, *result
+            return slot, result
 
     def _replace(self, slot: int) -> None:
         code = self._workers[slot].end()
@@ -84,7 +76,7 @@ class ProcessExecutor(Executor):
         if self._deaths[slot] == MAX_DEATHS:
             raise too_many_deaths(f"exit code {code}")
         self._workers[slot] = _Worker()
-        self._workers[slot].send(self._images)
+        self._workers[slot].send(self._work)
         self._workers[slot].send(self._tasks[slot])
 
     def close(self) -> None:
@@ -102,18 +94,18 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs,), daemon=True)
-        # Ctrl-C reaches all processes of a terminal: the schedule's own decides what becomes of it.
-        # Blocked, until the worker ignores it.
+        # Ctrl-C reaches all processes of a terminal, but only the one that started the workers acts
+        # on it. The signal is blocked until the worker ignores it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        # The pipe then ends with the process.
+        # So that the pipe ends when the process does.
         theirs.close()
 
     def send(self, message: bytes) -> None:
-        # Whoever waits for the answer finds out that the process has died.
+        # wait() finds out that the process has died.
         with suppress(OSError):
             self.connection.send_bytes(message)
 
@@ -126,28 +118,28 @@ class _Worker:
 
 
 def _portable(error: Exception) -> Exception:
-    """Make an exception that can be sent, with its traceback as a note."""
+    """Give an exception that can be sent, with its traceback as a note."""
     text = traceback.format_exc()
     try:
         error = pickle.loads(pickle.dumps(error))
-    except Exception:  # what an exception's own constructor raises is open-ended
+    except Exception:  # an exception's own constructor may raise anything
         error = RuntimeError(repr(error))
     error.add_note(f"In a worker:\n{text}")
     return error
 
 
 def _work(connection: "Connection[Any, Any]") -> None:
-    """Evaluate tasks until the pipe ends."""
+    """Do tasks until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     numba.set_num_threads(1)
     threadpool_limits(1)
     try:
-        evaluate = pickle.loads(connection.recv_bytes())
+        work = pickle.loads(connection.recv_bytes())
         while True:
             task = pickle.loads(connection.recv_bytes())
             try:
-                result = evaluate(task)
-            except Exception as error:  # the schedule's own process raises it
+                result = work(task)
+            except Exception as error:  # wait() raises it
                 result = _portable(error)
             connection.send(result)
     except (EOFError, OSError):

@@ -2,6 +2,8 @@
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,18 +16,17 @@ from slicing.stack import ConvStack
 class Fitness(ABC):
     """What the optimizers minimize, and the network as it stands.
 
-    It is the same whatever the number of threads, holds no randomness once it is made, and can be
-    pickled: whoever unpickles it binds again.
+    It does not depend on the number of threads, draws nothing at random once it is made, and can be
+    pickled; after unpickling, bind again.
 
     Attributes
     ----------
     stack : ConvStack
-        The network as it stands: what was given, or what was adopted last.
+        The network as it stands: the given one, or the one adopted last.
     block : Block or None
-        What is bound.
-    full_scans : int
-        How often, over all candidates, a query had to be compared with all references because its
-        shortlist did not suffice; 0 where there are no shortlists.
+        The bound block.
+    counts : mapping of str to int
+        What it has counted beside the losses, over all candidates, by name; empty for most.
     """
 
     same_images: ClassVar[bool] = True
@@ -33,7 +34,7 @@ class Fitness(ABC):
 
     stack: ConvStack
     block: Block | None = None
-    full_scans: int = 0
+    counts: Mapping[str, int] = MappingProxyType({})
 
     @property
     @abstractmethod
@@ -41,7 +42,7 @@ class Fitness(ABC):
         """Loss of the network as it stands."""
 
     def bind(self, block: Block) -> None:
-        """Take ``block`` as the one that candidates replace, until another network is adopted."""
+        """Let candidates replace ``block``, until another network is adopted."""
         self.block = block
         self._bind(block)
 
@@ -56,7 +57,7 @@ class Fitness(ABC):
         -------
         ndarray of shape (n,), float64
             The smaller the better; infinite where the features of a candidate overflow. The last
-            bits may depend on what else is evaluated with a candidate.
+            bits of a loss may depend on the other candidates.
         """
         losses: NDArray[np.float64] = self.query_losses(candidates).mean(axis=1)
         return losses
@@ -91,7 +92,7 @@ class Fitness(ABC):
 
     @classmethod
     def check(cls, *args: Any, **kwargs: Any) -> None:
-        """Raise the constructor's errors about its options, before anything is trained.
+        """Raise the errors of the constructor about its options, at once.
 
         Parameters
         ----------
@@ -111,7 +112,7 @@ class Fitness(ABC):
 
     @classmethod
     def _check(cls, *args: Any, **kwargs: Any) -> None:
-        """Do what :meth:`check` says, given all that the constructor takes, defaults included."""
+        """Check the arguments of the constructor, defaults included."""
         return
 
     @abstractmethod
@@ -123,14 +124,14 @@ class Fitness(ABC):
 
     @abstractmethod
     def _bind(self, block: Block) -> None:
-        """Compute once what all candidates for a block need."""
+        """Compute what all candidates for a block need."""
 
     @abstractmethod
     def _query_losses_of(
         self, block: Block, candidates: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Do what :meth:`query_losses` says, for the bound block."""
+        """Evaluate candidates for the bound block, query by query: (n, n_queries)."""
 
     @abstractmethod
     def _adopt(self, loss: float) -> None:
-        """Keep, of what was computed for the network before, what also holds for this one."""
+        """Drop what was computed for the network before and does not hold for this one."""

@@ -1,5 +1,6 @@
-"""The fitness of linear discriminants of the features, learnt anew for every candidate."""
+"""The fitness of linear discriminants of the features, learned again for every candidate."""
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -7,11 +8,13 @@ from numpy.typing import NDArray
 
 from evolve.block import Block
 from evolve.fitness.base import Fitness
+from evolve.fitness.bound import Bound
 from evolve.fitness.candidate_features import NetworkFeatures, UpdatedFeatures
-from evolve.fitness.last_layer import LastChannels
+from evolve.fitness.last_channels import LastChannels
 from evolve.fitness.ridge import LeaveOneOutRidge
 from evolve.protocols import Split
-from slicing.errors import InputError
+from slicing.checks import at_least
+from slicing.data.dataset import Images
 from slicing.scatter import check_size
 from slicing.shifts import check_shift, shifted_at_random
 from slicing.stack import ConvStack
@@ -26,25 +29,25 @@ class DiscriminantFitness(Fitness):
 
     The regression spans the linear discriminants of the features (Hastie, Buja and Tibshirani,
     "Penalized discriminant analysis", Annals of Statistics 23(1), 1995), in which the k-NN of an
-    engine with ``slicing.projection=lda`` looks for its neighbors. It is learnt anew for every
-    candidate: only kernels are searched, what follows them is at its best (variable projection:
-    Golub and Pereyra, SIAM Journal on Numerical Analysis 10(2), 1973).
+    engine with the projection ``lda`` looks for its neighbors. It is learned again for every
+    candidate: only kernels are searched, and the regression after them is always the best one
+    (variable projection: Golub and Pereyra, SIAM Journal on Numerical Analysis 10(2), 1973).
 
-    Whenever another network is adopted, other references are chosen and shifted in other ways. All
+    Whenever another network is adopted, other references are chosen, and shifted in other ways. All
     candidates in between see the same ones, which depend on the seed and the network alone. The
-    ridge is what suits the network to begin with.
+    ridge is the best one for the initial network.
 
     Parameters
     ----------
     stack : ConvStack
-        The network to begin with.
+        The initial network.
     split : Split
         References and queries; where there are no queries, each reference is one, against the
         others.
     max_references : int
-        Of more references, so many are chosen at random.
+        If there are more, so many are chosen at random.
     shift : int
-        Pixels by which each reference is shifted, at most, in each direction.
+        Each reference is shifted by up to so many pixels in each direction.
     seed : int
 
     Raises
@@ -66,9 +69,9 @@ class DiscriminantFitness(Fitness):
         DiscriminantFitness.check(stack, split, max_references, shift, seed)
         self.stack = stack
         self._split, self._shift, self._seed = split, shift, seed
-        self._n_references = min(max_references, len(split.references))
+        self._max_references = max_references
         self._loss: float | None = None
-        self._features: NetworkFeatures | UpdatedFeatures | None = None
+        self._bound: Bound | None = None
         self._ridge: float | None = None
         self._draw()
         self._ridge = self._regression.ridge
@@ -84,14 +87,9 @@ class DiscriminantFitness(Fitness):
     def _check(
         cls, stack: ConvStack, split: Split, max_references: int, shift: int, seed: int
     ) -> None:
-        least = 2 * len(np.unique(split.references.labels))
-        if max_references < least:
-            raise InputError(
-                f"max_references={max_references} is not possible: give {least} or more, two a "
-                "class."
-            )
-        if seed < 0:
-            raise InputError(f"seed={seed} is not possible: give 0 or more.")
+        # Two a class.
+        at_least("max_references", max_references, 2 * len(np.unique(split.references.labels)))
+        at_least("seed", seed, 0)
         check_shift(shift, stack.input_shape)
         check_size(int(np.prod(stack.feature_shape)))
 
@@ -104,7 +102,7 @@ class DiscriminantFitness(Fitness):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is drawn and computed again from the rest."""
-        drawn = ("block", "_images", "_targets", "_channels", "_features", "_regression")
+        drawn = ("block", "_images", "_targets", "_roles", "_channels", "_bound", "_regression")
         return vars(self) | dict.fromkeys(drawn)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -113,58 +111,128 @@ class DiscriminantFitness(Fitness):
 
     def _draw(self) -> None:
         """Choose and shift the references for the network as it stands."""
-        self._loss = self._features = None
+        self._loss = self._bound = None
         key = np.frombuffer(bytes.fromhex(self.stack.digest), np.uint32)
         rng = np.random.default_rng([self._seed, *key])
         references = self._split.references
-        if self._n_references < len(references):
-            chosen = rng.choice(len(references), self._n_references, replace=False)
+        if self._max_references < len(references):
+            chosen = rng.choice(len(references), self._max_references, replace=False)
             references = references[np.sort(chosen)]
-        self._images = shifted_at_random(references.images, self._shift, rng)
-        labels, queries = references.labels, self._split.queries
-        if queries is not None:
-            self._images = np.concatenate([self._images, queries.images])
-            labels = np.concatenate([labels, queries.labels])
+        shifted = Images(shifted_at_random(references.images, self._shift, rng), references.labels)
+        self._images, labels, self._roles = Split(shifted, self._split.queries).stacked()
         self._targets = (labels[:, None] == np.arange(labels.max() + 1)).astype(np.float64)
         self._channels = LastChannels(self.stack, self._images)
         self._regression = self._regress(self._channels.of_stack().reshape(len(labels), -1))
 
     def _regress(self, features: NDArray[np.float32]) -> LeaveOneOutRidge:
-        return LeaveOneOutRidge(features, self._targets, self._n_references, self._ridge)
+        return LeaveOneOutRidge(features, self._targets, self._roles, self._ridge)
 
     def _adopt(self, loss: float) -> None:
         self._draw()
 
     def _bind(self, block: Block) -> None:
-        self._features = None  # let go of the old ones first
-        last = len(self.stack.convs) - 1
+        self._bound = None  # let go of the old one first
+        stack = self.stack
+        last = len(stack.convs) - 1
         # Kernel by kernel.
-        n_features = int(np.prod(self.stack.feature_shape))
-        columns = np.arange(n_features).reshape(self.stack.convs[last].n_kernels, -1)
+        n_features = int(np.prod(stack.feature_shape))
+        columns = np.arange(n_features).reshape(stack.convs[last].n_kernels, -1)
         if block.layers == (last,):
             columns = columns[[kernel for _, kernel in block.kernels]]
-        elif len(block.kernels) == 1:
-            self._features = UpdatedFeatures(self.stack, self._images, block)
+            self._bound = LastKernels(self._channels, self._regression, self._images, columns.size)
         else:
-            self._features = NetworkFeatures(self.stack, self._images, block)
-        self._n_moving = columns.size
+            one = len(block.kernels) == 1
+            features = (UpdatedFeatures if one else NetworkFeatures)(stack, self._images, block)
+            self._bound = AllFeatures(features, self._regression, self._images, columns.size)
         self._regression.bind(columns.ravel())
 
     def _query_losses_of(
         self, block: Block, candidates: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        n_images = len(self._images)
-        batch = max(1, _BATCH_BYTES // (4 * n_images * self._n_moving))
+        assert self._bound is not None
+        return self._bound.query_losses(candidates)
+
+
+class _Bound(ABC):
+    """A bound block, whose candidates are evaluated in batches.
+
+    Parameters
+    ----------
+    regression : LeaveOneOutRidge
+        Its moving columns are bound.
+    images : ndarray of shape (n_images, height, width, channels), float32
+    n_moving : int
+        Features that the block moves.
+    """
+
+    def __init__(
+        self, regression: LeaveOneOutRidge, images: NDArray[np.float32], n_moving: int
+    ) -> None:
+        self._regression, self._n_images, self._n_moving = regression, len(images), n_moving
+
+    def query_losses(self, candidates: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See :meth:`.Bound.query_losses`."""
+        batch = max(1, _BATCH_BYTES // (4 * self._n_images * self._n_moving))
         losses = []
         for start in range(0, len(candidates), batch):
             part = candidates[start : start + batch]
-            if self._features is None:
-                channels = self._channels(part)
-                channels = channels.reshape(len(part), -1, *channels.shape[1:])
-                moving = channels.transpose(2, 0, 1, 3)
-            else:
-                moving = np.empty((n_images, len(part), self._n_moving), np.float32)
-                for place, features in enumerate(self._features(part)):
-                    moving[:, place] = features
-            losses.append(self._regression.losses(moving.reshape(n_images, len(part), -1)))
+            moving = self._moving(part).reshape(self._n_images, len(part), -1)
+            losses.append(self._regression.query_losses(moving))
         return np.concatenate(losses)
+
+    @abstractmethod
+    def _moving(self, candidates: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Features that move, of shape (n_images, n, ...)."""
+
+
+class LastKernels(_Bound):
+    """Kernels of the last convolution: only their own features move.
+
+    Parameters
+    ----------
+    channels : LastChannels
+    regression, images, n_moving
+        See :class:`_Bound`.
+    """
+
+    def __init__(
+        self,
+        channels: LastChannels,
+        regression: LeaveOneOutRidge,
+        images: NDArray[np.float32],
+        n_moving: int,
+    ) -> None:
+        super().__init__(regression, images, n_moving)
+        self._channels = channels
+
+    def _moving(self, candidates: NDArray[np.float64]) -> NDArray[np.float32]:
+        channels = self._channels(candidates)
+        channels = channels.reshape(len(candidates), -1, *channels.shape[1:])
+        return channels.transpose(2, 0, 1, 3)
+
+
+class AllFeatures(_Bound):
+    """Kernels of earlier convolutions: all features move.
+
+    Parameters
+    ----------
+    features : NetworkFeatures or UpdatedFeatures
+    regression, images, n_moving
+        See :class:`_Bound`.
+    """
+
+    def __init__(
+        self,
+        features: NetworkFeatures | UpdatedFeatures,
+        regression: LeaveOneOutRidge,
+        images: NDArray[np.float32],
+        n_moving: int,
+    ) -> None:
+        super().__init__(regression, images, n_moving)
+        self._features = features
+
+    def _moving(self, candidates: NDArray[np.float64]) -> NDArray[np.float32]:
+        moving = np.empty((self._n_images, len(candidates), self._n_moving), np.float32)
+        for place, features in enumerate(self._features(candidates)):
+            moving[:, place] = features
+        return moving

@@ -3,12 +3,12 @@
 Every feature belongs to one channel, so squared Euclidean distances and inner products are sums
 over channels: while one kernel moves, all terms but its own stand still (the decomposition is known
 from feature selection, e.g. Sci. Rep. 12, s41598-022-25942-4, 2022). The *residual* of a pair is
-its distance within the other channels; it bounds the distance whatever the kernel does. References
-sorted by it need only be visited until the bound passes the k-th best distance found: exact, and a
-handful of visits instead of thousands.
+its distance within the other channels; it bounds the distance, whatever the kernel. References in
+ascending order of it need only be visited until the bound passes the k-th best distance found:
+exact, and a handful of visits instead of thousands.
 
-Numba's cache does not notice an edit of a function in another file: after one, delete
-``__pycache__`` in ``slicing`` and ``evolve``.
+Numba's cache does not notice the edit of a function in another file: delete ``__pycache__`` in
+``slicing`` and ``evolve`` after one.
 """
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from evolve.fitness.objectives import query_loss
 from evolve.fitness.shortlist import displace, greatest, prefetch
+from evolve.roles import Roles
 from slicing.neighbors.exact import (
     Metric,
     NeighborSearch,
@@ -29,8 +30,7 @@ from slicing.neighbors.exact import (
 from slicing.neighbors.short_form import lengths
 
 # References kept in order of their residual, per query, beyond the neighbors themselves: with so
-# many, nearly every scan ends before its list does, even for kernels far from that of the network,
-# such as particles try.
+# many, nearly every scan ends before its list does, even for the far kernels that particles try.
 _SHORTLIST = 256
 # Queries that one thread takes at a time: their lists and the features of one candidate for some
 # thousand references share a second-level cache.
@@ -61,7 +61,7 @@ def _inner_product(features, i, j):  # type: ignore[no-untyped-def]
 
 @njit(parallel=True, cache=True, fastmath=_SUMS)
 def _are_finite(candidates):  # type: ignore[no-untyped-def]
-    """Tell of each candidate whether all its features are finite: bool, of shape (n,)."""
+    """Tell whether the features of each candidate are finite, image by image: bool."""
     n_candidates, n_images, n_positions = candidates.shape
     finite = np.ones((n_candidates, n_images), np.bool_)
     for image in prange(n_images):
@@ -111,14 +111,14 @@ def _visit_all(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Find the nearest of all references; return the distance of the farthest of them.
 
-    ``distances`` holds those of some references to begin with.
+    ``distances`` initially holds the distances of some references.
     """
     n_references = reference_columns.shape[1]
     proposals = np.zeros(n_references, np.float32)
     for axis in range(len(query_row)):
         for j in range(n_references):
             proposals[j] += query_row[axis] * reference_columns[axis, j]
-    # What was found so far bounds what is to be found.
+    # The references found so far bound the nearest ones.
     bound = greatest(distances) * (1.0 + _SLACK)
     kth = np.inf
     distances[:] = np.inf
@@ -127,7 +127,7 @@ def _visit_all(  # type: ignore[no-untyped-def]
     for j in range(n_references):
         if proposals[j] > beyond or (leave_one_out and j == query):
             continue
-        # The channel that moves is short: it shows most references to be too far. The cosine rounds
+        # The channel that moves is short: it rules most references out. The cosine rounds
         # absolutely, so the slack is absolute, too.
         possible = least(proposals[j], factor, slack, product_error, square)
         distance = _distance(
@@ -164,7 +164,7 @@ def _scan(  # type: ignore[no-untyped-def]
     candidates : (n_candidates, n_images, n_positions), float32
         Features of the channel that moves.
     finite : (n_candidates,), bool
-        Others are left out.
+        Candidates that are not finite are left out.
     inverse_lengths, tilts : (n_candidates, n_images), float64
         One over the length of all features, 0 where that is 0, and the part of the squared length
         that lies in the other channels; for the cosine.
@@ -200,8 +200,8 @@ def _scan(  # type: ignore[no-untyped-def]
                 continue
             image = offset + query
             tilt = tilts[p, image]
-            # References lie all over the memory: ask for the next query's while this one's are
-            # compared.
+            # References lie all over the memory: ask for those of the next query while those of
+            # this one are compared.
             if query + 1 < n_queries:
                 for s in range(n_neighbors):
                     at = indices[query + 1, s] * n_positions
@@ -253,9 +253,7 @@ class IncrementalKNN:
     channels : ndarray of shape (n_images, n_channels, n_positions), float32
         The features of the references, then of the queries. Changed in place by :meth:`replace`.
     labels : ndarray of shape (n_images,), int64
-    n_queries : int or None
-        How many of the images, at the end, are queries. None: leave-one-out, every image is a query
-        against all others.
+    roles : Roles
     n_neighbors : int
     metric : {"euclidean", "cosine"}
     """
@@ -264,47 +262,38 @@ class IncrementalKNN:
         self,
         channels: NDArray[np.float32],
         labels: NDArray[np.int64],
-        n_queries: int | None,
+        roles: Roles,
         n_neighbors: int,
         metric: Metric,
     ) -> None:
-        n_images = len(labels)
         self._channels = channels
         self._labels = labels
         self._n_classes = int(labels.max()) + 1
-        self._leave_one_out = n_queries is None
-        self._n_queries = n_images if n_queries is None else n_queries
-        self._n_references = n_images if n_queries is None else n_images - n_queries
-        self._offset = n_images - self._n_queries
+        self._roles = roles
         self._n_neighbors = n_neighbors
         self._metric: Metric = metric
 
     def bind(self, channel: int) -> None:
-        """Take channel ``channel`` as the one that moves from now on."""
-        self._moving = channel
-        n_images = len(self._channels)
-        # Measured anew, never subtracted: nothing can drift, however many kernels were accepted.
+        """Let channel ``channel`` move from now on."""
+        roles, n_images = self._roles, len(self._channels)
+        # Always measured, never subtracted: nothing drifts, however many kernels were accepted.
         self._others = np.delete(self._channels, channel, axis=1).reshape(n_images, -1)
         if self._others.shape[1] == 0:  # the only channel: the others are all alike
             self._others = np.zeros((n_images, 1), np.float32)
         self._residual_lengths = lengths(self._others)
-        self._search = NeighborSearch(
-            self._others[: self._n_references], self._metric, self._n_queries
-        )
+        self._search = NeighborSearch(self._others[roles.references], self._metric, roles.n_queries)
         self._queries = self._search.references
-        if not self._leave_one_out:
-            self._queries = self._search.points(self._others[self._n_references :])
-        available = self._n_references - self._leave_one_out
-        m = min(_SHORTLIST + self._n_neighbors, available)
-        self._complete = m == available
-        excluded = np.arange(self._n_queries) if self._leave_one_out else None
-        self._residuals, indices = self._search.search(self._queries, m, excluded)
+        if not roles.leave_one_out:
+            self._queries = self._search.points(self._others[roles.queries])
+        m = min(_SHORTLIST + self._n_neighbors, roles.available)
+        self._complete = m == roles.available
+        self._residuals, indices = self._search.search(self._queries, m, roles.excluded)
         self._indices = indices.astype(np.int32)
 
-    def losses(
+    def query_losses(
         self, candidates: NDArray[np.float32], temperature: float
     ) -> tuple[NDArray[np.float64], int]:
-        """Loss of every query, with candidates in the place of the channel that moves.
+        """Compute the loss of every query, with candidates instead of the channel that moves.
 
         Parameters
         ----------
@@ -319,7 +308,7 @@ class IncrementalKNN:
         full_scans : int
             How often the shortlist of a query did not suffice, and all references were compared.
         """
-        losses = np.empty((len(candidates), self._n_queries))
+        losses = np.empty((len(candidates), self._roles.n_queries))
         full_scans = np.empty(losses.shape, np.bool_)
         finite = _are_finite(candidates).all(axis=1)
         search, queries = self._search, self._queries
@@ -347,8 +336,8 @@ class IncrementalKNN:
             search.product_errors(queries),
             queries.squares,
             self._labels,
-            self._offset,
-            self._leave_one_out,
+            self._roles.first_query,
+            self._roles.leave_one_out,
             search.cosine,
             self._n_classes,
             temperature,
@@ -359,5 +348,5 @@ class IncrementalKNN:
         return losses, int(full_scans.sum())
 
     def replace(self, channels: NDArray[np.intp], features: NDArray[np.float32]) -> None:
-        """Put features (n, n_images, n_positions) into the place of ``n`` channels; bind after."""
+        """Replace ``n`` channels by features (n, n_images, n_positions); bind after."""
         self._channels[:, channels] = features.swapaxes(0, 1)

@@ -1,5 +1,6 @@
 """The fitness of the k-NN on the features of a conv stack."""
 
+from collections import Counter
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -7,17 +8,23 @@ from numpy.typing import NDArray
 
 from evolve.block import Block
 from evolve.fitness.base import Fitness
+from evolve.fitness.bound import Bound
 from evolve.fitness.candidate_features import NetworkFeatures, UpdatedFeatures
-from evolve.fitness.last_layer import LastLayer
+from evolve.fitness.incremental import IncrementalKNN
+from evolve.fitness.last_channels import LastChannels
 from evolve.fitness.moved_features import ShiftedKNN
 from evolve.fitness.objectives import query_losses
 from evolve.protocols import Split
-from slicing.errors import InputError
+from evolve.roles import Roles
+from slicing.checks import between, one_of, positive
 from slicing.neighbors.exact import Metric, NeighborSearch, check_metric
 from slicing.neighbors.short_form import ShortForm
 from slicing.stack import ConvStack
 
 ObjectiveName = Literal["neighbors", "accuracy"]
+
+FULL_SCANS = "full_scans"
+"""What the fitness counts: queries compared with all references, as their shortlist was too short."""
 
 
 class KNNFitness(Fitness):
@@ -26,7 +33,7 @@ class KNNFitness(Fitness):
     Parameters
     ----------
     stack : ConvStack
-        The network to begin with.
+        The initial network.
     split : Split
         References and queries.
     objective : {"neighbors", "accuracy"}
@@ -39,7 +46,7 @@ class KNNFitness(Fitness):
         Neighbors in the soft vote.
     temperature : float
         Of the soft vote, in units of the mean distance between a query and its ``neighbors`` in
-        the network to begin with.
+        the initial network.
 
     Raises
     ------
@@ -59,26 +66,16 @@ class KNNFitness(Fitness):
     ) -> None:
         KNNFitness.check(stack, split, objective, k, metric, neighbors, temperature)
         self.stack = stack
-        self._metric: Metric = metric
-        self._n_neighbors = k if objective == "accuracy" else neighbors
-        self._n_queries = None if split.queries is None else len(split.queries)
-        self._n_references = len(split.references)
-        if split.queries is None:
-            self._images, self._labels = split.references.images, split.references.labels
-        else:
-            parts = (split.references, split.queries)
-            self._images = np.concatenate([part.images for part in parts])
-            self._labels = np.concatenate([part.labels for part in parts])
-        self._projection: ShortForm | None = None
-        self._temperature = 0.0
-        found = self._neighbors(stack.forward(self._images))
+        self.counts: Counter[str] = Counter()
+        self._images, labels, roles = split.stacked()
+        n_neighbors = k if objective == "accuracy" else neighbors
+        self._judge = _Judge(labels, roles, n_neighbors, metric)
+        found = _Search(self._judge).neighbors(stack.forward(self._images))
         if objective == "neighbors":
             # Images that are all alike have no scale; any will do.
-            self._temperature = temperature * (float(found[0].mean()) or 1.0)
-        self._loss = float(self._losses_among(*found).mean())
-        self._features: NetworkFeatures | UpdatedFeatures | None = None
-        self._shifted: ShiftedKNN | None = None
-        self._last_layer: LastLayer | None = None
+            self._judge.temperature = temperature * (float(found[0].mean()) or 1.0)
+        self._loss = float(self._judge.losses(*found).mean())
+        self._bound: Bound | None = None
 
     @property
     def loss(self) -> float:
@@ -96,99 +93,233 @@ class KNNFitness(Fitness):
         neighbors: int,
         temperature: float,
     ) -> None:
-        if objective not in get_args(ObjectiveName):
-            raise InputError(
-                f"objective={objective!r} is unknown: choose one of {get_args(ObjectiveName)}."
-            )
-        if not 0 < temperature < np.inf:
-            raise InputError(
-                f"temperature={temperature} is not possible: give a positive, finite number."
-            )
-        available = len(split.references) - (split.queries is None)
-        for name, count in (("k", k), ("neighbors", neighbors)):
-            if not 1 <= count <= available and (name == "k" or objective == "neighbors"):
-                raise InputError(
-                    f"{name}={count} is not possible: there are {available} references to choose "
-                    f"from, so give 1 to {available}."
-                )
+        one_of("objective", objective, get_args(ObjectiveName))
+        positive("temperature", temperature)
+        available = split.roles.available
+        between("k", k, 1, available)
+        if objective == "neighbors":
+            between("neighbors", neighbors, 1, available)
         check_metric(metric)
 
+    def loss_of(self, stack: ConvStack) -> float:
+        """Measure the loss of a network of the same layers, without anything bound or adopted."""
+        features = stack.forward(self._images)
+        if not np.isfinite(features).all():
+            return float("inf")
+        return float(self._judge.losses(*_Search(self._judge).neighbors(features)).mean())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the bound block: bind again after unpickling."""
+        return vars(self) | {"block": None, "_bound": None}
+
     def _bind(self, block: Block) -> None:
-        self._features = self._projection = self._shifted = None  # let go of the old ones first
-        if block.layers[0] == len(self.stack.convs) - 1 and len(block.kernels) == 1:
-            self._last_layer = self._last_layer or LastLayer(
-                self.stack,
-                self._images,
-                self._labels,
-                self._n_queries,
-                self._n_neighbors,
-                self._metric,
-            )
-            self._last_layer.bind(block.kernels[0][1])
-            return
-        self._last_layer = None  # both would not fit into memory with many images
-        if len(block.kernels) == 1:
-            self._features = UpdatedFeatures(self.stack, self._images, block)
-            (features,) = self._features(block.read(self.stack)[None])
-            self._shifted = ShiftedKNN(features, self._n_queries, self._n_neighbors, self._metric)
+        last = self._bound if isinstance(self._bound, LastKernel) else None
+        self._bound = None  # let go of the old one first: not both may fit into memory
+        if len(block.kernels) > 1:
+            del last
+            self._bound = ManyKernels(self.stack, self._images, block, self._judge)
+        elif block.layers[0] < len(self.stack.convs) - 1:
+            del last
+            self._bound = EarlierKernel(self.stack, self._images, block, self._judge, self.counts)
         else:
-            self._features = NetworkFeatures(self.stack, self._images, block)
+            last = last or LastKernel(self.stack, self._images, self._judge, self.counts)
+            last.bind(block)
+            self._bound = last
 
     def _query_losses_of(
         self, block: Block, candidates: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        if self._last_layer is not None:
-            losses, full_scans = self._last_layer.query_losses(candidates, self._temperature)
-            self.full_scans += full_scans
-            return losses
-        assert self._features is not None
-        losses = np.empty((len(candidates), self._n_queries or self._n_references))
-        for row, features in zip(losses, self._features(candidates), strict=True):
-            row[:] = self._losses_of(features)
-        return losses
+        assert self._bound is not None
+        return self._bound.query_losses(candidates)
 
     def _adopt(self, loss: float) -> None:
         self._loss = loss
-        if self._last_layer is not None and not self._last_layer.adopt(self.stack):
-            self._last_layer = None
+        if not (isinstance(self._bound, LastKernel) and self._bound.adopt(self.stack)):
+            self._bound = None
 
-    def loss_of(self, stack: ConvStack) -> float:
-        """Measure the loss of a network of the same layers, without anything bound or adopted."""
-        self._projection = None
-        features = stack.forward(self._images)
-        if not np.isfinite(features).all():
-            return float("inf")
-        return float(self._losses_among(*self._neighbors(features)).mean())
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what a bound block needs: whoever unpickles binds again."""
-        bound = ("block", "_features", "_projection", "_shifted", "_last_layer")
-        return vars(self) | dict.fromkeys(bound)
+class _Judge:
+    """Who the queries and references are, and how bad the neighbors of a query are.
 
-    def _losses_of(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        if not np.isfinite(features).all():
-            return np.full(self._n_queries or self._n_references, np.inf)
-        if self._shifted is None:
-            return self._losses_among(*self._neighbors(features))
-        distances, indices, full_scans = self._shifted.neighbors(features)
-        self.full_scans += full_scans
-        return self._losses_among(distances, indices)
+    Parameters
+    ----------
+    labels : ndarray of shape (n_images,), int64
+    roles : Roles
+    n_neighbors : int
+    metric : {"euclidean", "cosine"}
 
-    def _neighbors(
-        self, features: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        references, queries = features[: self._n_references], features[self._n_references :]
-        n_queries = self._n_queries or self._n_references
-        search = NeighborSearch(references, self._metric, n_queries, self._projection)
-        # Learnt from a block's first candidate: the others are similar enough.
-        self._projection = search.projection
-        if self._n_queries is None:
-            return search.search(search.references, self._n_neighbors, np.arange(n_queries))
-        return search.search(queries, self._n_neighbors)
+    Attributes
+    ----------
+    temperature : float
+        See :func:`evolve.fitness.objectives.query_losses`; 0 at first.
+    """
 
-    def _losses_among(
+    def __init__(
+        self, labels: NDArray[np.int64], roles: Roles, n_neighbors: int, metric: Metric
+    ) -> None:
+        self.labels, self.roles, self.n_neighbors = labels, roles, n_neighbors
+        self.metric: Metric = metric
+        self.temperature = 0.0
+        self._n_classes = int(labels.max()) + 1
+
+    def losses(
         self, distances: NDArray[np.float64], indices: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        truth = self._labels[-len(indices) :]
-        n_classes = int(self._labels.max()) + 1
-        return query_losses(distances, self._labels[indices], truth, n_classes, self._temperature)
+        """Loss of every query, (n_queries,), from its neighbors (n_queries, n_neighbors)."""
+        truth = self.labels[self.roles.queries]
+        neighbors = self.labels[indices]
+        return query_losses(distances, neighbors, truth, self._n_classes, self.temperature)
+
+    def infinite(self) -> NDArray[np.float64]:
+        """Losses of queries whose features are not finite."""
+        return np.full(self.roles.n_queries, np.inf)
+
+
+class _Search:
+    """Searches all references for the neighbors, under the features of one network after another.
+
+    The short form of the first is used for all: it changes no result, and they are similar enough.
+    """
+
+    def __init__(self, judge: _Judge) -> None:
+        self._judge = judge
+        self._short_form: ShortForm | None = None
+
+    def neighbors(
+        self, features: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Find the neighbors of every query.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n_images, n_features), float32
+
+        Returns
+        -------
+        distances : ndarray of shape (n_queries, n_neighbors), float64
+        indices : ndarray of shape (n_queries, n_neighbors), int64
+        """
+        judge, roles = self._judge, self._judge.roles
+        references = features[roles.references]
+        search = NeighborSearch(references, judge.metric, roles.n_queries, self._short_form)
+        self._short_form = search.projection
+        queries = search.references if roles.leave_one_out else features[roles.queries]
+        return search.search(queries, judge.n_neighbors, roles.excluded)
+
+
+class LastKernel:
+    """One kernel of the last convolution: distances are sums, and only its own terms change.
+
+    It serves one block after the other, and networks that differ in the last convolution alone.
+
+    Parameters
+    ----------
+    stack : ConvStack
+    images : ndarray of shape (n_images, height, width, channels), float32
+    judge : _Judge
+    counts : Counter
+        Where full scans are counted.
+    """
+
+    def __init__(
+        self, stack: ConvStack, images: NDArray[np.float32], judge: _Judge, counts: Counter[str]
+    ) -> None:
+        self._judge, self._counts = judge, counts
+        self._channels = LastChannels(stack, images)
+        self._knn = IncrementalKNN(
+            self._channels.of_stack(), judge.labels, judge.roles, judge.n_neighbors, judge.metric
+        )
+
+    def bind(self, block: Block) -> None:
+        """Let candidates replace the kernel of another block."""
+        self._knn.bind(block.kernels[0][1])
+
+    def query_losses(self, candidates: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See :meth:`.Bound.query_losses`."""
+        channels = self._channels(candidates)
+        losses, full_scans = self._knn.query_losses(channels, self._judge.temperature)
+        self._counts[FULL_SCANS] += full_scans
+        return losses
+
+    def adopt(self, stack: ConvStack) -> bool:
+        """Replace the stack by another, if only its last convolution differs; bind after.
+
+        Returns
+        -------
+        bool
+            Whether only that differs; if not, nothing happens.
+        """
+        changed = self._channels.adopt(stack)
+        if changed is None:
+            return False
+        if len(changed[0]):
+            self._knn.replace(*changed)
+        return True
+
+
+class EarlierKernel:
+    """One kernel of an earlier convolution: all features move, but not far.
+
+    Parameters
+    ----------
+    stack : ConvStack
+    images : ndarray of shape (n_images, height, width, channels), float32
+    block : Block
+    judge : _Judge
+    counts : Counter
+        Where full scans are counted.
+    """
+
+    def __init__(
+        self,
+        stack: ConvStack,
+        images: NDArray[np.float32],
+        block: Block,
+        judge: _Judge,
+        counts: Counter[str],
+    ) -> None:
+        self._judge, self._counts = judge, counts
+        self._features = UpdatedFeatures(stack, images, block)
+        (features,) = self._features(block.read(stack)[None])
+        self._knn = ShiftedKNN(features, judge.roles, judge.n_neighbors, judge.metric)
+
+    def query_losses(self, candidates: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See :meth:`.Bound.query_losses`."""
+        losses = np.empty((len(candidates), self._judge.roles.n_queries))
+        for row, features in zip(losses, self._features(candidates), strict=True):
+            if not np.isfinite(features).all():
+                row[:] = self._judge.infinite()
+                continue
+            distances, indices, full_scans = self._knn.neighbors(features)
+            self._counts[FULL_SCANS] += full_scans
+            row[:] = self._judge.losses(distances, indices)
+        return losses
+
+
+class ManyKernels:
+    """Several kernels: the neighbors of every candidate are searched among all references.
+
+    Parameters
+    ----------
+    stack : ConvStack
+    images : ndarray of shape (n_images, height, width, channels), float32
+    block : Block
+    judge : _Judge
+    """
+
+    def __init__(
+        self, stack: ConvStack, images: NDArray[np.float32], block: Block, judge: _Judge
+    ) -> None:
+        self._judge = judge
+        self._features = NetworkFeatures(stack, images, block)
+        self._search = _Search(judge)
+
+    def query_losses(self, candidates: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See :meth:`.Bound.query_losses`."""
+        losses = np.empty((len(candidates), self._judge.roles.n_queries))
+        for row, features in zip(losses, self._features(candidates), strict=True):
+            if np.isfinite(features).all():
+                row[:] = self._judge.losses(*self._search.neighbors(features))
+            else:
+                row[:] = self._judge.infinite()
+        return losses

@@ -4,8 +4,8 @@ One kernel of an earlier layer changes every feature, but none by much. With δ(
 the triangle inequality gives ``|√D'(q, r) - √D(q, r)| <= δ(q) + δ(r)`` for Euclidean distances,
 and for the cosine's, which are those of vectors of length 1. So a list of the nearest under f, in
 ascending order, need only be followed until its next entry cannot come near enough: exact, and a
-few dozen measurements instead of thousands. Where a list ends too soon, the query is searched for
-anew.
+few dozen measurements instead of thousands. Where a list ends too soon, the query is compared with
+all references again.
 """
 
 import numpy as np
@@ -13,6 +13,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from evolve.fitness.shortlist import displace, greatest
+from evolve.roles import Roles
 from slicing.neighbors.exact import Metric, NeighborSearch, inverse, measure
 from slicing.neighbors.short_form import lengths
 
@@ -27,7 +28,7 @@ _SUMS = {"reassoc", "contract", "nsz"}
 
 @njit(parallel=True, cache=True, fastmath=_SUMS)
 def _shifts(before, after, before_scales, after_scales):  # type: ignore[no-untyped-def]
-    """Distance of each row, of shape (n,), float64, from what it was; both scaled row by row."""
+    """Distance of each row from the row before it moved, (n,), float64; both scaled by row."""
     out = np.empty(len(before))
     for i in prange(len(before)):
         total = 0.0
@@ -96,9 +97,7 @@ class ShiftedKNN:
     ----------
     features : ndarray of shape (n_images, n_features), float32
         Those of the references, then of the queries.
-    n_queries : int or None
-        How many of the images, at the end, are queries. None: leave-one-out, every image is a query
-        against all others.
+    roles : Roles
     n_neighbors : int
     metric : {"euclidean", "cosine"}
     """
@@ -106,28 +105,22 @@ class ShiftedKNN:
     def __init__(
         self,
         features: NDArray[np.float32],
-        n_queries: int | None,
+        roles: Roles,
         n_neighbors: int,
         metric: Metric,
     ) -> None:
-        n_images = len(features)
         self._features = features.copy()
-        self._leave_one_out = n_queries is None
-        self._n_queries = n_images if n_queries is None else n_queries
-        self._n_references = n_images if n_queries is None else n_images - n_queries
-        self._offset = n_images - self._n_queries
+        self._roles = roles
         self._n_neighbors = n_neighbors
         self._metric: Metric = metric
-        search = NeighborSearch(self._features[: self._n_references], metric, self._n_queries)
+        search = NeighborSearch(self._features[roles.references], metric, roles.n_queries)
         self._projection = search.projection
         queries = search.references
-        if not self._leave_one_out:
-            queries = search.points(self._features[self._n_references :])
-        available = self._n_references - self._leave_one_out
-        m = min(_SHORTLIST + n_neighbors, available)
-        self._complete = m == available
-        self._excluded = np.arange(self._n_queries) if self._leave_one_out else None
-        distances, indices = search.search(queries, m, self._excluded)
+        if not roles.leave_one_out:
+            queries = search.points(self._features[roles.queries])
+        m = min(_SHORTLIST + n_neighbors, roles.available)
+        self._complete = m == roles.available
+        distances, indices = search.search(queries, m, roles.excluded)
         self._indices = indices.astype(np.int32)
         # ‖u - v‖² = 2 (1 - cos) for vectors of length 1.
         self._factor = 2.0 if search.cosine else 1.0
@@ -153,25 +146,25 @@ class ShiftedKNN:
         full_scans : int
             For how many queries the shortlist did not suffice, and all references were compared.
         """
-        inverses = inverse(lengths(features))
+        roles, inverses = self._roles, inverse(lengths(features))
         ones = np.ones(len(features))
         before, after = (self._inverses, inverses) if self._cosine else (ones, ones)
         shifts = _shifts(self._features, features, before, after)
         if self._cosine:
-            # A zero vector is by definition orthogonal to all: it was √2 away, and may now be at 0.
+            # A zero vector is orthogonal to all by definition: it was √2 away, and may now be at 0.
             shifts[(self._inverses == 0.0) & (inverses > 0.0)] = np.sqrt(2.0) * (1.0 + _SLACK)
-        distances = np.empty((self._n_queries, self._n_neighbors))
+        distances = np.empty((roles.n_queries, self._n_neighbors))
         indices = np.empty(distances.shape, np.int64)
-        ended = np.empty(self._n_queries, np.bool_)
+        ended = np.empty(roles.n_queries, np.bool_)
         _follow(
             features,
             inverses,
-            self._offset,
+            roles.first_query,
             self._roots,
             self._indices,
             self._complete,
             shifts,
-            shifts[: self._n_references].max(),
+            shifts[roles.references].max(),
             self._factor,
             self._cosine,
             distances,
@@ -180,10 +173,11 @@ class ShiftedKNN:
         )
         (rest,) = np.nonzero(~ended)
         if len(rest):
-            references = features[: self._n_references]
+            references = features[roles.references]
             search = NeighborSearch(references, self._metric, len(rest), self._projection)
-            excluded = None if self._excluded is None else rest
             distances[rest], indices[rest] = search.search(
-                features[self._offset + rest], self._n_neighbors, excluded
+                features[roles.first_query + rest],
+                self._n_neighbors,
+                rest if roles.leave_one_out else None,
             )
         return distances, indices, len(rest)

@@ -1,7 +1,7 @@
 """Ridge regression on features of which a few change, with every image left out in turn: exact.
 
-What the features that stand still explain is taken out of the others once, when they are bound.
-A candidate then takes two products with these, and a system as large as what it changes.
+Binding takes what the still features explain out of the others, once. A candidate then takes two
+products with the still features, and a linear system as large as the number of features it changes.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize_scalar
 
+from evolve.roles import Roles
 from slicing.scatter import add_products, completed
 from slicing.threads import single_threaded_blas
 
@@ -34,7 +35,7 @@ def _rows(n):  # type: ignore[no-untyped-def]
 
 @njit(parallel=True, cache=True)
 def _partial_out(whitened, transposed, moving, features, rest):  # type: ignore[no-untyped-def]
-    """Take out of ``moving`` what the still features explain, and part the candidates.
+    """Take what the still features explain out of ``moving``, and separate the candidates.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def _partial_out(whitened, transposed, moving, features, rest):  # type: ignore[
     for tile in prange((n_images + rows - 1) // rows):
         start, stop = tile * rows, min((tile + 1) * rows, n_images)
         explained = np.dot(whitened[start:stop], weights)
-        # Here, where the rows are in the cache: a candidate's columns, far apart, take longer.
+        # Here, while the rows are in the cache: a candidate's columns lie far apart.
         for i in range(start, stop):
             for p in range(n_candidates):
                 for j in range(n_moving):
@@ -101,7 +102,7 @@ def _errors_of(features, partial, residuals, leverages, ridge, losses):  # type:
             left = 1.0 - leverages[i]
             for j in range(n_moving):
                 left -= spread[i, j] * partial[i, j]
-            # Only rounding can make nothing left: features of too different a size.
+            # Only rounding can leave nothing: of features of too different sizes.
             losses[i] = losses[i] / left**2 if left > 0.0 else np.inf
 
 
@@ -112,11 +113,11 @@ def _errors(features, rest, residuals, leverages, n_references, ridge, losses): 
     Parameters
     ----------
     features, rest : (n_candidates, n_images, n_moving), float32
-        The features of every candidate, centered, and what the still ones do not explain of them.
+        The centered features of every candidate, and the part that the still ones do not explain.
     residuals : (n_images, n_classes), float64
         Of the regression on the still features.
     leverages : (n_references,), float64
-        Of the references in it; empty where they are not the queries.
+        Of the references in it; empty where the references are not the queries.
     n_references : int
     ridge : float
     losses : (n_candidates, n_queries), float64
@@ -157,12 +158,10 @@ class LeaveOneOutRidge:
     Parameters
     ----------
     features : ndarray of shape (n_images, n_features), float32
-        First the references, then the queries.
     targets : ndarray of shape (n_images, n_classes), float64
-    n_references : int
-        Where it is ``n_images``, each reference is a query against the others.
+    roles : Roles
     ridge : float, optional
-        By default what gives these features about the least loss.
+        By default one that gives these features about the least loss.
 
     Attributes
     ----------
@@ -174,11 +173,11 @@ class LeaveOneOutRidge:
         self,
         features: NDArray[np.float32],
         targets: NDArray[np.float64],
-        n_references: int,
+        roles: Roles,
         ridge: float | None = None,
     ) -> None:
-        self._n_references = n_references
-        self._targets = targets - targets[:n_references].mean(axis=0)
+        self._roles = roles
+        self._targets = targets - targets[roles.references].mean(axis=0)
         self._features = self._centered(features)
         self.ridge = self._best_ridge() if ridge is None else ridge
 
@@ -186,11 +185,11 @@ class LeaveOneOutRidge:
     def loss(self) -> float:
         """Mean squared error of the queries, over all classes, under the features as they are.
 
-        Infinite where they and the ridge leave float32 nothing to tell. What is bound stays bound.
+        Infinite where float32 cannot resolve it. Bound features stay bound.
         """
         still = self._fit(np.arange(0))
-        errors = still.residuals[-self._n_queries :]
-        if self._is_leave_one_out:
+        errors = still.residuals[self._roles.queries]
+        if self._roles.leave_one_out:
             left = 1.0 - still.leverages
             if left.min() <= 0.0:
                 return float("inf")
@@ -198,12 +197,12 @@ class LeaveOneOutRidge:
         return float((errors**2).sum(axis=1).mean())
 
     def bind(self, columns: NDArray[np.intp]) -> None:
-        """Take some features as those that candidates replace."""
+        """Let candidates replace some features."""
         self._still = self._fit(columns)
 
     def _fit(self, columns: NDArray[np.intp]) -> _Still:
         """Regress on all features but some."""
-        n = self._n_references
+        n = self._roles.n_references
         still = np.delete(np.arange(self._features.shape[1]), columns)
         whitened = np.empty((0, len(self._features)), np.float32)
         with single_threaded_blas():
@@ -217,18 +216,18 @@ class LeaveOneOutRidge:
             shared = transposed @ self._targets[:n].astype(np.float32)
             residuals = self._targets - whitened @ shared
         leverages = np.empty(0)
-        if self._is_leave_one_out:
+        if self._roles.leave_one_out:
             squares = np.einsum("ij,ij->i", whitened, whitened, dtype=np.float64)
             leverages = 1.0 / n + squares
         return _Still(whitened, transposed, residuals, leverages)
 
-    def losses(self, moving: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Evaluate candidates.
+    def query_losses(self, moving: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Evaluate candidates, query by query.
 
         Parameters
         ----------
         moving : ndarray of shape (n_images, n_candidates, n_columns), float32
-            Their features in the place of those that are bound.
+            Their features instead of the bound ones.
 
         Returns
         -------
@@ -240,36 +239,28 @@ class LeaveOneOutRidge:
         flat = self._centered(moving.reshape(n_images, n_candidates * n_columns))
         features = np.empty((n_candidates, n_images, n_columns), np.float32)
         rest = np.empty_like(features)
-        losses = np.empty((n_candidates, self._n_queries))
+        losses = np.empty((n_candidates, self._roles.n_queries))
         with single_threaded_blas():
             _partial_out(still.whitened, still.transposed, flat, features, rest)
             _errors(
-                features, rest, still.residuals, still.leverages, self._n_references, self.ridge,
-                losses,
+                features, rest, still.residuals, still.leverages, self._roles.n_references,
+                self.ridge, losses,
             )  # fmt: skip
         return losses
-
-    @property
-    def _is_leave_one_out(self) -> bool:
-        return self._n_references == len(self._targets)
-
-    @property
-    def _n_queries(self) -> int:
-        n_images = len(self._targets)
-        return n_images if self._is_leave_one_out else n_images - self._n_references
 
     @cached_property
     def _scatter(self) -> NDArray[np.float64]:
         """Scatter matrix of the references' features."""
         products = np.zeros((self._features.shape[1],) * 2)
-        for start in range(0, self._n_references, _CHUNK):
-            add_products(self._features[start : min(start + _CHUNK, self._n_references)], products)
+        n = self._roles.n_references
+        for start in range(0, n, _CHUNK):
+            add_products(self._features[start : min(start + _CHUNK, n)], products)
         return completed(products)
 
     def _centered(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         # Candidates whose features overflow get an infinite loss, and no warning.
         with np.errstate(over="ignore", invalid="ignore"):
-            mean = features[: self._n_references].mean(axis=0, dtype=np.float64)
+            mean = features[self._roles.references].mean(axis=0, dtype=np.float64)
             centered: NDArray[np.float32] = features - mean.astype(np.float32)
         return centered
 

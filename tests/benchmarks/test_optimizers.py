@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.stats import ttest_1samp
 
 from benchmarks import optimizers
-from benchmarks.optimizers import OPTIMIZERS, Evolution, Scene, evolve
+from benchmarks.optimizers import Evolution, Scene, evolve
 from benchmarks.optimizers_report import (
     _LINES,
     CONTROL,
@@ -25,10 +25,10 @@ from benchmarks.optimizers_report import (
     mean_interval,
 )
 from benchmarks.output import Output
-from evolve.block import make_blocks
-from evolve.optimizers import CMAES, DeapCMAES, RandomSearch
-from evolve.schedule import BlockEnd, Serial
-from evolve.search import Generation
+from evolve.block import kernels
+from evolve.events import BlockEnd, Generation
+from evolve.optimizers import BY_NAME, CMAES, DeapCMAES, RandomSearch
+from evolve.schedule import ScheduleOptions, Serial
 from slicing.data import Dataset, Images
 from slicing.stack import Conv, ConvStack, Pool
 
@@ -112,7 +112,7 @@ def test_all_optimizers_get_the_same(finished):
     assert (case["dim"], case["evaluations"], case["refused"]) == (DIM, BUDGET, {})
     runs = results["runs"]
     assert [(each["seed"], each["optimizer"]) for each in runs] == [
-        (seed, name) for seed in range(2) for name in OPTIMIZERS
+        (seed, name) for seed in range(2) for name in BY_NAME
     ]
     for each in runs:
         assert set(each) == {field.name for field in fields(Run)}
@@ -122,7 +122,7 @@ def test_all_optimizers_get_the_same(finished):
         assert each["loss"] <= each["curve_losses"][0] + 1e-6
         assert set(each["correct"]) == TESTS
         assert 500 < each["correct"]["1000"] <= each["correct"]["1100"] <= 1100
-    assert len({each["loss"] for each in runs}) > len(OPTIMIZERS)
+    assert len({each["loss"] for each in runs}) > len(BY_NAME)
     assert [network["name"] for network in results["networks"]] == ["CNN", "sliced, not evolved"]
     assert results["networks"][1]["loss"] == pytest.approx(runs[0]["curve_losses"][0])
 
@@ -131,7 +131,7 @@ def test_seconds_inside_are_a_part_of_all(finished):
     results = content(finished[0])
     for each in results["runs"]:
         assert 0 < each["optimizer_seconds"] < each["seconds"]
-    assert [each["optimizer"] for each in results["overheads"]] == list(OPTIMIZERS)
+    assert [each["optimizer"] for each in results["overheads"]] == list(BY_NAME)
     for each in results["overheads"]:
         assert len(each["seconds"]) == len(each["optimizer_seconds"]) == 2
         for inside, seconds in zip(each["optimizer_seconds"], each["seconds"], strict=True):
@@ -141,9 +141,9 @@ def test_seconds_inside_are_a_part_of_all(finished):
 def test_the_table_says_what_the_file_holds(finished):
     results, printed = content(finished[0]), finished[1]
     runs = {
-        name: [each for each in results["runs"] if each["optimizer"] == name] for name in OPTIMIZERS
+        name: [each for each in results["runs"] if each["optimizer"] == name] for name in BY_NAME
     }
-    for name in OPTIMIZERS:
+    for name in BY_NAME:
         all_tests, tests, loss, less, evaluations, seconds, *inside = cells(printed, name)
         for n, cell in (("1100", all_tests), ("1000", tests)):
             right = [100 * each["correct"][n] / int(n) for each in runs[name]]
@@ -172,7 +172,7 @@ def test_the_table_says_what_the_file_holds(finished):
 def test_a_line_for_every_optimizer(finished):
     with Image.open(finished[0] / "r.png") as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)
-    assert set(_LINES) == set(OPTIMIZERS)
+    assert set(_LINES) == set(BY_NAME)
     for color, _ in _LINES.values():
         wanted = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
         assert (np.abs(pixels - wanted).max(axis=2) < 40).sum() > 50
@@ -267,7 +267,7 @@ def test_who_does_not_take_a_layer_is_named(tmp_path, monkeypatch, capsys):
     assert layer["refused"] == {"cmaes": 200, "deap_cmaes": 100}
     assert (layer["dim"], layer["evaluations"]) == (LAYER_DIM, LAYER_BUDGET)
     runs = [each for each in content(tmp_path)["runs"] if each["case"] == "layer"]
-    taken = [name for name in OPTIMIZERS if name not in layer["refused"]]
+    taken = [name for name in BY_NAME if name not in layer["refused"]]
     assert [each["optimizer"] for each in runs] == taken
     assert {each["evaluations"] for each in runs} == {LAYER_BUDGET}
     _, text = capsys.readouterr().out.split("**layer**")
@@ -333,9 +333,9 @@ def scene():
 
 def test_timing_changes_nothing(scene):
     one, other = scene.fitness(), scene.fitness()
-    blocks = make_blocks(scene.stack, "kernel", [-1])
+    blocks = kernels(scene.stack)
     evolution = evolve(one, blocks, CMAES, 3, "mean", 1)
-    events = list(Serial(other, blocks, CMAES, generations=3, order="layer", seed=1))
+    events = list(Serial(other, blocks, CMAES, ScheduleOptions(3, order="layer"), seed=1))
     assert evolution.events == events
     assert one.stack.equals(other.stack)
 
@@ -379,7 +379,7 @@ def test_all_that_an_optimizer_does_is_timed(scene):
 
     fitness.losses = timed_losses
     start = time.perf_counter()
-    evolution = evolve(fitness, make_blocks(scene.stack, "kernel")[:2], Slow, 3, "mean")
+    evolution = evolve(fitness, kernels(scene.stack, None)[:2], Slow, 3, "mean")
     seconds = time.perf_counter() - start
     inside = sum(evolution.optimizer_seconds)
     # Made twice; 3 generations that ask, tell, stop and have a sigma; one mean.

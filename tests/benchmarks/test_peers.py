@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.fitness_cases import K, make_fitness
 from benchmarks.peers import Faiss, Jax, KerasSklearn, find_peers
-from evolve.block import make_blocks
+from evolve.block import layers
 from evolve.protocols import Split
 from slicing.data import Images
 from slicing.stack import Conv, ConvStack, Pool
@@ -47,7 +47,7 @@ def split():
 def check(peer, stack, split):
     """Compare a peer with ours, for candidates of all layers."""
     fitness = make_fitness(stack, split)
-    for block in make_blocks(stack, "layer"):
+    for block in layers(stack, None):
         fitness.bind(block)
         start = block.read(stack)
         candidate = start + np.random.default_rng(2).normal(size=start.shape)

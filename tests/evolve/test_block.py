@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evolve.block import Block, make_blocks
+from evolve.block import Block, groups, kernels, layers, network
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool
 
@@ -18,24 +18,30 @@ def stack():
 
 
 @pytest.mark.parametrize(
-    ("kind", "layers", "names"),
+    ("make", "options", "names"),
     [
-        ("kernel", [1], [f"conv1[{i}]" for i in range(5)]),
-        ("group", None, ["conv1[0-2]", "conv1[3-4]", "conv2[0-2]", "conv2[3-5]", "conv2[6]"]),
-        ("layer", None, ["conv1[0-4]", "conv2[0-6]"]),
-        ("layer", [-1], ["conv2[0-6]"]),
-        ("network", None, ["conv1[0-4]+conv2[0-6]"]),
+        (kernels, {"layers": [1]}, [f"conv1[{i}]" for i in range(5)]),
+        (kernels, {}, [f"conv2[{i}]" for i in range(7)]),
+        (
+            groups,
+            {"layers": None, "size": 3},
+            ["conv1[0-2]", "conv1[3-4]", "conv2[0-2]", "conv2[3-5]", "conv2[6]"],
+        ),
+        (groups, {}, ["conv2[0-6]"]),
+        (layers, {"layers": None}, ["conv1[0-4]", "conv2[0-6]"]),
+        (layers, {}, ["conv2[0-6]"]),
+        (network, {"layers": None}, ["conv1[0-4]+conv2[0-6]"]),
+        (network, {"layers": [1]}, ["conv1[0-4]"]),
     ],
 )
-def test_blocks_cover_what_was_asked_for(stack, kind, layers, names):
-    blocks = make_blocks(stack, kind, layers, group_size=3)
-    assert [block.name for block in blocks] == names
+def test_blocks_cover_what_was_asked_for(stack, make, options, names):
+    assert [block.name for block in make(stack, **options)] == names
 
 
-@pytest.mark.parametrize("kind", ["kernel", "group", "layer", "network"])
-def test_write_is_the_inverse_of_read(stack, kind):
+@pytest.mark.parametrize("make", [kernels, groups, layers, network])
+def test_write_is_the_inverse_of_read(stack, make):
     changed = stack
-    for block in make_blocks(stack, kind, group_size=2):
+    for block in make(stack, None, **({"size": 2} if make is groups else {})):
         vector = np.arange(len(block.read(changed)), dtype=np.float64)
         changed = block.write(changed, vector)
         np.testing.assert_array_equal(block.read(changed), vector)
@@ -61,15 +67,15 @@ def test_a_wrong_length_names_both_shapes(stack):
 
 
 @pytest.mark.parametrize(
-    ("kwargs", "words"),
+    ("make", "options", "words"),
     [
-        ({"kind": "kernels"}, "kernels"),
-        ({"layers": [3]}, "no convolution 3"),
-        ({"layers": [0]}, "no convolution 0"),
-        ({"layers": []}, "layers is empty"),
-        ({"kind": "group", "group_size": 0}, "group_size=0"),
+        (kernels, {"layers": [3]}, "layers names a convolution 3"),
+        (layers, {"layers": [0]}, "layers names a convolution 0"),
+        (network, {"layers": []}, "layers is empty"),
+        (groups, {"size": 0}, "size=0 is out of range"),
     ],
 )
-def test_what_does_not_exist_is_refused(stack, kwargs, words):
-    with pytest.raises(InputError, match=words):
-        make_blocks(stack, **kwargs)
+def test_what_does_not_exist_is_refused(stack, make, options, words):
+    with pytest.raises(InputError, match=words) as caught:
+        make(stack, **options)
+    assert caught.value.option == words.partition(" ")[0].partition("=")[0]

@@ -7,23 +7,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evolve import optimizers
-from evolve.block import make_blocks
 from evolve.checkpoint import Checkpoint
+from evolve.events import BlockEnd
 from evolve.fitness.discriminant import DiscriminantFitness
 from evolve.fitness.knn import KNNFitness
-from evolve.optimizers import CMAES, PSO
+from evolve.optimizers import BY_NAME, CMAES, PSO
 from evolve.protocols import Split
-from evolve.schedule import BlockEnd, Parallel, Serial
+from evolve.schedule import Parallel, ScheduleOptions, Serial
 from slicing.data import Images
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool
+from tests.evolve.blocks import make_blocks
 
-OPTIMIZERS = [getattr(optimizers, name) for name in optimizers.__all__ if name != "Optimizer"]
+OF_SCHEDULE = ("seed", "executor", "synchronize")
 STRATEGIES = [(Serial, {}), (Parallel, {"synchronize": 2})]
 
 
-def make_fitness(n_queries=0, discriminants=False):
+def make_fitness(discriminants=False):
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 3
     patterns = rng.random((3, 8, 8, 1))
@@ -33,8 +33,7 @@ def make_fitness(n_queries=0, discriminants=False):
         weights = rng.normal(size=(3, 3, n_in, n_out)).astype(np.float32)
         layers += [Conv(weights, np.zeros(n_out, np.float32))]
     stack = ConvStack((*layers, Pool()), (8, 8, 1))
-    whole = Images(images, labels)
-    split = Split(whole[n_queries:], whole[:n_queries] if n_queries else None)
+    split = Split(Images(images, labels), None)
     if discriminants:
         return DiscriminantFitness(stack, split, max_references=50)
     return KNNFitness(stack, split, neighbors=10)
@@ -45,12 +44,11 @@ def make(
     **options,
 ):  # fmt: skip
     fitness = make_fitness(discriminants=discriminants)
-    if options.get("hand_over") == "selection":
-        options["selection"] = make_fitness(20, discriminants)
     blocks = make_blocks(fitness.stack, kind, layers)
     checkpoint = None if folder is None else Checkpoint(folder)
-    options = {"generations": 3, "step": 0.5, "checkpoint": checkpoint, **options}
-    return strategy(fitness, blocks, make_optimizer, **options)
+    own = {name: options.pop(name) for name in OF_SCHEDULE if name in options}
+    options = ScheduleOptions(**{"generations": 3, "step": 0.5, **options})
+    return strategy(fitness, blocks, make_optimizer, options, checkpoint=checkpoint, **own)
 
 
 def outcome(schedule):
@@ -82,7 +80,7 @@ def in_order(events):
 
 
 @pytest.mark.parametrize(("strategy", "options"), STRATEGIES)
-@pytest.mark.parametrize("make_optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("make_optimizer", BY_NAME.values())
 def test_every_optimizer_goes_on_bit_for_bit(make_optimizer, strategy, options, tmp_path):
     whole = make(strategy, make_optimizer, **options)
     events = list(whole)
@@ -95,7 +93,7 @@ def test_every_optimizer_goes_on_bit_for_bit(make_optimizer, strategy, options, 
 
 @pytest.mark.parametrize(("strategy", "more"), STRATEGIES)
 def test_discriminants_go_on_bit_for_bit(strategy, more, tmp_path):
-    options = {"passes": 2, "hand_over": "selection", "discriminants": True} | more
+    options = {"passes": 2, "hand_over": "best", "discriminants": True} | more
     whole = make(strategy, CMAES, **options)
     events = list(whole)
     pieces, pieced_events = run_in_pieces(
@@ -110,7 +108,7 @@ def test_discriminants_go_on_bit_for_bit(strategy, more, tmp_path):
     [
         {"passes": 2, "order": "importance"},
         {"passes": 2, "order": "layer", "max_evaluations": 200},
-        {"hand_over": "selection", "passes": 2},
+        {"hand_over": "best", "passes": 2},
         {"patience_generations": 1, "patience_blocks": 2, "passes": 2},
         {"kind": "group", "layers": [2]},
         {"kind": "network"},
@@ -284,8 +282,9 @@ def test_the_state_of_another_network_or_strategy_is_refused(tmp_path):
     conv = fitness.stack.convs[1]
     fitness.adopt(fitness.stack.with_conv(1, replace(conv, bias=conv.bias + 1)), 1.0)
     blocks = make_blocks(fitness.stack)
+    options = ScheduleOptions(generations=3, step=0.5)
     with pytest.raises(InputError, match="in which kernels differs"):
-        Serial(fitness, blocks, CMAES, generations=3, step=0.5, checkpoint=Checkpoint(tmp_path))
+        Serial(fitness, blocks, CMAES, options, checkpoint=Checkpoint(tmp_path))
 
 
 def test_a_fitness_travels_without_what_it_has_bound():

@@ -1,6 +1,7 @@
 """Wherever candidates are evaluated, and whatever dies meanwhile: the same network."""
 
 import os
+import pickle
 import signal
 import sys
 import time
@@ -11,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evolve.block import make_blocks
-from evolve.executors import ProcessExecutor, RayExecutor, SerialExecutor, Task
+from evolve.evaluation import Evaluator, NetworkExecutor, Task
+from evolve.executors import ProcessExecutor, RayExecutor, SerialExecutor
 from evolve.optimizers import CMAES
 from evolve.schedule import Parallel, Serial
 from slicing.errors import InputError
+from tests.evolve.blocks import make_blocks
 from tests.evolve.test_checkpoint import make, make_fitness, outcome
 
-OPTIONS = {"passes": 2, "hand_over": "selection", "order": "importance", "max_evaluations": 250}
+OPTIONS = {"passes": 2, "hand_over": "best", "order": "importance", "max_evaluations": 250}
 
 
 def make_executor(kind, workers):
@@ -95,70 +97,91 @@ def test_no_worker_outlives_a_run_that_is_broken_off():
     assert_gone(workers)
 
 
-def task(fitness, **options):
-    block = make_blocks(fitness.stack)[0]
-    return Task(fitness.stack, block, block.read(fitness.stack)[None], **options)
+def half(task):
+    if task == "deadly":
+        os._exit(7)
+    return task / 2
 
 
 @pytest.mark.parametrize("executor", [SerialExecutor(), ProcessExecutor(1)])
-def test_an_error_in_a_worker_is_raised_here(executor):
-    fitness = make_fitness()
+def test_an_executor_does_any_work_and_raises_its_errors_here(executor):
     with executor:
-        executor.start(fitness, None, 1)
-        executor.submit(0, task(fitness, selects=True))  # and there are no selection queries
-        with pytest.raises(AssertionError):
+        executor.start(half, 1)
+        executor.submit(0, 3)
+        assert executor.wait() == (0, 1.5)
+        executor.submit(0, "three")
+        with pytest.raises(TypeError):
             executor.wait()
-
-
-class Deadly:
-    """Candidates over which every worker dies."""
-
-    def __reduce__(self):
-        return os._exit, (7,)
 
 
 def test_a_task_over_which_every_worker_dies_ends_the_run():
     executor = ProcessExecutor(1)
-    fitness = make_fitness()
     with executor:
-        executor.start(fitness, None, 1)
-        executor.submit(0, Task(fitness.stack, None, Deadly()))
+        executor.start(half, 1)
+        executor.submit(0, "deadly")
         with pytest.raises(InputError, match=r"died 3 times .*exit code 7.*give fewer workers"):
             executor.wait()
 
 
+class Recording(SerialExecutor):
+    """Notes which tasks bring a network; its worker holds a copy of the fitness."""
+
+    def start(self, work, max_workers):
+        self.networks = []
+        super().start(pickle.loads(pickle.dumps(work)), max_workers)
+
+    def submit(self, slot, task):
+        self.networks.append(None if task.stack is None else task.network)
+        super().submit(slot, task)
+
+
+def test_a_network_travels_once():
+    fitness, recording = make_fitness(), Recording()
+    block = make_blocks(fitness.stack)[0]
+    candidates = block.read(fitness.stack)[None] * 1.5
+    executor = NetworkExecutor(recording, lambda: fitness.stack)
+    with executor:
+        executor.start(Evaluator(fitness), 1)
+        for step in (0.0, 1.0, 1.0, 2.0):
+            fitness.adopt(block.write(fitness.stack, step + candidates[0]), np.nan)
+            fitness.bind(block)
+            executor.submit(0, Task(block, fitness.stack.digest, candidates))
+            slot, result = executor.wait()
+            assert slot == 0
+            np.testing.assert_array_equal(result.losses, fitness.losses(candidates))
+    sent = [network for network in recording.networks if network]
+    # Four tasks, of three networks that the worker does not have yet.
+    assert len(recording.networks) == 4 + 3
+    assert len(set(sent)) == len(sent) == 3
+
+
 def test_a_serial_schedule_has_nothing_for_workers():
-    with pytest.raises(InputError, match="choose strategy=parallel"):
+    with pytest.raises(InputError, match="Serial evaluates one block at a time; choose Parallel"):
         make(Serial, CMAES, executor=ProcessExecutor(2))
 
 
 @pytest.mark.parametrize("kind", [ProcessExecutor, RayExecutor])
 def test_less_than_one_worker_is_refused(kind):
-    with pytest.raises(InputError, match="workers=0"):
+    with pytest.raises(InputError, match="workers=0 is out of range"):
         kind(workers=0)
 
 
-def test_no_more_workers_than_blocks():
+def test_no_more_workers_than_tasks():
     executor = ProcessExecutor(workers=9)
-    fitness = make_fitness()
     with executor:
-        executor.start(fitness, None, 2)
+        executor.start(half, 2)
         assert executor.n_slots == len(executor._workers) == 2
         for slot in (1, 0):
-            executor.submit(slot, task(fitness))
-        results = [executor.wait() for _ in range(2)]
-    assert sorted(slot for slot, *_ in results) == [0, 1]
-    for _, losses, _ in results:
-        np.testing.assert_allclose(losses, fitness.loss, rtol=1e-6)
+            executor.submit(slot, slot + 10)
+        assert sorted(executor.wait() for _ in range(2)) == [(0, 5.0), (1, 5.5)]
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence():
     if find_spec("ray") is None:
         pytest.skip("Ray is not installed")
     executor = RayExecutor(address="127.0.0.1:1")
-    fitness = make_fitness()
-    with pytest.raises(InputError, match=r"executor.address=127.0.0.1:1 .*ray start --head"):
-        executor.start(fitness, None, 2)
+    with pytest.raises(InputError, match=r"address=127.0.0.1:1 .*ray start --head"):
+        executor.start(half, 2)
 
 
 def test_ray_is_optional(monkeypatch):

@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from evolve.block import make_blocks
+from evolve.events import BlockEnd, Generation
 from evolve.fitness.knn import KNNFitness
 from evolve.optimizers import CMAES, RandomSearch
 from evolve.protocols import Split
-from evolve.schedule import BlockEnd, Parallel, Serial
-from evolve.search import Generation
+from evolve.schedule import Parallel, ScheduleOptions, Serial
 from slicing.data import Images
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool
+from tests.evolve.blocks import make_blocks
 
 
 @pytest.fixture
@@ -24,14 +24,15 @@ def fitness():
     return KNNFitness(stack, Split(Images(images.astype(np.float32), labels), None), neighbors=10)
 
 
-def serial(fitness, make_optimizer=CMAES, kind="kernel", **kwargs):
-    kwargs = {"generations": 3, **kwargs}
-    return Serial(fitness, make_blocks(fitness.stack, kind), make_optimizer, **kwargs)
+def serial(fitness, make_optimizer=CMAES, kind="kernel", seed=0, **options):
+    options = ScheduleOptions(**{"generations": 3, **options})
+    return Serial(fitness, make_blocks(fitness.stack, kind), make_optimizer, options, seed=seed)
 
 
-def parallel(fitness, make_optimizer=CMAES, **kwargs):
-    kwargs = {"generations": 3, **kwargs}
-    return Parallel(fitness, make_blocks(fitness.stack, "kernel"), make_optimizer, **kwargs)
+def parallel(fitness, make_optimizer=CMAES, synchronize=None, **options):
+    options = ScheduleOptions(**{"generations": 3, **options})
+    blocks = make_blocks(fitness.stack, "kernel")
+    return Parallel(fitness, blocks, make_optimizer, options, synchronize=synchronize)
 
 
 def test_events_account_for_every_evaluation(fitness):
@@ -101,7 +102,7 @@ def test_a_budget_includes_the_check_of_what_is_handed_over(fitness):
 
 
 def test_a_budget_below_one_generation_is_refused(fitness):
-    with pytest.raises(InputError, match="give at least 11"):
+    with pytest.raises(InputError, match="choose 11 or more"):
         list(serial(fitness, max_evaluations=10))
 
 
@@ -264,35 +265,6 @@ def test_patience_with_a_block(fitness):
     # The first generation is a new best, the next three are not.
     assert schedule.evaluations == 2 * (4 * 10 + 1)
     assert schedule.ended == "patience_blocks"
-
-
-def test_selection_queries_choose_between_mean_and_best(fitness):
-    selection = KNNFitness(fitness.stack, split_of(fitness), neighbors=5)
-    start, asked = fitness.stack, []
-    loss_of = selection.loss_of
-
-    def prefers_the_second(stack):
-        asked.append(stack)
-        return float(-len(asked))
-
-    schedule = serial(
-        fitness, hand_over="selection", selection=selection, generations=4, order="layer"
-    )
-    selection.loss_of = prefers_the_second
-    end = next(event for event in schedule if isinstance(event, BlockEnd))
-    assert len(asked) == 2
-    assert schedule.evaluations == 4 * 10 + 3
-    assert end.accepted
-    # The second of the two, which is the best: the fitness has seen its loss.
-    np.testing.assert_array_equal(fitness.stack.convs[0].weights, asked[1].convs[0].weights)
-    assert loss_of(start) > 0
-
-
-def test_selection_needs_its_queries(fitness):
-    with pytest.raises(InputError, match="selection"):
-        serial(fitness, hand_over="selection")
-    with pytest.raises(InputError, match="selection"):
-        serial(fitness, selection=fitness)
 
 
 def test_no_passes_leave_the_network_as_it_is(fitness):

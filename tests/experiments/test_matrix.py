@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from evolve.checkpoint import Checkpoint
+from evolve.events import BlockEnd
 from evolve.fitness.knn import KNNFitness
 from evolve.protocols import Split
-from evolve.schedule import BlockEnd
 from experiments.overrides import check
 from experiments.parts import Parts
 from experiments.schema.run import GROUPS, plain
@@ -56,13 +56,13 @@ UNFIT = [
     (["optimizer=cmaes", "block=layer"], "takes at most 3000 .*optimizer=sep_cmaes"),
     (["optimizer=cmaes", "optimizer.population=2"], "population is 2"),
     (["optimizer=pso_local", "optimizer.neighbors=99"], "neighbors is 99"),
-    (["block.layers=[3]"], "has no convolution 3"),
-    (["executor=processes"], "choose strategy=parallel"),
+    (["block.layers=[3]"], r"block\.layers names a convolution 3"),
+    (["executor=processes"], "executor=ProcessExecutor has nothing .* choose Parallel"),
     (["strategy=parallel", "executor=processes", "executor.workers=0"], "workers=0"),
-    (["fitness.max_references=3"], r"fitness\.max_references=3 is not possible"),
-    (["fitness=neighbors", "fitness.neighbors=20"], r"fitness\.neighbors=20 .* there are 19"),
-    (["fitness=accuracy", "fitness.k=20"], r"fitness\.k=20 .* there are 19"),
-    (["fitness=neighbors", "fitness.temperature=0"], r"fitness\.temperature=0.* is not possible"),
+    (["fitness.max_references=3"], r"fitness\.max_references=3 is out of range"),
+    (["fitness=neighbors", "fitness.neighbors=20"], r"fitness\.neighbors=20 .* choose 1 to 19\."),
+    (["fitness=accuracy", "fitness.k=20"], r"fitness\.k=20 .* choose 1 to 19\."),
+    (["fitness=neighbors", "fitness.temperature=0"], r"fitness\.temperature=0.* is out of range"),
     (["optimizer._target_=pathlib.Path"], r"derived from evolve\.optimizers\.base\.Optimizer"),
     (["fitness._target_=math.pi"], "_target_=math.pi cannot be used: the first argument"),
     (["strategy._target_=evolve.optimizers.PSO"], r"derived from evolve\.schedule\.Schedule"),

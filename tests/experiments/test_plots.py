@@ -5,8 +5,7 @@ import pytest
 from PIL import Image
 
 from evolve.block import Block
-from evolve.schedule import BlockEnd
-from evolve.search import Generation
+from evolve.events import BlockEnd, Generation
 from experiments import plots
 from slicing.stack import Conv, ConvStack, Pool
 from tests.experiments.test_summary import SUMMARY

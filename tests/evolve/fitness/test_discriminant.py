@@ -7,7 +7,6 @@ import pytest
 from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits
 
-from evolve.block import make_blocks
 from evolve.fitness.discriminant import DiscriminantFitness
 from evolve.optimizers import RandomSearch
 from evolve.protocols import Split
@@ -15,6 +14,7 @@ from evolve.schedule import BlockEnd, Serial
 from slicing.data import Images
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool
+from tests.evolve.blocks import make_blocks
 
 N_CLASSES = 3
 
@@ -73,7 +73,8 @@ def test_candidates_are_regressed_anew_without_their_query(rng, stack, kind, que
     split = Split(make_images(rng, 40), make_images(rng, queries) if queries else None)
     fitness = DiscriminantFitness(stack, split)
     name, layers = BLOCKS[kind]
-    block = make_blocks(stack, name, layers, group_size=3)[0]
+    options = {"size": 3} if name == "group" else {}
+    block = make_blocks(stack, name, layers, **options)[0]
     fitness.bind(block)
     start = block.read(stack)
     candidates = start + rng.normal(size=(3, len(start)))
@@ -205,8 +206,8 @@ def test_too_many_features_are_refused(rng):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"max_references": 5}, "max_references=5 is not possible: give 6 or more"),
-        ({"seed": -1}, "seed=-1 is not possible"),
+        ({"max_references": 5}, "max_references=5 is out of range: choose 6 or more"),
+        ({"seed": -1}, "seed=-1 is out of range"),
         ({"shift": 8}, "shift=8 is out of range: choose 0 to 7 pixels"),
     ],
 )

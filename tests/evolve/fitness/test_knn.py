@@ -5,17 +5,19 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 
-from evolve.block import Block, make_blocks
+from evolve.block import Block
 from evolve.fitness import incremental
 from evolve.fitness import moved_features as shifted
 from evolve.fitness.incremental import IncrementalKNN
 from evolve.fitness.knn import KNNFitness
 from evolve.fitness.objectives import query_loss
 from evolve.protocols import Split
+from evolve.roles import Roles
 from slicing.data import Images
 from slicing.errors import InputError
 from slicing.neighbors import exact as knn
 from slicing.stack import Conv, ConvStack, Pool
+from tests.evolve.blocks import make_blocks
 
 METRICS = ("euclidean", "cosine")
 OBJECTIVES = ("accuracy", "neighbors")
@@ -103,7 +105,8 @@ def pick(stack, kind):
         return make_blocks(stack, "kernel")[0]
     if kind == "middle":
         return make_blocks(stack, "kernel", layers=[len(stack.convs) // 2 + 1])[0]
-    return make_blocks(stack, kind, group_size=2)[-1]
+    options = {"size": 2} if kind == "group" else {}
+    return make_blocks(stack, kind, **options)[-1]
 
 
 blocks = st.sampled_from(["kernel", "first", "middle", "group", "layer", "network"])
@@ -236,22 +239,22 @@ def test_many_accepted_updates_leave_no_drift(metric, n_queries):
         start = block.read(fitness.stack)
         accept(fitness, start * 0.9 + 0.3 * rng.normal(size=start.shape))
     fresh = KNNFitness(fitness.stack, split, "neighbors", 5, metric, neighbors=8)
-    fresh._temperature = fitness._temperature
+    fresh._judge.temperature = fitness._judge.temperature
     fresh.bind(blocks[0])
     candidate = blocks[0].read(fitness.stack)[None]
     assert fitness.loss == pytest.approx(fresh.losses(candidate)[0], rel=1e-6)
     # The residuals, on which all later evaluations rest, are those of a fresh start ...
-    incremental_knn = fitness._last_layer._knn
+    incremental_knn = fitness._bound._knn
     fitness.bind(blocks[0])
     np.testing.assert_allclose(
-        incremental_knn._residuals, fresh._last_layer._knn._residuals, rtol=1e-9, atol=1e-12
+        incremental_knn._residuals, fresh._bound._knn._residuals, rtol=1e-9, atol=1e-12
     )
     # ... and, as far as float32 features go, of the plain forward pass and scikit-learn.
     features = fitness.stack.forward(fitness._images).reshape(len(fitness._images), -1, 4)
     others = features[:, :, 1:].reshape(len(features), -1).astype(np.float64)
     function = euclidean_distances if metric == "euclidean" else cosine_distances
     kwargs = {"squared": True} if metric == "euclidean" else {}
-    residuals = function(others[-incremental_knn._n_queries :], others[:60], **kwargs)
+    residuals = function(others[-incremental_knn._roles.n_queries :], others[:60], **kwargs)
     scale = residuals.mean()
     np.testing.assert_allclose(
         np.take_along_axis(residuals, incremental_knn._indices.astype(np.int64), axis=1) / scale,
@@ -277,7 +280,7 @@ def test_short_lists_fall_back_to_all_references(metric, kind, n_queries, monkey
         monkeypatch.setattr(knn, "_AXES", axes)
         fitness = KNNFitness(stack, split, "accuracy", 3, metric)
         fitness.bind(block)
-        return fitness.query_losses(candidates), fitness.full_scans
+        return fitness.query_losses(candidates), fitness.counts["full_scans"]
 
     expected, none = evaluate(1000, 1000)
     assert none == 0
@@ -335,9 +338,9 @@ def test_neighbors_that_float32_sums_cannot_tell_apart(metric, scale):
     moved = ((1 + 1e-4 * rng.random((300, 4))) * scale).astype(np.float32)
     channels = channels.astype(np.float32)
     labels = np.random.default_rng(4).integers(0, 2, 300)
-    incremental_knn = IncrementalKNN(channels.copy(), labels, 100, 1, metric)
+    incremental_knn = IncrementalKNN(channels.copy(), labels, Roles(200, 100, False), 1, metric)
     incremental_knn.bind(1)
-    losses, full_scans = incremental_knn.losses(moved[None], 0.0)
+    losses, full_scans = incremental_knn.query_losses(moved[None], 0.0)
     assert full_scans > 0
     channels[:, 1] = moved
     exact = channels.reshape(300, -1).astype(np.float64) / scale
@@ -435,9 +438,9 @@ def test_query_loss_by_hand():
         ({"temperature": 0.0}, "temperature"),
         ({"metric": "manhattan"}, "manhattan"),
         ({"temperature": float("inf")}, "temperature"),
-        ({"objective": "accuracy", "k": 30}, "k=30 is not possible"),
-        ({"k": 0}, "k=0 is not possible"),
-        ({"neighbors": 30}, "neighbors=30 is not possible"),
+        ({"objective": "accuracy", "k": 30}, "k=30 is out of range: choose 1 to 29"),
+        ({"k": 0}, "k=0 is out of range"),
+        ({"neighbors": 30}, "neighbors=30 is out of range"),
     ],
 )
 def test_bad_options(kwargs, words):

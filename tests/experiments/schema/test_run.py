@@ -8,6 +8,8 @@ from omegaconf import OmegaConf
 
 import evolve.fitness.knn
 import evolve.schedule
+import evolve.schedule_options
+import evolve.search
 import slicing.data.mnist_family
 import slicing.engine.classifier
 import slicing.neighbors.exact
@@ -61,7 +63,9 @@ def test_fields_and_defaults_are_those_of_the_target(group, option):
     [config] = check([f"{group}={option}", *([extra] if extra else [])])
     node = plain(config)[group]
     target = get_object(node.pop("_target_"))
-    parameters = inspect.signature(target).parameters
+    parameters = dict(inspect.signature(target).parameters)
+    if group == "strategy":
+        parameters |= inspect.signature(evolve.schedule.ScheduleOptions).parameters
     for name, value in node.items():
         assert name in parameters
         default = parameters[name].default
@@ -80,8 +84,8 @@ def list_of(value):
         (data.Sample, slicing.data.mnist_family.Sample),
         (engine.Metric, slicing.neighbors.exact.Metric),
         (engine.Storage, slicing.engine.classifier.Storage),
-        (evolution.Order, evolve.schedule.Order),
-        (evolution.HandOver, evolve.schedule.HandOver),
+        (evolution.Order, evolve.schedule_options.Order),
+        (evolution.HandOver, evolve.search.HandOver),
         (evolution.Objective, evolve.fitness.knn.ObjectiveName),
     ],
 )

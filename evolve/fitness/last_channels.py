@@ -1,11 +1,9 @@
-"""Kernels of the last convolution: the case in which everything is incremental."""
+"""The features of candidates for kernels of the last convolution, where each is a channel."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evolve.fitness.candidate_features import Stage
-from evolve.fitness.incremental import IncrementalKNN
-from slicing.neighbors.exact import Metric
 from slicing.stack import ConvStack
 
 
@@ -42,19 +40,19 @@ class LastChannels:
         Parameters
         ----------
         candidates : ndarray of shape (n, dim), float64
-            Of blocks of this layer.
+            For a block of this layer.
 
         Returns
         -------
         ndarray of shape (n * n_kernels, n_images, n_positions), float32
-            Of each candidate's kernels. Valid until the next call with as many.
+            Of each candidate's kernels. Valid until the next call.
         """
         kernels = candidates.reshape(-1, int(np.prod(self._kernel_shape)) + 1)
         weights = kernels[:, :-1].reshape(-1, *self._kernel_shape).astype(np.float32)
         return self._features(weights, kernels[:, -1].astype(np.float32))
 
     def adopt(self, stack: ConvStack) -> tuple[NDArray[np.intp], NDArray[np.float32]] | None:
-        """Go on from another stack, if nothing but its last convolution differs.
+        """Replace the stack by another, if only its last convolution differs.
 
         Returns
         -------
@@ -85,54 +83,3 @@ class LastChannels:
         self._out = self._stage.convolve(weights, bias, self._out)
         maps = self._stage.finish(self._out)
         return maps.reshape(*maps.shape[:2], maps.shape[2] * maps.shape[3])
-
-
-class LastLayer:
-    """Evaluates candidates for one kernel of the last convolution of a stack.
-
-    Parameters
-    ----------
-    stack : ConvStack
-    images : ndarray of shape (n_images, height, width, channels), float32
-        First the references, then the queries.
-    labels, n_queries, n_neighbors, metric
-        See :class:`evolve.fitness.incremental.IncrementalKNN`.
-    """
-
-    def __init__(
-        self,
-        stack: ConvStack,
-        images: NDArray[np.float32],
-        labels: NDArray[np.int64],
-        n_queries: int | None,
-        n_neighbors: int,
-        metric: Metric,
-    ) -> None:
-        self._channels = LastChannels(stack, images)
-        channels = self._channels.of_stack()
-        self._knn = IncrementalKNN(channels, labels, n_queries, n_neighbors, metric)
-
-    def bind(self, kernel: int) -> None:
-        """Take kernel ``kernel`` as the one that candidates replace."""
-        self._knn.bind(kernel)
-
-    def query_losses(
-        self, candidates: NDArray[np.float64], temperature: float
-    ) -> tuple[NDArray[np.float64], int]:
-        """Evaluate candidates of shape (n, dim) as ``IncrementalKNN.losses`` does."""
-        return self._knn.losses(self._channels(candidates), temperature)
-
-    def adopt(self, stack: ConvStack) -> bool:
-        """Go on from another stack, if nothing but its last convolution differs; bind again after.
-
-        Returns
-        -------
-        bool
-            Whether that is so; if not, nothing happens.
-        """
-        changed = self._channels.adopt(stack)
-        if changed is None:
-            return False
-        if len(changed[0]):
-            self._knn.replace(*changed)
-        return True
