@@ -322,7 +322,7 @@ def test_a_command_is_right(command, workshop, monkeypatch, capsys):
             if target == "run":
                 assert check(arguments)
         case _:
-            pytest.fail(f"Nobody knows how to check: {command}")
+            pytest.fail(f"There is no check for this command: {command}")
 
 
 def run(words, monkeypatch, capsys, script=None):
