@@ -28,28 +28,27 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 
-from benchmarks.machine import describe, versions
+from benchmarks.machine import command_line, origin
 from benchmarks.output import Output
 from benchmarks.runtimes import RUNTIMES, Measured
-from experiments.console import say
+from experiments.console import exit_on_mistake, say
 from experiments.engines import build_engine
+from experiments.environment import cores
 from experiments.overrides import check
 from experiments.schema.run import plain
 from experiments.summary import table
 from slicing.baselines import Baseline, trained_cnn
+from slicing.checks import between
 from slicing.data import mnist, mnist5k
 from slicing.engine.classifier import Engine
 from slicing.engine.export import to_litert, to_onnx
 from slicing.engine.onnx_graph import OnnxGraph
-from slicing.errors import InputError
 
 # The packages of the runtimes that are extras, and those extras.
 _PACKAGES = {
@@ -193,10 +192,9 @@ def main() -> None:
     parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=list(RUNTIMES))
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     arguments = parser.parse_args()
-    try:
-        cores = int(numba.config.NUMBA_NUM_THREADS)
-        if not all(1 <= count <= cores for count in arguments.threads):
-            raise InputError(f"--threads must lie between 1 and {cores} on this machine.")
+    with exit_on_mistake():
+        for count in arguments.threads:
+            between("--threads", count, 1, cores())
         output = None if arguments.json is None else Output("--json", arguments.json)
         results = run(
             arguments.train,
@@ -206,17 +204,8 @@ def main() -> None:
             arguments.data,
             _installed(arguments.runtimes),
         )
-    except InputError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    if output is not None:
-        content = {
-            "command": "python -m benchmarks.inference " + " ".join(sys.argv[1:]),
-            "machine": describe(),
-            "versions": versions(),
-            "results": [asdict(result) for result in results],
-        }
-        output.write((json.dumps(content, indent=1) + "\n").encode())
+        if output is not None:
+            output.write_json({**origin(command_line("benchmarks.inference")), "results": results})
     print(report(results))
 
 

@@ -8,9 +8,9 @@ from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 
 import slicing.data
+from experiments.components import Components
 from experiments.evolution import stopped_by_interrupt
 from experiments.overrides import check
-from experiments.parts import Parts
 from experiments.pipeline import set_threads
 from experiments.schema.docs import CONF
 from experiments.schema.run import plain
@@ -159,7 +159,7 @@ def test_losses_on_images_that_change_compare_between_runs(tiny, tmp_path):
         overrides = [*words, "fitness=discriminants", f"optimizer={optimizer}"]
         result = run_here(overrides, project)
         [config] = check(overrides)
-        parts = Parts(plain(config), {})
+        parts = Components(plain(config), {})
         dataset = parts.dataset()
         images = parts.split(dataset)
         before = parts.baseline()(images.references, 10).stack

@@ -13,7 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from experiments import report
 from experiments.history import History
-from experiments.new_classes import Addition, Taught
+from experiments.new_classes import ClassAddition, TaughtClassifier
 from experiments.report import Answers
 from experiments.statistics import Accuracy
 from experiments.summary import addition_cells
@@ -356,8 +356,8 @@ def test_protocol_test_is_a_warning(tmp_path):
 
 
 def test_new_classes_have_a_table(tmp_path):
-    taught = Taught(0.002, Accuracy(50, 60), None)
-    additions = (Addition(1, taught, None), Addition(5, taught, taught))
+    taught = TaughtClassifier(0.002, Accuracy(50, 60), None)
+    additions = (ClassAddition(1, taught, None), ClassAddition(5, taught, taught))
     page, *_ = written(tmp_path, summary=replace(SUMMARY, additions=additions))
     assert "New classes" in [each.text for each in page.all("h2")]
     header, body = addition_cells(additions)
