@@ -33,7 +33,7 @@ from benchmarks.machine import describe, versions
 from benchmarks.output import Output
 from experiments.config import plain
 from experiments.console import say
-from experiments.engines import extract, place
+from experiments.engines import recipe_of, tune_of
 from experiments.overrides import check
 from experiments.statistics import Accuracy
 from experiments.summary import table
@@ -149,15 +149,17 @@ def builder(train: Images, classes: tuple[str, ...]) -> Callable[[Sequence[str]]
         [config] = check(overrides)
         options = plain(config)
         slicing = options["slicing"]
+        recipe = recipe_of(slicing)
         names = ("projection", "components", "shift", "storage", "average")
         before = {name: slicing[name] for name in names}
         key = json.dumps([options["baseline"], before])
         if key not in last:
             last.clear()
-            stack = instantiate(options["baseline"], _partial_=True)(train, len(classes)).stack
-            last[key] = extract(stack, train, slicing)
+            stack = instantiate(options["baseline"]).build(train, classes).stack
+            last[key] = recipe.extract(stack, train)
         make_optimizer = instantiate(options["optimizer"], _partial_=True)
-        return place(*last[key], train.labels, classes, slicing, make_optimizer, options["seed"])
+        tune = tune_of(slicing, make_optimizer, options["seed"])
+        return recipe.place(*last[key], train.labels, classes, seed=options["seed"], tune=tune)
 
     return build
 

@@ -41,10 +41,10 @@ from benchmarks.output import Output
 from benchmarks.runtimes import RUNTIMES, Measured
 from experiments.config import plain
 from experiments.console import say
-from experiments.engines import build_engine
+from experiments.engines import recipe_of
 from experiments.overrides import check
 from experiments.summary import table
-from slicing.baselines import Baseline, trained_cnn
+from slicing.baselines import Baseline, TrainedCNN
 from slicing.data import mnist, mnist5k
 from slicing.engine.classifier import Engine
 from slicing.engine.export import to_litert, to_onnx
@@ -60,7 +60,7 @@ _PACKAGES = {
 
 
 def cnn_to_onnx(baseline: Baseline) -> bytes:
-    """Convert a CNN of :func:`slicing.baselines.trained_cnn`, its dense layers included."""
+    """Convert a CNN of :class:`slicing.baselines.TrainedCNN`, its dense layers included."""
     graph = OnnxGraph()
     out = graph.add_stack("images", baseline.stack)
     assert baseline.model is not None
@@ -86,13 +86,13 @@ def cnn_to_litert(baseline: Baseline) -> bytes:
 
 def write_networks(folder: Path, train: Any, classes: tuple[str, ...]) -> dict[str, Path]:
     """Train, cut and convert; give each network's files, less their suffixes."""
-    cnn = trained_cnn(train, len(classes), pooling=(False, True), units=128)
-    lenet = trained_cnn(train, len(classes))
+    cnn = TrainedCNN(pooling=(False, True), units=128).build(train, classes)
+    lenet = TrainedCNN().build(train, classes)
     [config] = check(["slicing=small", "slicing.tuning_generations=0"])
     small = plain(config)["slicing"]
     engines = {
         f"sliced, {len(train):,} references": Engine.fit(lenet.stack, train, classes),
-        "sliced, small": build_engine(lenet.stack, train, classes, small, _no_optimizer, 0),
+        "sliced, small": recipe_of(small).build(lenet.stack, train, classes),
     }
     files = {}
     for number, (name, baseline) in enumerate((("CNN, 1.2 M", cnn), ("CNN, LeNet", lenet))):
@@ -107,10 +107,6 @@ def write_networks(folder: Path, train: Any, classes: tuple[str, ...]) -> dict[s
         files[name].with_suffix(".tflite").write_bytes(to_litert(engine))
         files[name].with_suffix(".onnx").write_bytes(to_onnx(engine))
     return files
-
-
-def _no_optimizer(*_: Any) -> Any:
-    raise AssertionError("no prototype is moved here")
 
 
 def report(results: Sequence[Measured]) -> str:

@@ -66,7 +66,7 @@ from evolve.schedule import BlockEnd, Serial
 from evolve.search import Generation, HandOver
 from experiments.console import say
 from slicing.backend import configure_threads
-from slicing.baselines import Baseline, trained_cnn
+from slicing.baselines import Baseline, TrainedCNN
 from slicing.data import Dataset, Images
 from slicing.engine.classifier import Engine
 from slicing.errors import InputError
@@ -254,11 +254,10 @@ class Scene:
         try:
             dataset = DATASETS[data](train_size=n_references + n_queries)
         except InputError as error:
-            sentence = str(error).replace("data=mnist5k", "--data mnist5k")
-            raise InputError(f"The images cannot be had: {sentence}") from error
+            raise InputError(f"The images cannot be had: {error}") from error
         references = dataset.train[:n_references]
         say("training the network, or reading it from the cache")
-        baseline = trained_cnn(references, len(dataset.classes))
+        baseline = TrainedCNN().build(references, dataset.classes)
         queries = dataset.train[n_references:]
         return cls(dataset, references, queries, baseline, baseline.stack)
 
@@ -284,7 +283,7 @@ class Scene:
 
     def networks(self) -> list[Network]:
         """Return the networks to compare with."""
-        cnn = self.count(self.baseline.predict(self.tests.images))
+        cnn = self.count(self.baseline.predict_labels(self.tests.images))
         sliced = self.correct(self.stack)
         return [
             Network("CNN", None, cnn),

@@ -174,14 +174,14 @@ class Baseline:
     """A network before its cut."""
 
     _target_: str = MISSING
-    """The function that makes it."""
+    """What makes its builder."""
 
 
 @dataclass
 class Random(Baseline):
     """Kernels that nobody trained: the control, and the start without backpropagation."""
 
-    _target_: str = "slicing.baselines.random_cnn"
+    _target_: str = "slicing.baselines.UntrainedCNN"
     filters: list[int] = field(default_factory=lambda: [32, 64])
     """Kernels of each convolution."""
     kernel_size: int = 3
@@ -196,7 +196,7 @@ class Random(Baseline):
 class LeNet(Random):
     """CNN with a pooling after both convolutions, trained by backpropagation (units: 128 to 8)."""
 
-    _target_: str = "slicing.baselines.trained_cnn"
+    _target_: str = "slicing.baselines.TrainedCNN"
     units: int = 64
     """Units of the dense layer before the softmax."""
     dropout: float = 0.0
@@ -229,7 +229,7 @@ class MNISTCNN(LeNet):
 class Gradient(LeNet):
     """LeNet whose kernels are then tuned by gradient, for the k-NN on all features."""
 
-    _target_: str = "slicing.gradient.gradient_cnn"
+    _target_: str = "slicing.baselines.gradient_cnn"
     tuning_epochs: int = 20
     """Passes over the training images."""
     tuning_shift: int = 2
@@ -242,7 +242,7 @@ class Gradient(LeNet):
 class File(Baseline):
     """Your own trained Keras model."""
 
-    _target_: str = "slicing.baselines.saved_cnn"
+    _target_: str = "slicing.baselines.SavedCNN"
     path: str = MISSING
     """The .keras file. Must be given."""
     threads: int | None = II("threads")

@@ -5,7 +5,7 @@ anything is computed.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -23,8 +23,8 @@ from evolve.schedule import Schedule
 from evolve.search import MakeOptimizer
 from experiments.config import GROUPS
 from experiments.engines import check_options
-from slicing.baselines import Baseline, random_cnn
-from slicing.data.dataset import Dataset, Images
+from slicing.baselines import BaselineBuilder
+from slicing.data.dataset import Dataset
 from slicing.errors import InputError
 from slicing.stack import ConvStack
 
@@ -72,17 +72,12 @@ class Parts:
     @property
     def baseline_name(self) -> str:
         """Name the baseline: ``lenet64``."""
-        return f"{self.choices['baseline']}{self.options['baseline'].get('units', '')}"
+        return f"{self.choices['baseline']}{self.baseline().variant}"
 
     @property
     def protocol(self) -> str:
         """Which images choose the kernels."""
         return str(self.options["fitness"]["protocol"])
-
-    @property
-    def is_trained(self) -> bool:
-        """Whether the baseline is one that is trained here."""
-        return "epochs" in self.options["baseline"]
 
     def name(self, dataset: Dataset) -> str:
         """Name the run: ``cmaes-serial-lenet64-mnist5k-s0``."""
@@ -91,7 +86,7 @@ class Parts:
 
     def dataset(self) -> Dataset:
         """Read the training images."""
-        with self._naming("data"):
+        with self.naming("data"):
             dataset: Dataset = self._make("data")()
         return dataset
 
@@ -122,17 +117,12 @@ class Parts:
                     f"a class derived from {contract.__module__}.{contract.__name__}."
                 )
         self._make("strategy").func.check_executor(self._make("executor")())
-        make = self._make("baseline")
-        if self.is_trained:
-            # Of the same shape, at once.
-            shape = ("filters", "kernel_size", "pooling", "seed")
-            make = partial(random_cnn, **{name: make.keywords[name] for name in shape})
-        with self._naming("baseline"):
-            stack = make(images.references, n_classes).stack
-        with self._naming("slicing"):
+        with self.naming("baseline"):
+            stack = self.baseline().shape(images.references.images.shape[1:], n_classes)
+        with self.naming("slicing"):
             check_options(self.options["slicing"], stack, images.references, self.optimizer())
         fitness = self._make("fitness", without=_OF_SPLIT)
-        with self._naming("fitness"):
+        with self.naming("fitness"):
             try:
                 fitness.func.check(stack, images, **fitness.keywords)
             except TypeError as error:
@@ -140,22 +130,22 @@ class Parts:
                     f"fitness._target_={self.options['fitness']['_target_']} does not take these "
                     f"options: {error}."
                 ) from error
-        with self._naming("strategy"):
+        with self.naming("strategy"):
             blocks = self._blocks(stack)
-        with self._naming("optimizer"):
+        with self.naming("optimizer"):
             for block in blocks:
                 self.optimizer()(block.read(stack), 1.0, np.random.default_rng(0))
 
-    def baseline(self) -> Callable[..., Baseline]:
-        """Make what gives a :class:`~slicing.baselines.Baseline` of images and a class count."""
-        make = self._make("baseline")
-
-        def named(images: Images, n_classes: int, **keywords: Any) -> Baseline:
-            with self._naming("baseline"):
-                baseline: Baseline = make(images, n_classes, **keywords)
-            return baseline
-
-        return named
+    def baseline(self) -> BaselineBuilder:
+        """Make what builds the baseline."""
+        with self.naming("baseline"):
+            builder = self._make("baseline")()
+        if not isinstance(builder, BaselineBuilder):
+            raise InputError(
+                f"baseline._target_={self.options['baseline']['_target_']} is of another kind: "
+                "name a slicing.baselines.BaselineBuilder."
+            )
+        return builder
 
     def optimizer(self) -> MakeOptimizer:
         """Make what gives an optimizer of a start, a step size and a random generator."""
@@ -164,7 +154,7 @@ class Parts:
 
     def fitness(self, stack: ConvStack, images: Split) -> Fitness:
         """Make the loss that is minimized."""
-        with self._naming("fitness"):
+        with self.naming("fitness"):
             fitness: Fitness = self._make("fitness", without=_OF_SPLIT)(stack, images)
         return fitness
 
@@ -178,7 +168,7 @@ class Parts:
         self, fitness: Fitness, selection: Fitness | None, checkpoint: Checkpoint
     ) -> Schedule:
         """Make the schedule, which goes on with what the checkpoint holds."""
-        with self._naming("strategy"):
+        with self.naming("strategy"):
             schedule: Schedule = self._make("strategy", without=_OF_BLOCKS)(
                 fitness,
                 self._blocks(fitness.stack),
@@ -209,10 +199,15 @@ class Parts:
             raise InputError(f"_target_={options['_target_']} cannot be used: {reason}.") from error
 
     @contextmanager
-    def _naming(self, group: str) -> Iterator[None]:
+    def naming(self, group: str) -> Iterator[None]:
         """Name an option as the command line does, where a library names its parameter."""
         try:
             yield
         except InputError as error:
-            is_own = str(error).partition("=")[0] in self.options[group]
-            raise InputError(f"{group}.{error}" if is_own else str(error)) from error
+            if error.option is None:
+                # Those that do not say yet which option they are about.
+                option = str(error).partition("=")[0]
+                if option not in self.options[group]:
+                    raise
+                error.option = option
+            raise error.within(group) from error

@@ -21,12 +21,12 @@ from evolve.protocols import Split
 from evolve.schedule import BlockEnd, Schedule
 from experiments import new_classes, plots, report, resume
 from experiments.config import plain
-from experiments.engines import all_references, build_engine, describe
+from experiments.engines import describe, recipe_of, tune_of
 from experiments.evolution import run_schedule
 from experiments.history import BLOCKS, GENERATIONS, Event, History
 from experiments.new_classes import Addition
 from experiments.parts import Options, Parts
-from experiments.progress import Progress, training_callback
+from experiments.progress import Progress
 from experiments.report import Answers
 from experiments.resume import Begun, checkpoint_of
 from experiments.statistics import Accuracy
@@ -34,6 +34,7 @@ from experiments.summary import LEAKS, Row, Summary, addition_metrics
 from experiments.tracking import Tracker, environment, leaves
 from slicing.backend import configure_threads
 from slicing.baselines import Baseline
+from slicing.classifier import Classifier
 from slicing.data.dataset import Dataset, Images
 from slicing.engine.classifier import Engine
 from slicing.errors import InputError
@@ -122,7 +123,7 @@ def _run(
     OmegaConf.save(OmegaConf.create(options), folder / "config.yaml")
     progress = Progress()
     threads = set_threads(options["threads"])
-    if "threads" in options["baseline"]:
+    if parts.baseline().uses_tensorflow:
         # What TensorFlow has in force: it takes a number only before its first computation.
         threads = configure_threads(threads)
     whole = dataset
@@ -252,12 +253,12 @@ class _Experiment:
         return summary
 
     def baseline(self) -> Baseline:
-        make, given = self.parts.baseline(), (self.images.references, len(self.dataset.classes))
-        if not self.parts.is_trained:
-            return make(*given)
-        with self.progress.task("training"):
-            callbacks = [training_callback(self.progress)]
-            return make(*given, callbacks=callbacks)
+        builder, given = self.parts.baseline(), (self.images.references, self.dataset.classes)
+        with self.parts.naming("baseline"):
+            if not builder.is_trained:
+                return builder.build(*given)
+            with self.progress.task("training"):
+                return builder.build(*given, self.progress.show)
 
     def evolve(self, before: ConvStack) -> _Evolution:
         """Evolve the kernels, and put them on disk."""
@@ -282,11 +283,13 @@ class _Experiment:
     def engines(self, before: ConvStack, after: ConvStack) -> _Engines:
         """Make the engines, and save one."""
         train, classes, slicing = self.dataset.train, self.dataset.classes, self.options["slicing"]
+        recipe, seed = recipe_of(slicing), self.options["seed"]
 
         def make(stack: ConvStack, what: str) -> Engine:
             self.progress.say(f"Making {what}")
             with self.progress.task("engine"):
-                return all_references(stack, train, classes, slicing, self.progress.show)
+                whole = recipe.with_all_references()
+                return whole.build(stack, train, classes, show=self.progress.show)
 
         evolved = sliced = saved = make(after, "the engine of all references")
         if not after.equals(before):
@@ -296,10 +299,10 @@ class _Experiment:
             evolved.save(self.folder / ENGINE)
             self.progress.say("Making the smaller engine")
             with self.progress.task("engine"):
-                saved = build_engine(
-                    after, train, classes, slicing, self.parts.optimizer(), self.options["seed"],
-                    self.progress.show,
-                )  # fmt: skip
+                tune = tune_of(slicing, self.parts.optimizer(), seed)
+                saved = recipe.build(
+                    after, train, classes, seed=seed, tune=tune, show=self.progress.show
+                )
         saved.save(self.folder / ENGINE)
         return _Engines(sliced, evolved, saved)
 
@@ -313,7 +316,7 @@ class _Experiment:
         what += f", averaged over {slicing['average']} px" if slicing["average"] else ""
         by = self.parts.choices["optimizer"]
         measured = {
-            "baseline": _full(f"CNN {self.parts.baseline_name}", baseline, tests),
+            "baseline": _measured(f"CNN {self.parts.baseline_name}", baseline, tests),
             "evolved": _measured(f"evolved by {by}{what}", engines.evolved, tests),
             "sliced": _measured(f"sliced{what}, not evolved", engines.sliced, tests),
         }
@@ -331,9 +334,10 @@ class _Experiment:
         if not new["classes"]:
             return []
         train = None
-        if new["retrain"] and self.parts.is_trained and baseline.model:
-            self.progress.say(f"Training the CNN anew {len(new['images'])} times")
-            train = self.parts.baseline()
+        builder = self.parts.baseline()
+        if new["retrain"] and builder.is_trained and baseline.model:
+            self.progress.say(f"Training the CNN again {len(new['images'])} times")
+            train = builder.build
         return new_classes.add(
             engine, self.whole, new["classes"], new["images"], train, self.options["seed"]
         )
@@ -411,31 +415,24 @@ def _save(arrays: dict[str, Any], path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _full(
-    name: str, baseline: Baseline, tests: list[Images]
+def _measured(
+    name: str, network: Baseline | Engine, tests: list[Images]
 ) -> tuple[Row, list[NDArray[np.int64]]]:
-    """Measure the network with its dense layers, if it has any; give its predictions, too."""
+    """Measure a network, if it can classify; give its predictions, too."""
     accuracies: list[Accuracy | None] = [None, None]
     predictions = []
-    if baseline.model is not None:
-        predictions = [baseline.predict(test.images) for test in tests]
+    if isinstance(network, Engine) or network.model is not None:
+        classifier: Classifier = network
+        predictions = [classifier.predict_labels(test.images) for test in tests]
         accuracies = _accuracies(predictions, tests)
-    n_parameters = baseline.n_parameters
-    return Row(name, n_parameters, None, None, 4 * n_parameters, *accuracies), predictions
-
-
-def _measured(
-    name: str, engine: Engine, tests: list[Images]
-) -> tuple[Row, list[NDArray[np.int64]]]:
-    """Measure an engine; give its predictions, too."""
-    predictions = [engine.predict_labels(test.images) for test in tests]
+    engine = network if isinstance(network, Engine) else None
     row = Row(
         name,
-        engine.stack.n_parameters,
-        engine.conv_bytes,
-        engine.reference_bytes,
-        engine.total_bytes,
-        *_accuracies(predictions, tests),
+        network.n_parameters,
+        engine.conv_bytes if engine else None,
+        engine.reference_bytes if engine else None,
+        network.total_bytes,
+        *accuracies,
     )
     return row, predictions
 

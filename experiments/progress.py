@@ -94,28 +94,6 @@ class Progress:
             say(f"{self._task} {fraction:4.0%}: {text}", self._stream)
 
 
-def training_callback(progress: Progress) -> Any:
-    """Make a Keras callback that shows the training.
-
-    Returns
-    -------
-    keras.callbacks.Callback
-    """
-    # TensorFlow takes seconds to import, and not every experiment trains.
-    from slicing.backend import load_keras
-
-    class TrainingProgress(load_keras().callbacks.Callback):  # type: ignore[misc]
-        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            self._epoch = epoch
-
-        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            epochs, steps = self.params["epochs"], self.params["steps"]
-            done = (self._epoch * steps + batch + 1) / (epochs * steps)
-            progress.show(done, f"epoch {self._epoch + 1} of {epochs}, loss {logs['loss']:.4f}")
-
-    return TrainingProgress()
-
-
 def _clock(seconds: float) -> str:
     """Write a time as 1:23:45 or 2:05."""
     minutes, rest = divmod(round(seconds), 60)

@@ -11,9 +11,10 @@ from evolve.fitness.candidate_features import NetworkFeatures, UpdatedFeatures
 from evolve.fitness.last_layer import LastChannels
 from evolve.fitness.ridge import LeaveOneOutRidge
 from evolve.protocols import Split
+from slicing.checks import between
 from slicing.errors import InputError
 from slicing.scatter import check_size
-from slicing.shifts import check_shift, shifted_at_random
+from slicing.shifts import largest_shift, shifted_at_random
 from slicing.stack import ConvStack
 
 # Features of candidates that are held at a time (bytes), four times: as they come, centered,
@@ -92,7 +93,7 @@ class DiscriminantFitness(Fitness):
             )
         if seed < 0:
             raise InputError(f"seed={seed} is not possible: give 0 or more.")
-        check_shift(shift, stack.input_shape)
+        between("shift", shift, 0, largest_shift(stack.input_shape), "pixels")
         check_size(int(np.prod(stack.feature_shape)))
 
     def loss_of(self, stack: ConvStack) -> float:

@@ -12,8 +12,9 @@ from evolve.fitness.last_layer import LastLayer
 from evolve.fitness.moved_features import ShiftedKNN
 from evolve.fitness.objectives import query_losses
 from evolve.protocols import Split
+from slicing.checks import one_of
 from slicing.errors import InputError
-from slicing.neighbors.exact import Metric, NeighborSearch, check_metric
+from slicing.neighbors.exact import Metric, NeighborSearch
 from slicing.neighbors.short_form import ShortForm
 from slicing.stack import ConvStack
 
@@ -111,7 +112,7 @@ class KNNFitness(Fitness):
                     f"{name}={count} is not possible: there are {available} references to choose "
                     f"from, so give 1 to {available}."
                 )
-        check_metric(metric)
+        one_of("metric", metric, get_args(Metric))
 
     def _bind(self, block: Block) -> None:
         self._features = self._projection = self._shifted = None  # let go of the old ones first
