@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from benchmarks.machine import command_line, origin
 from benchmarks.output import Output
 from experiments.console import exit_on_mistake, say
-from experiments.engines import extract, place
+from experiments.engines import recipe_of, tune_of
 from experiments.overrides import check
 from experiments.schema.run import plain
 from experiments.statistics import Accuracy
@@ -146,15 +146,17 @@ def builder(train: Images, classes: tuple[str, ...]) -> Callable[[Sequence[str]]
         [config] = check(overrides)
         options = plain(config)
         slicing = options["slicing"]
+        recipe = recipe_of(slicing)
         names = ("projection", "components", "shift", "storage", "average")
         before = {name: slicing[name] for name in names}
         key = json.dumps([options["baseline"], before])
         if key not in last:
             last.clear()
-            stack = instantiate(options["baseline"], _partial_=True)(train, len(classes)).stack
-            last[key] = extract(stack, train, slicing)
+            stack = instantiate(options["baseline"]).build(train, classes).stack
+            last[key] = recipe.extract(stack, train)
         make_optimizer = instantiate(options["optimizer"], _partial_=True)
-        return place(*last[key], train.labels, classes, slicing, make_optimizer, options["seed"])
+        tune = tune_of(slicing, make_optimizer, options["seed"])
+        return recipe.place(*last[key], train.labels, classes, seed=options["seed"], tune=tune)
 
     return build
 

@@ -59,7 +59,7 @@ from benchmarks.machine import Sgemm, rest, timed
 from benchmarks.peers import Peer, find_peers
 from evolve.protocols import Split
 from experiments.console import exit_on_mistake, say
-from slicing.baselines import trained_cnn
+from slicing.baselines import TrainedCNN
 from slicing.errors import InputError
 from slicing.stack import ConvStack
 
@@ -158,7 +158,7 @@ def _run(
     for name in missing:
         say(f"{name} is not installed and left out: pip install 'knn-slicing[peers]' brings it")
     say("training the network, or reading it from the cache")
-    stack = trained_cnn(images.references[:_TRAIN_SIZE], 10).stack
+    stack = TrainedCNN().build(images.references[:_TRAIN_SIZE], tuple("0123456789")).stack
     try:
         for size in sizes:
             for name in options.cases:

@@ -38,12 +38,12 @@ from benchmarks.machine import command_line, origin
 from benchmarks.output import Output
 from benchmarks.runtimes import RUNTIMES, Measured
 from experiments.console import exit_on_mistake, say
-from experiments.engines import build_engine
+from experiments.engines import recipe_of
 from experiments.environment import cores
 from experiments.overrides import check
 from experiments.schema.run import plain
 from experiments.summary import table
-from slicing.baselines import Baseline, trained_cnn
+from slicing.baselines import Baseline, TrainedCNN
 from slicing.checks import between
 from slicing.data import mnist, mnist5k
 from slicing.engine.classifier import Engine
@@ -59,7 +59,7 @@ _PACKAGES = {
 
 
 def cnn_to_onnx(baseline: Baseline) -> bytes:
-    """Convert a CNN of :func:`slicing.baselines.trained_cnn`, its dense layers included."""
+    """Convert a CNN of :class:`slicing.baselines.TrainedCNN`, its dense layers included."""
     graph = OnnxGraph()
     out = graph.add_stack("images", baseline.stack)
     assert baseline.model is not None
@@ -85,13 +85,13 @@ def cnn_to_litert(baseline: Baseline) -> bytes:
 
 def write_networks(folder: Path, train: Any, classes: tuple[str, ...]) -> dict[str, Path]:
     """Train, cut and convert; give each network's files, less their suffixes."""
-    cnn = trained_cnn(train, len(classes), pooling=(False, True), units=128)
-    lenet = trained_cnn(train, len(classes))
+    cnn = TrainedCNN(pooling=(False, True), units=128).build(train, classes)
+    lenet = TrainedCNN().build(train, classes)
     [config] = check(["slicing=small", "slicing.tuning_generations=0"])
     small = plain(config)["slicing"]
     engines = {
         f"sliced, {len(train):,} references": Engine.fit(lenet.stack, train, classes),
-        "sliced, small": build_engine(lenet.stack, train, classes, small, _no_optimizer, 0),
+        "sliced, small": recipe_of(small).build(lenet.stack, train, classes),
     }
     files = {}
     for number, (name, baseline) in enumerate((("CNN, 1.2 M", cnn), ("CNN, LeNet", lenet))):
@@ -106,10 +106,6 @@ def write_networks(folder: Path, train: Any, classes: tuple[str, ...]) -> dict[s
         files[name].with_suffix(".tflite").write_bytes(to_litert(engine))
         files[name].with_suffix(".onnx").write_bytes(to_onnx(engine))
     return files
-
-
-def _no_optimizer(*_: Any) -> Any:
-    raise AssertionError("no prototype is moved here")
 
 
 def report(results: Sequence[Measured]) -> str:

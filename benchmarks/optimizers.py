@@ -55,7 +55,7 @@ from evolve.search import HandOver
 from experiments.console import exit_on_mistake, say
 from experiments.environment import versions
 from slicing.backend import configure_threads
-from slicing.baselines import Baseline, trained_cnn
+from slicing.baselines import Baseline, TrainedCNN
 from slicing.data import Dataset, Images
 from slicing.engine.classifier import Engine
 from slicing.errors import InputError
@@ -229,7 +229,7 @@ class Scene:
         dataset = DATASETS[data](train_size=n_references + n_queries)
         references = dataset.train[:n_references]
         say("training the network, or reading it from the cache")
-        baseline = trained_cnn(references, len(dataset.classes))
+        baseline = TrainedCNN().build(references, dataset.classes)
         queries = dataset.train[n_references:]
         return cls(dataset, references, queries, baseline, baseline.stack)
 
@@ -255,7 +255,7 @@ class Scene:
 
     def networks(self) -> list[Network]:
         """Return the networks to compare with."""
-        cnn = self.count(self.baseline.predict(self.tests.images))
+        cnn = self.count(self.baseline.predict_labels(self.tests.images))
         sliced = self.correct(self.stack)
         return [
             Network("CNN", None, cnn),

@@ -7,15 +7,16 @@ either sum changes: a candidate costs as many distances as there are queries.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
 from evolve.search import MakeOptimizer
+from slicing.checks import one_of
 from slicing.errors import InputError
-from slicing.neighbors.exact import Metric, check_metric
+from slicing.neighbors.exact import Metric
 
 # Queries whose losses one thread sums up, so that the sum does not depend on the threads.
 _CHUNK = 1024
@@ -165,7 +166,8 @@ class PrototypeTuning:
         for name, size in (("temperature", temperature), ("step", step)):
             if not 0.0 < size < np.inf:
                 raise InputError(f"{name}={size} is out of range: choose a number above 0.")
-        self._cosine = check_metric(metric) == "cosine"
+        one_of("metric", metric, get_args(Metric))
+        self._cosine = metric == "cosine"
         self.references = self._as_compared(references)
         self._queries = self._as_compared(queries)
         self._labels, self._truth = labels, truth

@@ -80,7 +80,7 @@ def add(
     whole: Dataset,
     names: Sequence[str],
     counts: Sequence[int],
-    train: Callable[[Images, int], Baseline] | None,
+    train: Callable[[Images, tuple[str, ...]], Baseline] | None,
     seed: int,
 ) -> list[ClassAddition]:
     """Teach an engine new classes from few images, and the CNN from the same.
@@ -96,7 +96,7 @@ def add(
     counts : sequence of int
         Images of each, anew each time; all where there are fewer.
     train : callable, optional
-        Trains the CNN, given the images and the number of classes.
+        Trains the CNN, given the images and the names of the classes.
     seed : int
         Of the choice of the images; fewer are the first of more.
     """
@@ -132,8 +132,8 @@ def add(
         cnn = None
         if train is not None:
             known = np.concatenate([old_images, *chosen.values()])
-            baseline = train(whole.train[known], len(whole.classes))
-            cnn = taught(baseline.train_seconds, baseline.predict(test.images))
+            baseline = train(whole.train[known], whole.classes)
+            cnn = taught(baseline.train_seconds, baseline.predict_labels(test.images))
         by_engine = taught(float(np.median(times)), wider.predict_labels(test.images))
         additions.append(ClassAddition(count, by_engine, cnn))
     return additions

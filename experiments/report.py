@@ -17,7 +17,7 @@ from experiments.summary import Summary, addition_cells
 from experiments.tracking import leaves
 from slicing.data.dataset import Images
 from slicing.engine.classifier import Engine
-from slicing.neighbors.exact import count_votes
+from slicing.engine.votes import count_votes
 
 # At most so many mistakes, and of each so many neighbors, of so many pixels a side: a report is
 # opened in a browser.

@@ -18,6 +18,17 @@ def at_least(option: str, value: float | None, least: float) -> None:
         raise InputError(f"{option}={value} is out of range: choose {least} or more.", option)
 
 
+def whole(option: str, value: object) -> None:
+    """Refuse what is not of the type int: True, 1.0 and "1" among others.
+
+    Raises
+    ------
+    InputError
+    """
+    if type(value) is not int:
+        raise InputError(f"{option}={value!r} is not a whole number.", option)
+
+
 def between(option: str, value: float, low: float, high: float, unit: str = "") -> None:
     """Refuse a number below ``low`` or above ``high``.
 
