@@ -55,7 +55,7 @@ from benchmarks.fitness_cases import (
     peak_memory_of,
 )
 from benchmarks.fitness_report import CaseResult, GrowthResult, Report
-from benchmarks.machine import Sgemm, rest, timed
+from benchmarks.machine import Sgemm, command_line, rest, timed
 from benchmarks.peers import Peer, find_peers
 from evolve.protocols import Split
 from experiments.console import exit_on_mistake, say

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from hydra.utils import get_object
-from slicing.engine.recipe import Recipe, Tune
 
 from evolve.block import Block
 from evolve.checkpoint import Checkpoint
@@ -27,6 +26,7 @@ from experiments.engines import check_options, recipe_of, tune_of
 from experiments.schema.run import GROUPS
 from slicing.baselines import BaselineBuilder
 from slicing.data.dataset import Dataset
+from slicing.engine.recipe import Recipe, Tune
 from slicing.errors import InputError
 from slicing.stack import ConvStack
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from slicing.classifier import Classifier
 
 from experiments.statistics import Accuracy
 from experiments.summary import NetworkResult
 from slicing.baselines import Baseline
+from slicing.classifier import Classifier
 from slicing.data.dataset import Images
 from slicing.engine.classifier import Engine
 
@@ -39,7 +39,7 @@ def measured(
     accuracies: list[Accuracy | None] = [
         Accuracy.of(labels, test.labels) for labels, test in zip(predicted, tests, strict=False)
     ]
-    test, test_all = (accuracies + [None, None])[:2]
+    test, test_all = [*accuracies, None, None][:2]
     engine = network if isinstance(network, Engine) else None
     result = NetworkResult(
         name,

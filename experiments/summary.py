@@ -313,4 +313,4 @@ def _taught(values: dict[str, Any]) -> TaughtClassifier:
 
 
 def _accuracy(values: dict[str, int] | None) -> Accuracy | None:
-    return values and Accuracy(**values)
+    return None if values is None else Accuracy(**values)

@@ -2,7 +2,6 @@ import io
 import time
 
 import pytest
-
 from experiments.progress import Progress
 
 

@@ -281,11 +281,10 @@ def written(
         Image.new("L", (1, 1)).save(folder / f"{figure}.png")
     report.write(
         folder / "report.html",
-        replace(summary, title=name),
+        replace(summary, title=name, dataset="<u>images"),
         Answers(engine, train, test, predicted),
         {"seed": 1, "data": {"directory": "<i>&amp;"}, "slicing": {"references": references}},
         {"data": "folder", "debug": "quick"},
-        {"dataset": "<u>images", "protocol": summary.protocol, "threads": 2, "version.x": "1"},
     )
     return read(folder), engine, test, predicted
 
@@ -349,7 +348,7 @@ def test_protocol_test_is_a_warning(tmp_path):
     page, *_ = written(tmp_path)
     assert not list(page.all("p", class_="warning"))
     assert "LEAKS" not in page.text
-    page, *_ = written(tmp_path, summary=replace(SUMMARY, protocol="test"))
+    page, *_ = written(tmp_path, summary=replace(SUMMARY, protocol="test", leaks=True))
     assert "LEAKS: the test images chose the kernels" in page.one("p", class_="warning").text
     leaking = [row[0].endswith("LEAKS") for row in rows_of(next(page.all("table")))]
     assert leaking == [False, False, False, True, True]
