@@ -16,12 +16,10 @@ Protocol ``validation``
 import argparse
 import json
 import shlex
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from hydra.utils import instantiate
@@ -29,17 +27,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from benchmarks.machine import describe, versions
+from benchmarks.machine import command_line, origin
 from benchmarks.output import Output
-from experiments.console import say
-from experiments.engines import extract, place
+from experiments.console import exit_on_mistake, say
+from experiments.engines import recipe_of, tune_of
 from experiments.overrides import check
 from experiments.schema.run import plain
 from experiments.statistics import Accuracy
 from experiments.summary import table
 from slicing.data import Images, mnist
 from slicing.engine.classifier import Engine
-from slicing.errors import InputError
 from slicing.stack import ConvStack
 
 _PROTOCOL = "validation"
@@ -149,15 +146,17 @@ def builder(train: Images, classes: tuple[str, ...]) -> Callable[[Sequence[str]]
         [config] = check(overrides)
         options = plain(config)
         slicing = options["slicing"]
+        recipe = recipe_of(slicing)
         names = ("projection", "components", "shift", "storage", "average")
         before = {name: slicing[name] for name in names}
         key = json.dumps([options["baseline"], before])
         if key not in last:
             last.clear()
-            stack = instantiate(options["baseline"], _partial_=True)(train, len(classes)).stack
-            last[key] = extract(stack, train, slicing)
+            stack = instantiate(options["baseline"]).build(train, classes).stack
+            last[key] = recipe.extract(stack, train)
         make_optimizer = instantiate(options["optimizer"], _partial_=True)
-        return place(*last[key], train.labels, classes, slicing, make_optimizer, options["seed"])
+        tune = tune_of(slicing, make_optimizer, options["seed"])
+        return recipe.place(*last[key], train.labels, classes, seed=options["seed"], tune=tune)
 
     return build
 
@@ -280,11 +279,8 @@ def main() -> None:
     parser.add_argument("--placed", type=int, nargs="+", default=PLACED, help="the same, not moved")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    try:
+    with exit_on_mistake():
         _run(arguments)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -296,13 +292,13 @@ def _run(arguments: argparse.Namespace) -> None:
     n_train, n_validation = arguments.train, arguments.validation
     # Without validation images here, so that the command finds the same training images.
     data = mnist(train_size=n_train + n_validation)
-    common = [
+    asked = [
         "data=mnist", f"data.train_size={n_train}", "baseline.dropout=0.5",
         f"baseline.epochs={arguments.epochs}",
     ]  # fmt: skip
     networks = NETWORKS[: arguments.networks]
     results = compare(
-        list(commands(networks, arguments.moved, arguments.placed, arguments.seed, common)),
+        list(commands(networks, arguments.moved, arguments.placed, arguments.seed, asked)),
         data.train[:n_train],
         data.train[n_train:],
         data.read_test,
@@ -310,22 +306,12 @@ def _run(arguments: argparse.Namespace) -> None:
         arguments.seed,
     )
     if "json" in outputs:
-        content = {
-            "command": shlex.join(["python", "-m", "benchmarks.engine_size", *sys.argv[1:]]),
-            "machine": describe(),
-            "versions": versions(),
-            "engines": [asdict(result) for result in results],
-        }
-        outputs["json"].write((json.dumps(_listed(content), indent=1) + "\n").encode())
+        # The file is a list of engines: what holds for all of them stands with each.
+        common = origin(command_line("benchmarks.engine_size"))
+        outputs["json"].write_json([{**asdict(result), **common} for result in results])
     if "figure" in outputs:
         draw(results, outputs["figure"])
     print(report(results))
-
-
-def _listed(content: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give every engine what holds for all of them: the file is a list of engines."""
-    common = {key: value for key, value in content.items() if key != "engines"}
-    return [{**engine, **common} for engine in content["engines"]]
 
 
 if __name__ == "__main__":

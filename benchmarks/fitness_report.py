@@ -1,14 +1,13 @@
 """The results of the benchmark: as JSON, and as tables."""
 
-import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.machine import describe, versions
+from benchmarks.machine import origin
 from benchmarks.output import Output
+from experiments.summary import table
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Report:
     growth: list[GrowthResult] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._machine, self._versions = describe(), versions()
+        self._origin = origin(self.command)
         self._output = Output("--json", self.path) if self.path else None
 
     def save(self) -> None:
@@ -84,14 +83,8 @@ class Report:
         """
         if self._output is None:
             return
-        content = {
-            "command": self.command,
-            "machine": self._machine,
-            "versions": self._versions,
-            "cases": [asdict(result) for result in self.cases],
-            "growth": [asdict(result) for result in self.growth],
-        }
-        self._output.write((json.dumps(content, indent=2) + "\n").encode())
+        results = {"cases": self.cases, "growth": self.growth}
+        self._output.write_json({**self._origin, **results}, indent=2)
 
     def text(self) -> str:
         """Return the results as Markdown, and a line on the machine."""
@@ -118,7 +111,7 @@ class Report:
             ]
             for result in self.cases
         ]
-        return _table(head, rows)
+        return "\n".join(table(head, rows))
 
     def _growth(self) -> str:
         if not self.growth:
@@ -134,13 +127,12 @@ class Report:
             ]
             for result in self.growth
         ]
-        return "A kernel of the last layer as references grow:\n\n" + _table(head, rows)
+        return "A kernel of the last layer as references grow:\n\n" + "\n".join(table(head, rows))
 
     def _line(self) -> str:
-        extensions = self._machine["vector_extensions"]
-        assert isinstance(extensions, list)
-        parts = [str(self._machine["cpu"]), f"{self._machine['cores']} cores", *extensions]
-        parts += [f"{name} {version}" for name, version in self._versions.items()]
+        machine = self._origin["machine"]
+        parts = [machine["cpu"], f"{machine['cores']} cores", *machine["vector_extensions"]]
+        parts += [f"{name} {version}" for name, version in self._origin["versions"].items()]
         if self.cases:
             rate = np.median([result.sgemm_gflops for result in self.cases])
             parts.append(f"sgemm at {rate:.0f} GFLOP/s")
@@ -149,8 +141,3 @@ class Report:
 
 def _milliseconds(value: float) -> str:
     return f"{1000 * value:,.2f}"
-
-
-def _table(head: list[str], rows: Iterable[list[str]]) -> str:
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))

@@ -35,7 +35,6 @@ Peak memory
 """
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,15 +55,14 @@ from benchmarks.fitness_cases import (
     peak_memory_of,
 )
 from benchmarks.fitness_report import CaseResult, GrowthResult, Report
-from benchmarks.machine import Sgemm, rest, timed
+from benchmarks.machine import Sgemm, command_line, rest, timed
 from benchmarks.peers import Peer, find_peers
 from evolve.protocols import Split
-from experiments.console import say
-from slicing.baselines import trained_cnn
+from experiments.console import exit_on_mistake, say
+from slicing.baselines import TrainedCNN
 from slicing.errors import InputError
 from slicing.stack import ConvStack
 
-_MISTAKE, _INTERRUPTED = 2, 130
 # Evaluations of a block in the default run: 14 generations of 20, and one to check.
 _EVALUATIONS = 281
 _TRAIN_SIZE = 4000
@@ -87,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark that the command line asks for."""
     words = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(words)
-    try:
+    with exit_on_mistake({KeyboardInterrupt: lambda error: "Interrupted."}):
         sizes = [_size("--sizes", text) for text in options.sizes]
         growth = [
             _size("--growth", f"{references}/{options.growth_queries}")
@@ -95,14 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ]
         if options.repeats < 1:
             raise InputError(f"--repeats {options.repeats} is not possible: give 1 or more.")
-        command = shlex.join(["python", "-m", "benchmarks.fitness_speed", *words])
+        command = command_line("benchmarks.fitness_speed", words)
         _run(options, sizes, growth, Report(command, options.json))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        sys.exit(_MISTAKE)
-    except KeyboardInterrupt:
-        say("Interrupted.")
-        sys.exit(_INTERRUPTED)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -166,7 +158,7 @@ def _run(
     for name in missing:
         say(f"{name} is not installed and left out: pip install 'knn-slicing[peers]' brings it")
     say("training the network, or reading it from the cache")
-    stack = trained_cnn(images.references[:_TRAIN_SIZE], 10).stack
+    stack = TrainedCNN().build(images.references[:_TRAIN_SIZE], tuple("0123456789")).stack
     try:
         for size in sizes:
             for name in options.cases:

@@ -28,28 +28,27 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 
-from benchmarks.machine import describe, versions
+from benchmarks.machine import command_line, origin
 from benchmarks.output import Output
 from benchmarks.runtimes import RUNTIMES, Measured
-from experiments.console import say
-from experiments.engines import build_engine
+from experiments.console import exit_on_mistake, say
+from experiments.engines import recipe_of
+from experiments.environment import cores
 from experiments.overrides import check
 from experiments.schema.run import plain
 from experiments.summary import table
-from slicing.baselines import Baseline, trained_cnn
+from slicing.baselines import Baseline, TrainedCNN
+from slicing.checks import between
 from slicing.data import mnist, mnist5k
 from slicing.engine.classifier import Engine
 from slicing.engine.export import to_litert, to_onnx
 from slicing.engine.onnx_graph import OnnxGraph
-from slicing.errors import InputError
 
 # The packages of the runtimes that are extras, and those extras.
 _PACKAGES = {
@@ -60,7 +59,7 @@ _PACKAGES = {
 
 
 def cnn_to_onnx(baseline: Baseline) -> bytes:
-    """Convert a CNN of :func:`slicing.baselines.trained_cnn`, its dense layers included."""
+    """Convert a CNN of :class:`slicing.baselines.TrainedCNN`, its dense layers included."""
     graph = OnnxGraph()
     out = graph.add_stack("images", baseline.stack)
     assert baseline.model is not None
@@ -86,13 +85,13 @@ def cnn_to_litert(baseline: Baseline) -> bytes:
 
 def write_networks(folder: Path, train: Any, classes: tuple[str, ...]) -> dict[str, Path]:
     """Train, cut and convert; give each network's files, less their suffixes."""
-    cnn = trained_cnn(train, len(classes), pooling=(False, True), units=128)
-    lenet = trained_cnn(train, len(classes))
+    cnn = TrainedCNN(pooling=(False, True), units=128).build(train, classes)
+    lenet = TrainedCNN().build(train, classes)
     [config] = check(["slicing=small", "slicing.tuning_generations=0"])
     small = plain(config)["slicing"]
     engines = {
         f"sliced, {len(train):,} references": Engine.fit(lenet.stack, train, classes),
-        "sliced, small": build_engine(lenet.stack, train, classes, small, _no_optimizer, 0),
+        "sliced, small": recipe_of(small).build(lenet.stack, train, classes),
     }
     files = {}
     for number, (name, baseline) in enumerate((("CNN, 1.2 M", cnn), ("CNN, LeNet", lenet))):
@@ -107,10 +106,6 @@ def write_networks(folder: Path, train: Any, classes: tuple[str, ...]) -> dict[s
         files[name].with_suffix(".tflite").write_bytes(to_litert(engine))
         files[name].with_suffix(".onnx").write_bytes(to_onnx(engine))
     return files
-
-
-def _no_optimizer(*_: Any) -> Any:
-    raise AssertionError("no prototype is moved here")
 
 
 def report(results: Sequence[Measured]) -> str:
@@ -193,10 +188,9 @@ def main() -> None:
     parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=list(RUNTIMES))
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     arguments = parser.parse_args()
-    try:
-        cores = int(numba.config.NUMBA_NUM_THREADS)
-        if not all(1 <= count <= cores for count in arguments.threads):
-            raise InputError(f"--threads must lie between 1 and {cores} on this machine.")
+    with exit_on_mistake():
+        for count in arguments.threads:
+            between("--threads", count, 1, cores())
         output = None if arguments.json is None else Output("--json", arguments.json)
         results = run(
             arguments.train,
@@ -206,17 +200,8 @@ def main() -> None:
             arguments.data,
             _installed(arguments.runtimes),
         )
-    except InputError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
-    if output is not None:
-        content = {
-            "command": "python -m benchmarks.inference " + " ".join(sys.argv[1:]),
-            "machine": describe(),
-            "versions": versions(),
-            "results": [asdict(result) for result in results],
-        }
-        output.write((json.dumps(content, indent=1) + "\n").encode())
+        if output is not None:
+            output.write_json({**origin(command_line("benchmarks.inference")), "results": results})
     print(report(results))
 
 

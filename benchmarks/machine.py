@@ -4,20 +4,24 @@ import os
 import platform
 import re
 import resource
+import shlex
 import sys
 import time
-from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from experiments.environment import versions
+
 T = TypeVar("T")
 
-_LIBRARIES = (
+LIBRARIES = (
     "knn-slicing", "numpy", "numba", "tensorflow", "keras", "scikit-learn", "jax", "faiss-cpu",
 )  # fmt: skip
+"""Those that the results of a benchmark depend on."""
+
 # Rows, inner length (that of LeNet's features) and columns of the product.
 _PRODUCT = (4096, 1600, 4096)
 # The threads of BLAS and OpenMP spin for a while after a call and would slow what follows.
@@ -87,12 +91,11 @@ def describe() -> dict[str, str | int | list[str]]:
     }
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of those libraries that are installed."""
-    found = {"python": platform.python_version()}
-    for library in _LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return found
+def origin(command: str) -> dict[str, Any]:
+    """Return what results in a file begin with: the command, the machine and the versions."""
+    return {"command": command, "machine": describe(), "versions": versions(LIBRARIES)}
+
+
+def command_line(module: str, words: Sequence[str] | None = None) -> str:
+    """Write the command line of a benchmark; the words are by default those of this process."""
+    return shlex.join(["python", "-m", module, *(sys.argv[1:] if words is None else words)])

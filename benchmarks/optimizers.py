@@ -28,14 +28,11 @@ interrupted.
 """
 
 import argparse
-import hashlib
-import shlex
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, cast
@@ -45,7 +42,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.fitness_cases import BLOCKS, DATASETS, FEWEST, Kind, make_fitness
-from benchmarks.machine import describe, versions
+from benchmarks.machine import LIBRARIES, command_line, describe
 from benchmarks.optimizers_report import Case, Network, Overhead, Results, Run
 from benchmarks.output import Output
 from evolve.block import Block
@@ -55,15 +52,15 @@ from evolve.optimizers import BY_NAME, Optimizer, RandomSearch
 from evolve.protocols import Split
 from evolve.schedule import ScheduleOptions, Serial
 from evolve.search import HandOver
-from experiments.console import say
+from experiments.console import exit_on_mistake, say
+from experiments.environment import versions
 from slicing.backend import configure_threads
-from slicing.baselines import Baseline, trained_cnn
+from slicing.baselines import Baseline, TrainedCNN
 from slicing.data import Dataset, Images
 from slicing.engine.classifier import Engine
 from slicing.errors import InputError
 from slicing.stack import ConvStack
 
-_MISTAKE, _INTERRUPTED = 2, 130
 # Test images of the slides.
 _FEW_TESTS = 1000
 _OVERHEAD_KERNELS = 3
@@ -229,14 +226,10 @@ class Scene:
     @classmethod
     def load(cls, data: str, n_references: int, n_queries: int) -> "Scene":
         """Read the images, and train the network, or read it from the cache."""
-        try:
-            dataset = DATASETS[data](train_size=n_references + n_queries)
-        except InputError as error:
-            sentence = str(error).replace("data=mnist5k", "--data mnist5k")
-            raise InputError(f"The images cannot be had: {sentence}") from error
+        dataset = DATASETS[data](train_size=n_references + n_queries)
         references = dataset.train[:n_references]
         say("training the network, or reading it from the cache")
-        baseline = trained_cnn(references, len(dataset.classes))
+        baseline = TrainedCNN().build(references, dataset.classes)
         queries = dataset.train[n_references:]
         return cls(dataset, references, queries, baseline, baseline.stack)
 
@@ -262,7 +255,7 @@ class Scene:
 
     def networks(self) -> list[Network]:
         """Return the networks to compare with."""
-        cnn = self.count(self.baseline.predict(self.tests.images))
+        cnn = self.count(self.baseline.predict_labels(self.tests.images))
         sliced = self.correct(self.stack)
         return [
             Network("CNN", None, cnn),
@@ -274,14 +267,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark that the command line asks for."""
     words = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(words)
-    try:
-        _run(options, shlex.join(["python", "-m", "benchmarks.optimizers", *words]))
-    except InputError as error:
-        print(error, file=sys.stderr)
-        sys.exit(_MISTAKE)
-    except KeyboardInterrupt:
-        say("Interrupted.")
-        sys.exit(_INTERRUPTED)
+    with exit_on_mistake({KeyboardInterrupt: lambda error: "Interrupted."}):
+        _run(options, command_line("benchmarks.optimizers", words))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -396,20 +383,18 @@ def _case(options: argparse.Namespace, stack: ConvStack, name: Kind, blocks: lis
 
 def _origin(options: argparse.Namespace, scene: Scene) -> dict[str, Any]:
     """Tell what the results depend on, beside the cases."""
-    arrays = [array for conv in scene.stack.convs for array in (conv.weights, conv.bias)]
-    libraries = ("cma", "deap", "pyswarms", "scipy")
     return {
         "data": options.data,
         "references": len(scene.references),
         "queries": len(scene.queries),
-        "network": hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest(),
+        "network": scene.stack.digest,
         "protocol": "leave_one_out",
         "objective": "neighbors",
         "hand_over": options.hand_over,
         "machine": describe(),
         "threads": numba.get_num_threads(),
         "training_threads": configure_threads(),
-        "versions": versions() | {library: version(library) for library in libraries},
+        "versions": versions([*LIBRARIES, "cma", "deap", "pyswarms", "scipy"]),
     }
 
 

@@ -187,11 +187,11 @@ class Results:
             "command": self.command,
             "origin": self.origin,
             "cases": self._cases(),
-            "networks": [asdict(each) for each in self.networks],
-            "overheads": [asdict(each) for each in self.overheads],
-            "runs": [asdict(each) for each in self.runs],
+            "networks": self.networks,
+            "overheads": self.overheads,
+            "runs": self.runs,
         }
-        self.output.write((json.dumps(content, indent=2) + "\n").encode())
+        self.output.write_json(content, indent=2)
 
     def of(self, case: Case, optimizer: str) -> list[Run]:
         """Return an optimizer's runs of a case, by seed."""

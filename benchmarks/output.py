@@ -1,11 +1,13 @@
 """Files that a benchmark writes: tried before there is anything to write, then whole or not."""
 
-import os
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.json_values import plain_values
 from slicing.errors import InputError
+from slicing.files import replacing
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,24 @@ class Output:
         InputError
             Where it cannot be written.
         """
-        path = self.path.resolve()  # what a link points to, not the link
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            unfinished.write_bytes(content)
-            unfinished.replace(path)
+            with replacing(self.path) as file:
+                file.write(content)
         except OSError as error:
-            unfinished.unlink(missing_ok=True)
             raise self._cannot_write(error) from error
+
+    def write_json(self, content: object, indent: int = 1) -> None:
+        """Write dataclasses, mappings and sequences as JSON, whole or not at all.
+
+        Numbers are finite or null. :func:`benchmarks.machine.origin` has what results begin with.
+
+        Raises
+        ------
+        InputError
+            Where it cannot be written.
+        """
+        text = json.dumps(plain_values(content), indent=indent, allow_nan=False)
+        self.write((text + "\n").encode())
 
     def _cannot_write(self, error: OSError) -> InputError:
         return InputError(

@@ -7,7 +7,7 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -140,8 +140,7 @@ class Store:
             self._read()  # another column's process may have written since
             places = {cell.place for cell in cells}
             self.cells = [each for each in self.cells if each.place not in places] + [*cells]
-            content = {"cells": [asdict(each) for each in self.cells]}
-            Output("--cells", self._path).write((json.dumps(content, indent=1) + "\n").encode())
+            Output("--cells", self._path).write_json({"cells": self.cells})
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -22,10 +22,8 @@ Test images
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,24 +35,23 @@ from benchmarks.output import Output
 from benchmarks.paper_cells import Cell, Store, packed
 from benchmarks.paper_jobs import BUDGETS, PAIRS, Job, jobs
 from benchmarks.paper_report import csv_text, entries, figure, text
-from experiments.console import no_access, say
+from experiments.console import exit_on_mistake, say
+from experiments.environment import commit
 from experiments.hydra_internals import VERSION_BASE
 from experiments.overrides import check, quoted
-from experiments.parents import Parent
+from experiments.parents import ParentRun
 from experiments.pipeline import run
 from experiments.schema.docs import CONF
-from experiments.tracking import environment
 from slicing.errors import InputError
 
 T = TypeVar("T")
 
-_MISTAKE, _INTERRUPTED = 2, 130
-
+_INTERRUPTED = "Interrupted. The same command resumes from here."
 _EXPERIMENT = "paper-tables"
 _TRACKING = (f"tracking.experiment={_EXPERIMENT}", "tracking.model=false")
 
 
-def compute(same: Sequence[Job], folder: Path, parent: Parent, commit: str) -> list[Cell]:
+def compute(same: Sequence[Job], folder: Path, parent: ParentRun, at_commit: str) -> list[Cell]:
     """Run the experiment of some cells, or go on with it, as a child of a run of MLflow."""
     first, names = same[0], " = ".join(job.row.title for job in same)
     name = f"{names}, {first.column}, seed {first.seed}"
@@ -72,7 +69,7 @@ def compute(same: Sequence[Job], folder: Path, parent: Parent, commit: str) -> l
     cells, machine = [], describe()
     with np.load(folder / "predictions.npz") as predictions:
         for job in same:
-            network = getattr(summary, job.row.part)
+            network = summary.networks[job.row.part]
             right = predictions[job.row.part] == predictions["labels"]
             assert network.test is not None
             cells.append(
@@ -89,7 +86,7 @@ def compute(same: Sequence[Job], folder: Path, parent: Parent, commit: str) -> l
                     evaluations=summary.evaluations,
                     seconds=summary.train_seconds + summary.evolve_seconds,
                     machine=f"{machine['cpu']}, {machine['cores']} cores",
-                    commit=commit,
+                    commit=at_commit,
                     few=network.test.total,
                     n_tests=len(right),
                     right=packed(right),
@@ -101,14 +98,8 @@ def compute(same: Sequence[Job], folder: Path, parent: Parent, commit: str) -> l
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     options = _parser().parse_args(arguments)
-    try:
+    with exit_on_mistake({KeyboardInterrupt: lambda error: _INTERRUPTED}):
         _run(options)
-    except (InputError, OSError) as error:
-        say(str(error) if isinstance(error, InputError) else no_access(error))
-        sys.exit(_MISTAKE)
-    except KeyboardInterrupt:
-        say("Interrupted. The same command goes on from here.")
-        sys.exit(_INTERRUPTED)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -193,8 +184,8 @@ def _compute(
     # A process that computes other columns at the same time has another parent.
     name = "; ".join([f"paper tables, {options.budget}", *(options.columns or ())])
     # Now: the checkout may have another one when the cells are done.
-    commit = environment().get("git_commit", "")
-    with Parent(None, _EXPERIMENT, name, key=name) as parent:
+    at_commit = commit() or ""
+    with ParentRun(None, _EXPERIMENT, name, key=name) as parent:
         for number, job in enumerate(todo, 1):
             if store.find(job) is None:
                 say(f"{number} of {len(todo)}: {job.title}")
@@ -205,7 +196,7 @@ def _compute(
                     and each.column == job.column
                     and store.find(each) is None
                 ]
-                store.add(compute(same, options.folder / job.place_on_disk, parent, commit))
+                store.add(compute(same, options.folder / job.place_on_disk, parent, at_commit))
                 _write(store.of(todo), outputs)
                 files = [output.path for output in outputs.values()]
                 parent.describe(text(store.of(todo), PAIRS), files)
@@ -215,8 +206,7 @@ def _write(cells: Sequence[Cell], outputs: dict[str, Output]) -> None:
     """Write the tables of what there is."""
     found = entries(cells)
     if "json" in outputs:
-        listed = json.dumps([asdict(entry) for entry in found], indent=1)
-        outputs["json"].write((listed + "\n").encode())
+        outputs["json"].write_json(found)
     if "csv" in outputs:
         outputs["csv"].write(csv_text(found).encode())
     if "figure" in outputs:

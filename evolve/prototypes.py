@@ -1,21 +1,22 @@
-"""PrototypeTuning moved by an optimizer: references that no image has, and that classify better.
+"""Prototypes moved by an optimizer: references that classify better than any images.
 
 The loss is that of robust soft learning vector quantization (Seo and Obermayer, "Soft learning
 vector quantization", Neural Computation 15(7), 2003, equation 3): the mean over the queries of
--log(Σ_{p of its class} exp(-d_p / T) / Σ_p exp(-d_p / T)). Where one prototype moves, one term of
-either sum changes: a candidate costs as many distances as there are queries.
+-log(Σ_{p of its class} exp(-d_p / T) / Σ_p exp(-d_p / T)). While one prototype moves, one term of
+each sum changes: a candidate takes one distance a query.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
 from evolve.search import MakeOptimizer
+from slicing.checks import at_least, one_of, positive
 from slicing.errors import InputError
-from slicing.neighbors.exact import Metric, check_metric
+from slicing.neighbors.exact import Metric
 
 # Queries whose losses one thread sums up, so that the sum does not depend on the threads.
 _CHUNK = 1024
@@ -83,7 +84,7 @@ def _nearest(queries, prototypes):  # type: ignore[no-untyped-def]
 
 @njit(parallel=True, cache=True)
 def _losses(queries, truth, logs, label, candidates, temperature):  # type: ignore[no-untyped-def]
-    """Sum of the queries' losses with each candidate in the place of the prototype."""
+    """Sum of the queries' losses with each candidate instead of the prototype."""
     n = len(queries)
     n_chunks = (n + _CHUNK - 1) // _CHUNK
     sums = np.zeros((n_chunks, len(candidates)))
@@ -158,21 +159,23 @@ class PrototypeTuning:
     ) -> None:
         missing = np.setdiff1d(truth, labels)
         if len(references) < 2 or len(missing):
-            raise InputError("Prototypes are tuned where each class has one, and there are two.")
-        for name, value in (("generations", generations), ("passes", passes)):
-            if value < 1:
-                raise InputError(f"{name}={value} is out of range: choose at least 1.")
-        for name, size in (("temperature", temperature), ("step", step)):
-            if not 0.0 < size < np.inf:
-                raise InputError(f"{name}={size} is out of range: choose a number above 0.")
-        self._cosine = check_metric(metric) == "cosine"
+            raise InputError(
+                "references are too few: each class needs one, and there must be two.",
+                "references",
+            )
+        at_least("generations", generations, 1)
+        at_least("passes", passes, 1)
+        positive("temperature", temperature)
+        positive("step", step)
+        one_of("metric", metric, get_args(Metric))
+        self._cosine = metric == "cosine"
         self.references = self._as_compared(references)
         self._queries = self._as_compared(queries)
         self._labels, self._truth = labels, truth
         self._make_optimizer = make_optimizer
         self._generations, self._passes = generations, passes
         self._rng = np.random.default_rng(seed)
-        # Where every query is a prototype itself, any unit will do.
+        # If every query is a prototype itself, any unit will do.
         unit = float(_nearest(self._queries, self.references).mean()) or 1.0
         self._temperature = temperature * unit
         self._step = step * float(np.sqrt(unit / references.shape[1]))
@@ -181,7 +184,7 @@ class PrototypeTuning:
         self.loss = float((logs[:, 1] - logs[:, 0]).mean())
 
     def __len__(self) -> int:
-        """How many searches there are."""
+        """Count the searches."""
         return self._passes * len(self.references)
 
     def __iter__(self) -> Iterator[float]:
@@ -191,7 +194,7 @@ class PrototypeTuning:
                 yield self.loss
 
     def _move(self, moving: int) -> None:
-        """Search for a better place of one prototype; keep it where it is if there is none."""
+        """Search for a better place for one prototype; leave it where it is if there is none."""
         logs = _rest(
             self._queries, self._truth, self.references, self._labels, moving, self._temperature
         )

@@ -18,7 +18,7 @@ _REPEATS = 5
 
 
 @dataclass(frozen=True)
-class Taught:
+class TaughtClassifier:
     """A classifier after it was taught the new classes.
 
     Attributes
@@ -36,23 +36,23 @@ class Taught:
 
 
 @dataclass(frozen=True)
-class Addition:
+class ClassAddition:
     """What some images of each new class came to.
 
     Attributes
     ----------
     images : int
         Images of each new class, at most.
-    engine : Taught
+    engine : TaughtClassifier
         To whose references they were added.
-    cnn : Taught or None
+    cnn : TaughtClassifier or None
         The CNN, trained anew on all images of the old classes and these; None where it is not one
         that is trained here.
     """
 
     images: int
-    engine: Taught
-    cnn: Taught | None
+    engine: TaughtClassifier
+    cnn: TaughtClassifier | None
 
 
 def check_options(dataset: Dataset, names: Sequence[str], counts: Sequence[int]) -> None:
@@ -80,9 +80,9 @@ def add(
     whole: Dataset,
     names: Sequence[str],
     counts: Sequence[int],
-    train: Callable[[Images, int], Baseline] | None,
+    train: Callable[[Images, tuple[str, ...]], Baseline] | None,
     seed: int,
-) -> list[Addition]:
+) -> list[ClassAddition]:
     """Teach an engine new classes from few images, and the CNN from the same.
 
     Parameters
@@ -96,7 +96,7 @@ def add(
     counts : sequence of int
         Images of each, anew each time; all where there are fewer.
     train : callable, optional
-        Trains the CNN, given the images and the number of classes.
+        Trains the CNN, given the images and the names of the classes.
     seed : int
         Of the choice of the images; fewer are the first of more.
     """
@@ -109,13 +109,13 @@ def add(
     old_images = np.flatnonzero(whole.train.labels < n_old)
     test = whole.read_test()
 
-    def taught(seconds: float, predicted: NDArray[np.int64]) -> Taught:
+    def taught(seconds: float, predicted: NDArray[np.int64]) -> TaughtClassifier:
         is_old = test.labels < n_old
         old, new = (
             Accuracy.of(predicted[part], test.labels[part]) if part.any() else None
             for part in (is_old, ~is_old)
         )
-        return Taught(seconds, old, new)
+        return TaughtClassifier(seconds, old, new)
 
     additions = []
     most = max(map(len, members.values()))
@@ -132,8 +132,8 @@ def add(
         cnn = None
         if train is not None:
             known = np.concatenate([old_images, *chosen.values()])
-            baseline = train(whole.train[known], len(whole.classes))
-            cnn = taught(baseline.train_seconds, baseline.predict(test.images))
+            baseline = train(whole.train[known], whole.classes)
+            cnn = taught(baseline.train_seconds, baseline.predict_labels(test.images))
         by_engine = taught(float(np.median(times)), wider.predict_labels(test.images))
-        additions.append(Addition(count, by_engine, cnn))
+        additions.append(ClassAddition(count, by_engine, cnn))
     return additions

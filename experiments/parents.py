@@ -28,7 +28,7 @@ _METRICS = {
 _MOST, _NAME, _NOTE = 1000, 250, 7900
 
 
-class Parent:
+class ParentRun:
     """A run without an experiment of its own, for as long as the block of its ``with`` statement.
 
     At the end it gets a note, which by default is a table of its children.
@@ -64,7 +64,7 @@ class Parent:
         self._note: str | None = None
         self._files: tuple[Path, ...] = ()
 
-    def __enter__(self) -> "Parent":
+    def __enter__(self) -> "ParentRun":
         return self
 
     def __exit__(

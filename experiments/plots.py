@@ -1,6 +1,7 @@
 """Figures of an experiment, without any global state of matplotlib."""
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from evolve.events import BlockEnd, Generation
-from experiments.summary import Row
+from experiments.summary import NetworkResult
 from slicing.stack import Conv, ConvStack
 
-_BLUE, _ORANGE, _GREEN, _GRAY = "#1f6fb4", "#e07b00", "#2a8a4a", "0.6"
+_BLUE, _ORANGE, _GRAY = "#1f6fb4", "#e07b00", "0.6"
+# Of the networks, one after the other.
+_COLORS = (_GRAY, _BLUE, _ORANGE, "#2a8a4a", "#8e44ad", "#b03a2e", "#1b7f8c")
 # Names are the user's, and a dollar sign in them begins no formula.
 _AS_IT_IS: dict[str, Any] = {"parse_math": False}
 # Boundaries between more blocks than this would fill the picture.
@@ -150,15 +153,15 @@ def confusion(
     _save(figure, path)
 
 
-def accuracy(networks: Sequence[Row], path: Path, title: str = "") -> None:
+def accuracy(networks: Sequence[NetworkResult], path: Path, title: str = "") -> None:
     """Draw the accuracy of networks against their bytes, with 95 % intervals.
 
     Networks of the same size stand side by side.
 
     Parameters
     ----------
-    networks : sequence of Row
-        At most four; one that cannot classify is left out.
+    networks : sequence of NetworkResult
+        One that cannot classify is left out.
     path : Path
         The PNG file to write.
     title : str
@@ -167,7 +170,7 @@ def accuracy(networks: Sequence[Row], path: Path, title: str = "") -> None:
     axes = figure.add_subplot()
     axes.set_xscale("log")
     sizes, ends = list[int](), list[float]()
-    for row, color, marker in zip(networks, (_GRAY, _BLUE, _ORANGE, _GREEN), "sDo^", strict=False):
+    for row, color, marker in zip(networks, cycle(_COLORS), cycle("sDo^vP*X"), strict=False):
         measured = row.test_all or row.test
         if measured is None:
             continue

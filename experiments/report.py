@@ -17,7 +17,7 @@ from experiments.summary import Summary, addition_cells
 from experiments.tracking import leaves
 from slicing.data.dataset import Images
 from slicing.engine.classifier import Engine
-from slicing.neighbors.exact import count_votes
+from slicing.engine.votes import count_votes
 
 # At most so many mistakes, and of each so many neighbors, of so many pixels a side: a report is
 # opened in a browser.
@@ -70,7 +70,6 @@ def write(
     answers: Answers,
     options: Mapping[str, Any],
     choices: Mapping[str, str],
-    tags: Mapping[str, object],
 ) -> None:
     """Write the report of a run.
 
@@ -84,8 +83,6 @@ def write(
         The resolved configuration.
     choices : mapping of str to str
         The chosen option of every group.
-    tags : mapping of str to object
-        What the run is tagged with in MLflow.
     """
     # Names of classes, files and runs are the user's: all that is put in is escaped.
     environment = Environment(
@@ -99,7 +96,7 @@ def write(
     text = environment.get_template("report.html.j2").render(
         summary=summary,
         additions=addition_cells(summary.additions),
-        about=_about(answers, options, tags),
+        about=_about(summary, answers),
         figures={name: _embedded(png) for name, png in figures.items()},
         n_test=len(answers.test),
         n_wrong=int(np.sum(answers.predicted != answers.test.labels)),
@@ -113,23 +110,16 @@ def write(
     path.write_text(text, encoding="utf-8")
 
 
-def _about(
-    answers: Answers, options: Mapping[str, Any], tags: Mapping[str, object]
-) -> dict[str, object]:
+def _about(summary: Summary, answers: Answers) -> dict[str, object]:
     """Say what the results depend on besides the configuration."""
-    versions = (
-        f"{key.removeprefix('version.')} {value}"
-        for key, value in tags.items()
-        if key.startswith("version.")
-    )
     return {
-        "images": f"{tags['dataset']}, {len(answers.train):,} training images, "
+        "images": f"{summary.dataset}, {len(answers.train):,} training images, "
         f"{len(answers.test):,} test images",
-        "protocol": tags["protocol"],
-        "seed": options["seed"],
-        "threads": tags["threads"],
-        "commit": tags.get("git_commit", "none"),
-        "versions": ", ".join(versions),
+        "protocol": summary.protocol,
+        "seed": summary.seed,
+        "threads": summary.threads,
+        "commit": summary.commit or "none",
+        "versions": ", ".join(f"{name} {text}" for name, text in summary.versions.items()),
     }
 
 

@@ -17,7 +17,7 @@ NAME = "run"
 
 
 @dataclass(frozen=True)
-class Begun:
+class RunOrigin:
     """What a run was begun with.
 
     Attributes
@@ -79,7 +79,7 @@ def has_evolved(folder: Path) -> bool:
     return checkpoint_of(folder).has(STATE)
 
 
-def load(folder: Path) -> Begun:
+def load(folder: Path) -> RunOrigin:
     """Read what a run that has not ended was begun with.
 
     Raises
@@ -87,7 +87,7 @@ def load(folder: Path) -> Begun:
     InputError
         Where there is no such run.
     """
-    begun: Begun | None = checkpoint_of(folder).load(NAME)
+    begun: RunOrigin | None = checkpoint_of(folder).load(NAME)
     if begun is None and (folder / "summary.md").exists():
         raise InputError(
             f"The run in {folder} has ended: its results are in {folder / 'summary.md'}."

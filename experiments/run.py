@@ -23,6 +23,7 @@ from experiments.console import MISTAKE, Sentences, exit_on_mistake, no_access, 
 from experiments.hydra_internals import VERSION_BASE, parsed_arguments
 from experiments.overrides import check, quoted, resumed
 from experiments.schema.docs import CONF
+from experiments.terminal import Terminal
 from slicing.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -91,14 +92,17 @@ _SENTENCES: Sentences = {
 @hydra.main(config_path=str(CONF), config_name="config", version_base=VERSION_BASE)
 def _job(config: DictConfig) -> float:
     """Run one experiment; its loss is what Hydra's sweepers minimize."""
-    # Here, not above: --help and a mistake on the command line need none of it.
-    from experiments.pipeline import run
-
     settings = HydraConfig.get()
     choices = {k: v for k, v in settings.runtime.choices.items() if not k.startswith("hydra/")}
-    folder = Path(settings.runtime.output_dir)
+    folder, overrides = Path(settings.runtime.output_dir), settings.overrides.task
     try:
-        summary = run(config, choices, folder, settings.overrides.task)
+        with Terminal() as terminal:
+            terminal.say(f"Running {shlex.join(overrides) or 'the defaults'}: {folder}")
+            # Here, not above: it takes seconds, and --help and mistakes on the command line do not
+            # need it.
+            from experiments.pipeline import run
+
+            summary = run(config, choices, folder, overrides, terminal)
     except InputError as error:
         mistake = str(error)
         log.info("Ended: %s", mistake)
@@ -127,7 +131,7 @@ def _job(config: DictConfig) -> float:
 
 
 def _way_on(folder: Path) -> str:
-    """Say how to go on with a run that has not ended."""
+    """Say how to resume a run that has not ended."""
     from experiments.resume import has_begun
 
     if not has_begun(folder):
@@ -138,7 +142,7 @@ def _way_on(folder: Path) -> str:
     program = sys.argv[0]
     is_own = program.endswith(".py") and Path(program).resolve() != Path(__file__).resolve()
     start = f"python {program}" if is_own else "python -m experiments.run"
-    return f" Nothing is lost: go on by {start} {word}"
+    return f" Nothing is lost: resume it by {start} {word}"
 
 
 def _with_resumed(overrides: list[str], multirun: bool) -> list[str]:
@@ -152,7 +156,7 @@ def _with_resumed(overrides: list[str], multirun: bool) -> list[str]:
 
 def _sweep(configs: list[DictConfig], overrides: list[str]) -> None:
     """Run a sweep whose runs stand under one run of MLflow."""
-    from experiments.parents import Parent
+    from experiments.parents import ParentRun
     from experiments.tracking import connect
 
     stores = {(each.tracking.uri, each.tracking.experiment) for each in configs}
@@ -165,7 +169,7 @@ def _sweep(configs: list[DictConfig], overrides: list[str]) -> None:
     words = [word for word in overrides if not word.startswith("hydra")]
     # What is swept over first, for the name may be cut; the commas of lists are none of a sweep.
     name = " ".join(sorted(words, key=lambda word: "," not in re.sub(r"\[.*?\]", "", word)))
-    with Parent(*stores.pop(), f"sweep {name}".strip()) as parent:
+    with ParentRun(*stores.pop(), f"sweep {name}".strip()) as parent:
         sys.argv.append(parent.override)
         _job()
 

@@ -1,10 +1,22 @@
-"""What an experiment came to, as metrics and as the table at its end."""
+"""The result of a run: as JSON, as metrics, and as the table at its end.
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+``summary.json`` in the folder of a run is a :class:`Summary` as one JSON object: its attributes by
+their names, those of networks and new classes nested. An accuracy is an object of ``correct`` and
+``total``, the interval follows from both. Numbers are finite or null.
+"""
 
-from experiments.new_classes import Addition
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from experiments.json_values import plain_values
+from experiments.new_classes import ClassAddition, TaughtClassifier
 from experiments.statistics import Accuracy
+from slicing.files import replacing
+
+SUMMARY = "summary.json"
 
 LEAKS = "LEAKS: the test images chose the kernels"
 
@@ -13,12 +25,13 @@ Cells = tuple[list[str], list[list[str]]]
 
 
 @dataclass(frozen=True)
-class Row:
+class NetworkResult:
     """One network.
 
     Attributes
     ----------
     name : str
+        What tables call it.
     parameters : int
         Weights and biases.
     conv_bytes : int or None
@@ -50,13 +63,16 @@ class Summary:
     ----------
     title : str
         The run's name.
-    protocol, objective : str
-    baseline, sliced, evolved, engine : Row
-        The CNN, its convolutional part with the k-NN before evolution, and after, both with all
-        training images as references; and the engine that is saved, which may be ``evolved``.
+    dataset, protocol, objective : str
+    leaks : bool
+        Whether the test images chose the kernels.
+    networks : mapping of str to NetworkResult
+        ``baseline`` is the CNN; ``sliced`` and ``evolved`` are its convolutional part with the
+        k-NN before and after evolution, with all training images as references; ``engine`` is the
+        engine that is saved, where that is not ``evolved``.
     loss_before, loss_after : float
-        Of the network before and after evolution, both on the images of the first where the fitness
-        looks at others for every network.
+        Loss before and after evolution, both on the images drawn for the initial network, so that
+        runs compare.
     blocks_done, blocks_accepted, n_blocks : int
         Blocks that were optimized, those of them that were plugged in, and those that there are
         over all passes.
@@ -65,20 +81,23 @@ class Summary:
         Why the evolution ended, as in :class:`evolve.schedule.Schedule`.
     train_seconds, evolve_seconds : float
     from_cache : bool
-        Whether the baseline had been trained before, and was read from the cache.
+        Whether the trained baseline was read from the cache.
     interrupted : bool
-        Whether the user ended the evolution early.
-    additions : tuple of Addition
-        How well new classes were learnt.
+        Whether the evolution was stopped early; it can be resumed.
+    additions : tuple of ClassAddition
+        How well new classes were learned.
+    seed, threads : int
+    versions : mapping of str to str
+        Of Python and the libraries that results depend on.
+    commit : str or None
+        Of this project, where it runs from a checkout.
     """
 
     title: str
+    dataset: str
     protocol: str
     objective: str
-    baseline: Row
-    sliced: Row
-    evolved: Row
-    engine: Row
+    networks: Mapping[str, NetworkResult]
     loss_before: float
     loss_after: float
     blocks_done: int
@@ -90,45 +109,75 @@ class Summary:
     evolve_seconds: float
     from_cache: bool
     interrupted: bool
-    additions: tuple[Addition, ...] = ()
+    additions: tuple[ClassAddition, ...] = ()
+    leaks: bool = False
+    seed: int = 0
+    threads: int = 1
+    versions: Mapping[str, str] = field(default_factory=dict)
+    commit: str | None = None
 
-    @property
-    def leaks(self) -> bool:
-        """Whether the test images chose the kernels."""
-        return self.protocol == "test"
+    @classmethod
+    def read(cls, path: Path) -> "Summary":
+        """Read what :meth:`write` wrote; a loss that was not finite is NaN."""
+        values = json.loads(path.read_text("utf-8"))
+        networks = {name: _network(each) for name, each in values["networks"].items()}
+        additions = tuple(
+            ClassAddition(
+                each["images"], _taught(each["engine"]), each["cnn"] and _taught(each["cnn"])
+            )
+            for each in values["additions"]
+        )
+        for each in fields(cls):
+            if each.type is float and values[each.name] is None:
+                values[each.name] = float("nan")
+        return cls(**{**values, "networks": networks, "additions": additions})
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON, whole or not at all."""
+        text = json.dumps(plain_values(self), indent=1, ensure_ascii=False, allow_nan=False)
+        with replacing(path) as file:
+            file.write((text + "\n").encode())
 
     @property
     def warning(self) -> str:
         """What the reader has to know before the figures; empty: nothing."""
-        return f"protocol test {LEAKS}; the accuracies flatter it" if self.leaks else ""
+        if not self.leaks:
+            return ""
+        return f"protocol {self.protocol} {LEAKS}; the accuracies flatter it"
 
     @property
-    def networks(self) -> list[Row]:
-        """The rows that differ, with names that say where they leak."""
-        rows = [self.baseline, self.sliced, self.evolved]
-        if self.engine is not self.evolved:
-            rows.append(self.engine)
-        if self.leaks:
-            rows[2:] = [replace(row, name=f"{row.name} LEAKS") for row in rows[2:]]
-        return rows
+    def saved(self) -> NetworkResult:
+        """The engine that is saved."""
+        return self.networks.get("engine", self.networks["evolved"])
+
+    @property
+    def rows(self) -> list[NetworkResult]:
+        """The networks, with names that say where they leak."""
+        unaffected = ("baseline", "sliced")
+        return [
+            replace(each, name=f"{each.name} LEAKS")
+            if self.leaks and key not in unaffected
+            else each
+            for key, each in self.networks.items()
+        ]
 
     def metrics(self) -> dict[str, float]:
         """Figures by the names under which MLflow has them."""
         metrics: dict[str, float] = {
-            "baseline/parameters": self.baseline.parameters,
-            "model/parameters": self.engine.parameters,
-            "baseline/engine_bytes": self.baseline.total_bytes,
-            "engine/total_bytes": self.engine.total_bytes,
+            "baseline/parameters": self.networks["baseline"].parameters,
+            "model/parameters": self.saved.parameters,
+            "baseline/engine_bytes": self.networks["baseline"].total_bytes,
+            "engine/total_bytes": self.saved.total_bytes,
             "sliced/loss": self.loss_before,
             "evolved/loss": self.loss_after,
             "time/train_seconds": self.train_seconds,
             "time/evolve_seconds": self.evolve_seconds,
         }
         for part in ("conv_bytes", "reference_bytes"):
-            count = getattr(self.engine, part)
+            count = getattr(self.saved, part)
             if count is not None:
                 metrics[f"engine/{part}"] = count
-        for key, row in self._rows.items():
+        for key, row in {**self.networks, "engine": self.saved}.items():
             for suffix, accuracy in (("", row.test), ("_all", row.test_all)):
                 if accuracy is not None:
                     metrics[f"{key}/test_accuracy{suffix}"] = accuracy.value
@@ -150,7 +199,7 @@ class Summary:
         return "\n".join(lines)
 
     def facts(self) -> list[str]:
-        """Say what the evolution and the baseline took and came to."""
+        """Say what the evolution and the baseline took, and gave."""
         gain = 1.0 - self.loss_after / self.loss_before if self.loss_before else 0.0
         change = f"{abs(gain):.1%} {'lower' if gain >= 0 else 'higher'}"
         trained = "not trained here"
@@ -170,7 +219,7 @@ class Summary:
 
     def cells(self) -> Cells:
         """Give the table of the networks."""
-        rows = self.networks
+        rows = self.rows
         header = ["network", "parameters", "conv bytes", "reference bytes", "engine bytes"]
         body = [
             [
@@ -191,17 +240,8 @@ class Summary:
                     cells.append(_percent(accuracy))
         return header, body
 
-    @property
-    def _rows(self) -> dict[str, Row]:
-        return {
-            "baseline": self.baseline,
-            "sliced": self.sliced,
-            "evolved": self.evolved,
-            "engine": self.engine,
-        }
 
-
-def addition_metrics(addition: Addition) -> dict[str, float]:
+def addition_metrics(addition: ClassAddition) -> dict[str, float]:
     """Figures of new classes by the names under which MLflow has them, at step ``images``."""
     metrics: dict[str, float] = {}
     for key, taught in (("engine", addition.engine), ("cnn", addition.cnn)):
@@ -213,10 +253,10 @@ def addition_metrics(addition: Addition) -> dict[str, float]:
     return metrics
 
 
-def addition_cells(additions: Sequence[Addition]) -> Cells:
+def addition_cells(additions: Sequence[ClassAddition]) -> Cells:
     """Give the table of the new classes."""
     header = ["images of each new class"]
-    for name, unit in (("engine", "ms to add"), ("CNN", "s to train anew")):
+    for name, unit in (("engine", "ms to add"), ("CNN", "s to train again")):
         header += [f"{name}: {unit}", "% of old classes", "% of new classes"]
     body = []
     for addition in additions:
@@ -261,3 +301,16 @@ def _percent(accuracy: Accuracy | None) -> str:
         return "-"
     low, high = accuracy.interval()
     return f"{100 * accuracy.value:.2f} ({100 * low:.2f}-{100 * high:.2f})"
+
+
+def _network(values: dict[str, Any]) -> NetworkResult:
+    accuracies = {name: _accuracy(values[name]) for name in ("test", "test_all")}
+    return NetworkResult(**{**values, **accuracies})
+
+
+def _taught(values: dict[str, Any]) -> TaughtClassifier:
+    return TaughtClassifier(values["seconds"], _accuracy(values["old"]), _accuracy(values["new"]))
+
+
+def _accuracy(values: dict[str, int] | None) -> Accuracy | None:
+    return None if values is None else Accuracy(**values)

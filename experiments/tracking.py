@@ -2,13 +2,12 @@
 
 import logging
 import os
-import platform
-import subprocess
 import tempfile
 import textwrap
+import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evolve.events import BlockEnd
+from experiments.history import Event
+from experiments.monitor import Silent
 from slicing.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
 log = logging.getLogger(__name__)
-
-_LIBRARIES = ("knn-slicing", "numpy", "numba", "tensorflow", "keras", "cma", "deap", "pyswarms")
 
 # What an engine needs to classify.
 _ENGINE_LIBRARIES = (
@@ -131,8 +131,11 @@ def _create(database: Path) -> None:
             os.link(whole, database)
 
 
-class Tracker:
-    """One MLflow run.
+class Mlflow(Silent):
+    """A monitor that logs to one MLflow run.
+
+    The run begins in the background: importing MLflow and opening its store take seconds, in which
+    the baseline can be trained. :meth:`ready` waits for it.
 
     Parameters
     ----------
@@ -147,13 +150,18 @@ class Tracker:
     def __init__(
         self, uri: str | None, experiment: str, model: bool = True, parent: str | None = None
     ) -> None:
-        self._client, self._experiment_id = connect(uri, experiment)
+        self._uri, self._experiment = uri, experiment
         self._parent = parent
         self._logs_model = model
+        self._client: MlflowClient
+        self._experiment_id = ""
         self._run_id = ""  # until it begins
+        self._beginning: threading.Thread | None = None
+        self._trouble: BaseException | None = None
         self._metrics: list[Metric] = []
         self._next_flush = 0.0
         self._last_steps: dict[str, int] = {}
+        self._generations = 0
 
     @property
     def run_id(self) -> str:
@@ -161,49 +169,99 @@ class Tracker:
         return self._run_id
 
     def begin(
-        self, name: str, parameters: Mapping[str, object], tags: Mapping[str, object]
+        self,
+        name: str,
+        parameters: Mapping[str, object],
+        tags: Mapping[str, object],
+        begun: Callable[[str], None] = lambda run_id: None,
     ) -> None:
-        """Begin the run, with its parameters and tags.
+        """Begin the run in the background, with its parameters and tags.
 
-        Raises
-        ------
-        InputError
-            Where MLflow does not take them.
+        Parameters
+        ----------
+        name : str
+        parameters, tags : mapping of str to object
+        begun : callable, optional
+            Is given the run's id as soon as there is one, in another thread.
         """
-        from mlflow.entities import Param
 
-        texts = {key: str(value) for key, value in tags.items()}
-        if self._parent:
-            texts[PARENT] = self._parent
-        entries = [Param(key, str(value)) for key, value in parameters.items()]
-        with one_sentence("Try again when it does."):
-            run = self._client.create_run(self._experiment_id, run_name=name, tags=texts)
-            self._run_id = run.info.run_id
-            for start in range(0, len(entries), _PARAMETERS):
-                batch = entries[start : start + _PARAMETERS]
-                self._client.log_batch(self._run_id, params=batch)
-        self._next_flush = time.monotonic() + _SECONDS
+        def create() -> None:
+            from mlflow.entities import Param
+
+            texts = {key: str(value) for key, value in tags.items()}
+            if self._parent:
+                texts[PARENT] = self._parent
+            entries = [Param(key, str(value)) for key, value in parameters.items()]
+            with one_sentence("Try again when it does."):
+                run = self._client.create_run(self._experiment_id, run_name=name, tags=texts)
+                self._run_id = run.info.run_id
+                begun(self._run_id)
+                for start in range(0, len(entries), _PARAMETERS):
+                    batch = entries[start : start + _PARAMETERS]
+                    self._client.log_batch(self._run_id, params=batch)
+
+        self._in_background(create)
 
     def resume(self, run_id: str, tags: Mapping[str, object]) -> None:
-        """Go on with a run that an earlier process began; its tags become those given.
+        """Resume, in the background, a run that an earlier process began, with these tags.
 
         Of a metric's steps, those that the run already has are not logged again.
+        """
+
+        def reopen() -> None:
+            with one_sentence("Resume it where it was begun: it belongs to a run there."):
+                run = self._client.get_run(run_id)
+                for key in run.data.metrics:
+                    history = self._client.get_metric_history(run_id, key)
+                    self._last_steps[key] = max(each.step for each in history)
+                self._client.update_run(run_id, status="RUNNING")
+                for key, value in tags.items():
+                    self._client.set_tag(run_id, key, str(value))
+            self._run_id = run_id
+
+        self._in_background(reopen)
+
+    def ready(self) -> None:
+        """Wait until the run has begun.
 
         Raises
         ------
         InputError
-            Where the run is not there any more.
+            Where there is no store, where MLflow does not take the run, or where the run that was
+            to be resumed is not there any more.
         """
-        with one_sentence("Resume it where it was begun: it belongs to a run there."):
-            run = self._client.get_run(run_id)
-            for key in run.data.metrics:
-                history = self._client.get_metric_history(run_id, key)
-                self._last_steps[key] = max(each.step for each in history)
-            self._client.update_run(run_id, status="RUNNING")
-            for key, value in tags.items():
-                self._client.set_tag(run_id, key, str(value))
-        self._run_id = run_id
-        self._next_flush = time.monotonic() + _SECONDS
+        if self._beginning is not None:
+            self._beginning.join()
+        if self._trouble is not None:
+            raise self._trouble
+
+    def _in_background(self, start: Callable[[], None]) -> None:
+        def work() -> None:
+            try:
+                self._client, self._experiment_id = connect(self._uri, self._experiment)
+                start()
+                self._next_flush = time.monotonic() + _SECONDS
+            except BaseException as error:  # ready() raises it, in the thread that waits
+                self._trouble = error
+
+        self._beginning = threading.Thread(target=work, daemon=True)
+        self._beginning.start()
+
+    def event(self, event: Event) -> None:
+        """See :meth:`.Monitor.event`: metrics of each generation and block, under a step each."""
+        if isinstance(event, BlockEnd):
+            accepted = float(event.accepted)
+            metrics = {"block/loss": event.loss_after, "block/accepted": accepted}
+            self.log(metrics, event.block_number)
+            return
+        self._generations += 1
+        metrics = {
+            "evolve/best_loss": event.best_loss,
+            "evolve/mean_loss": event.mean_loss,
+            "evolve/sigma": event.sigma,
+            "evolve/evaluations": event.evaluations,
+        } | {f"evolve/{name}": float(count) for name, count in event.counts.items()}
+        self.log(metrics, self._generations)
 
     def log(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Record metrics; they reach MLflow within seconds, or later if it does not answer now.
@@ -320,9 +378,11 @@ class Tracker:
 
     def abandon(self, status: str) -> None:
         """Mark a run that has begun and not finished as ``FAILED`` or ``KILLED``."""
-        from mlflow.exceptions import MlflowException
-
+        if self._beginning is not None:
+            self._beginning.join()
         if self._run_id:
+            from mlflow.exceptions import MlflowException
+
             with suppress(MlflowException):
                 self._flush()
                 self._client.set_tag(self._run_id, "status", status.lower())
@@ -344,32 +404,6 @@ def leaves(config: Mapping[str, Any], owner: str = "") -> dict[str, object]:
         else:
             found[f"{owner}{key}"] = value
     return found
-
-
-def environment() -> dict[str, str]:
-    """Tags for the versions that results depend on, and the commit where there is one."""
-    tags = {f"version.{name}": version(name) for name in _LIBRARIES}
-    tags["version.python"] = platform.python_version()
-    root = Path(__file__).resolve().parent
-    try:
-        commit = subprocess.run(
-            [
-                "git",
-                "-C",
-                str(root),
-                "describe",
-                "--always",
-                "--dirty",
-                "--abbrev=40",
-                "--exclude=*",
-            ],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):  # no git, or not a checkout
-        return tags
-    return tags | {"git_commit": commit.stdout.strip()}
 
 
 @contextmanager

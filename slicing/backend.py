@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from slicing.checks import at_least
 from slicing.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -68,8 +69,7 @@ def configure_threads(threads: int | None = None) -> int:
     InputError
         Where ``threads`` is below 1.
     """
-    if threads is not None and threads < 1:
-        raise InputError(f"threads is {threads}, and must be at least 1.")
+    at_least("threads", threads, 1)
     load_keras()
     import tensorflow as tf
 

@@ -2,20 +2,31 @@
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from math import isfinite
+from math import inf, isfinite
 
 from slicing.errors import InputError
 
 
 def at_least(option: str, value: float | None, least: float) -> None:
-    """Refuse a number below ``least``; None is no number.
+    """Refuse a number below ``least``, and what is not finite; None is no number.
 
     Raises
     ------
     InputError
     """
-    if value is not None and not value >= least:
+    if value is not None and not least <= value < inf:
         raise InputError(f"{option}={value} is out of range: choose {least} or more.", option)
+
+
+def whole(option: str, value: object) -> None:
+    """Refuse what is not of the type int: True, 1.0 and "1" among others.
+
+    Raises
+    ------
+    InputError
+    """
+    if type(value) is not int:
+        raise InputError(f"{option}={value!r} is not a whole number.", option)
 
 
 def between(option: str, value: float, low: float, high: float, unit: str = "") -> None:

@@ -30,8 +30,8 @@ def check_size(n_features: int) -> None:
     if n_features > _MOST:
         raise InputError(
             f"{n_features:,} features are too many for a projection or discriminants, at most "
-            f"{_MOST:,} are possible: pool more, take smaller images or fewer kernels, or all "
-            "features as they are with slicing.projection=none fitness=neighbors."
+            f"{_MOST:,} are possible: pool more, take smaller images or fewer kernels, or let the "
+            "k-NN see all features as they are."
         )
 
 

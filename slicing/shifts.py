@@ -5,18 +5,16 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from slicing.errors import InputError
+from slicing.checks import between, whole
 from slicing.stack import ConvStack
 
 # Images of which all copies are made at a time.
 _CHUNK = 2048
 
 
-def check_shift(shift: int, shape: Sequence[int], option: str = "shift") -> None:
-    """Raise an InputError where an image of ``shape``, height first, cannot be shifted so far."""
-    most = min(shape[:2]) - 1
-    if type(shift) is not int or not 0 <= shift <= most:
-        raise InputError(f"{option}={shift!r} is out of range: choose 0 to {most} pixels.")
+def largest_shift(shape: Sequence[int]) -> int:
+    """Give by how many pixels an image of ``shape``, height first, can be shifted at most."""
+    return min(shape[:2]) - 1
 
 
 def corners(shift: int) -> list[tuple[int, int]]:
@@ -69,7 +67,8 @@ def averaged(
     InputError
         Where the images do not have the stack's ``input_shape``, or cannot be shifted so far.
     """
-    check_shift(shift, stack.input_shape, "average")
+    whole("average", shift)
+    between("average", shift, 0, largest_shift(stack.input_shape), "pixels")
     if shift == 0:
         return stack.forward(images)
     stack.check(images)

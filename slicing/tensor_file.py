@@ -5,7 +5,6 @@ it executes nothing, and there are readers in many languages.
 """
 
 import json
-import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from slicing.errors import InputError
+from slicing.files import replacing
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -40,15 +40,8 @@ def pack(kind: str, settings: Mapping[str, Any], arrays: Arrays) -> bytes:
 
 def write(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path, durable=True) as file:
+        file.write(content)
 
 
 def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -74,7 +67,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
         raise InputError(f"{path} is not {what}: give one that this version has written.")
     checksum, _, text = metadata[kind].partition(" ")
     if checksum != _checksum(text, arrays):
-        raise InputError(f"{path} is damaged, its checksum is another: make it anew.")
+        raise InputError(f"{path} is damaged, its checksum is another: make it again.")
     try:
         settings = json.loads(text)
     except (ValueError, RecursionError):

@@ -193,7 +193,7 @@ def workshop(tmp_path_factory):
     for name in set(sys.modules) - modules:
         if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
-    import_module("experiments.pipeline").set_threads(None)
+    import_module("experiments.environment").set_threads(None)
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,10 @@ from evolve.fitness.candidate_features import NetworkFeatures, UpdatedFeatures
 from evolve.fitness.last_channels import LastChannels
 from evolve.fitness.ridge import LeaveOneOutRidge
 from evolve.protocols import Split
-from slicing.checks import at_least
+from slicing.checks import at_least, between
 from slicing.data.dataset import Images
 from slicing.scatter import check_size
-from slicing.shifts import check_shift, shifted_at_random
+from slicing.shifts import largest_shift, shifted_at_random
 from slicing.stack import ConvStack
 
 # Features of candidates that are held at a time (bytes), four times: as they come, centered,
@@ -90,7 +90,7 @@ class DiscriminantFitness(Fitness):
         # Two a class.
         at_least("max_references", max_references, 2 * len(np.unique(split.references.labels)))
         at_least("seed", seed, 0)
-        check_shift(shift, stack.input_shape)
+        between("shift", shift, 0, largest_shift(stack.input_shape), "pixels")
         check_size(int(np.prod(stack.feature_shape)))
 
     def loss_of(self, stack: ConvStack) -> float:

@@ -17,14 +17,14 @@ from evolve.fitness.objectives import query_losses
 from evolve.protocols import Split
 from evolve.roles import Roles
 from slicing.checks import between, one_of, positive
-from slicing.neighbors.exact import Metric, NeighborSearch, check_metric
+from slicing.neighbors.exact import Metric, NeighborSearch
 from slicing.neighbors.short_form import ShortForm
 from slicing.stack import ConvStack
 
 ObjectiveName = Literal["neighbors", "accuracy"]
 
 FULL_SCANS = "full_scans"
-"""What the fitness counts: queries compared with all references, as their shortlist was too short."""
+"""What the fitness counts: queries compared with all references, for want of a longer list."""
 
 
 class KNNFitness(Fitness):
@@ -99,7 +99,7 @@ class KNNFitness(Fitness):
         between("k", k, 1, available)
         if objective == "neighbors":
             between("neighbors", neighbors, 1, available)
-        check_metric(metric)
+        one_of("metric", metric, get_args(Metric))
 
     def loss_of(self, stack: ConvStack) -> float:
         """Measure the loss of a network of the same layers, without anything bound or adopted."""

@@ -1,4 +1,4 @@
-"""What DEAP works on."""
+"""The individuals that DEAP's operators take."""
 
 from typing import Any
 

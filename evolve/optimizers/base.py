@@ -1,4 +1,4 @@
-"""The one interface behind which every optimizer stands: ask, evaluate, tell."""
+"""The contract of every optimizer: ask, evaluate, tell."""
 
 from abc import ABC, abstractmethod
 from copy import deepcopy
@@ -7,6 +7,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from slicing.checks import at_least, positive
 from slicing.errors import InputError
 from slicing.threads import single_threaded_blas
 
@@ -30,7 +31,7 @@ class Optimizer(ABC):
     depend on the number of its threads, runs on one.
 
     The public methods are final: they check, count and keep the best. A subclass writes ``_ask``,
-    ``_tell``, ``_sigma``, ``_state`` and ``_restore``, and where it knows better ``_mean`` and
+    ``_tell``, ``_sigma``, ``_state`` and ``_restore``, and if it has better ones ``_mean`` and
     ``_stop``.
 
     Parameters
@@ -49,13 +50,13 @@ class Optimizer(ABC):
     bounds : float or None
         Half the width of the box of candidates, in units of `sigma0`: every coordinate of a
         candidate that lies farther from `x0` is moved to the border, and the optimizer learns from
-        the moved candidate. None: no box. The default is there for searches that diverge: `sigma0`
-        is to be such that the optimum lies within about ``3 * sigma0`` of `x0` (Hansen,
-        documentation of pycma's ``CMAEvolutionStrategy``), and on spheres, ellipsoids, Rosenbrock's
+        the moved candidate. None: no box. The default stops searches that diverge: the optimum
+        should lie within about ``3 * sigma0`` of `x0` (Hansen, documentation of pycma's
+        ``CMAEvolutionStrategy``), and on spheres, ellipsoids, Rosenbrock's
         function and sums of absolute values in 10 to 1000 dimensions CMA-ES and the genetic
         algorithm stayed within 9, VkD-CMA within 12. Particles went as far as 65 in some
         coordinates; moving them back made no difference to what a swarm found. Where nothing is
-        moved the bounds change no bit.
+        moved, the bounds change no bit.
 
     Raises
     ------
@@ -77,32 +78,29 @@ class Optimizer(ABC):
     ) -> None:
         start = np.array(x0, dtype=np.float64)
         if start.ndim != 1 or start.size == 0:
-            raise InputError(f"x0 has the shape {start.shape}, it needs the shape (dim,).")
+            raise InputError(f"x0 has the shape {start.shape}, it needs the shape (dim,).", "x0")
         if not np.isfinite(start).all():
-            raise InputError("x0 has values that are not finite: an optimizer cannot start there.")
-        if not (np.isfinite(sigma0) and sigma0 > 0):
-            raise InputError(f"sigma0 is {sigma0}, it must be a positive finite number.")
+            raise InputError(
+                "x0 has values that are not finite: an optimizer cannot start there.", "x0"
+            )
+        positive("sigma0", sigma0)
         if not isinstance(rng, np.random.Generator):
             raise InputError(
                 f"rng is a {type(rng).__name__}, it must be a numpy.random.Generator, "
-                "for example numpy.random.default_rng(0)."
+                "for example numpy.random.default_rng(0).",
+                "rng",
             )
-        name = type(self).__name__
         if self.max_dim is not None and start.size > self.max_dim:
             raise InputError(
-                f"{name} takes at most {self.max_dim} dimensions and x0 has {start.size}: use "
-                "optimizer=sep_cmaes (SepCMAES) or optimizer=vkd_cmaes (VkDCMAES), which take any "
-                "number, or smaller blocks (strategy.block=kernel)."
+                f"x0 has {start.size} dimensions, and {type(self).__name__} takes at most "
+                f"{self.max_dim}: choose SepCMAES or VkDCMAES, which take any number, or smaller "
+                "blocks.",
+                "x0",
             )
         if population is None:
             population = 4 + int(3 * np.log(start.size))
-        if population < 4:
-            raise InputError(f"population is {population}, {name} needs at least 4.")
-        if bounds is not None and not (np.isfinite(bounds) and bounds > 0):
-            raise InputError(
-                f"bounds is {bounds}, it must be a positive finite number of initial steps, "
-                "or None (null) for none."
-            )
+        at_least("population", population, 4)
+        positive("bounds", bounds)
         self._x0 = start
         self._sigma0 = float(sigma0)
         self._rng = rng
@@ -167,7 +165,7 @@ class Optimizer(ABC):
                 f"tell() got candidates of shape {candidates.shape}, "
                 f"ask() gave the shape {self._asked.shape}."
             )
-        # A copy: what the caller holds is never changed.
+        # A copy: the caller's array is never changed.
         losses = np.array(losses, dtype=np.float64)
         if losses.shape != (len(self._asked),):
             raise InputError(
@@ -194,9 +192,9 @@ class Optimizer(ABC):
 
     @final
     def stop(self) -> dict[str, object]:
-        """Return the reasons to stop, by name with their values; empty: go on.
+        """Return the reasons to stop, by name with their values; empty: continue.
 
-        Unless a subclass knows better they are ``collapsed``, where `sigma` is below 1e-11 of
+        Unless a subclass has its own, they are ``collapsed``, where `sigma` is below 1e-11 of
         `sigma0`, and ``diverged``, where it has reached 1e3 of it.
         """
         return self._stop()
@@ -273,7 +271,7 @@ class Optimizer(ABC):
 
     @final
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state` as the optimizer that gave it would have, bit for bit.
+        """Continue from `state` as the optimizer that gave it would have, bit for bit.
 
         Parameters
         ----------
@@ -334,7 +332,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def _sigma(self) -> float:
-        """Return what `sigma` describes."""
+        """Return the value of `sigma`."""
 
     @abstractmethod
     def _state(self) -> dict[str, Any]:
@@ -342,7 +340,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def _restore(self, state: dict[str, Any]) -> None:
-        """Take back what ``_state`` returned."""
+        """Take over what ``_state`` returned."""
 
     def _mean(self) -> FloatArray:
         return self._best

@@ -10,14 +10,14 @@ from cma.restricted_gaussian_sampler import GaussVkDSampler
 from numpy.typing import ArrayLike
 
 from evolve.optimizers.base import FloatArray, Optimizer
-from slicing.errors import InputError
+from slicing.checks import at_least
 
 
 class _StandardNormal:
     """What pycma draws from: ``randn(*shape)``.
 
-    A pickle leaves the generator out (its state is kept by the optimizer): whoever unpickles
-    puts one in.
+    A pickle leaves the generator out, because the optimizer keeps its state: put one in after
+    unpickling.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -31,10 +31,7 @@ class _StandardNormal:
 
 
 def _rehash(solutions: Any) -> None:
-    """Sort pycma's dictionary of solutions anew: its keys are hashes of bytes.
-
-    These are different ones in every process.
-    """
+    """Make pycma's dictionary of solutions again: its keys are hashes, which differ by process."""
     entries = [(solutions._unhashed_keys[key], entry) for key, entry in solutions.data.items()]
     solutions.clear()
     for solution, entry in entries:
@@ -42,7 +39,7 @@ def _rehash(solutions: Any) -> None:
 
 
 def _unchecked(strategy: cma.CMAEvolutionStrategy) -> None:
-    """Take the place of a check of pycma's."""
+    """Replace a check of pycma's by none."""
 
 
 class CMAES(Optimizer):
@@ -93,16 +90,12 @@ class CMAES(Optimizer):
         population_growth: float = 2.0,
     ) -> None:
         super().__init__(x0, sigma0, rng, population=population, bounds=bounds)
-        if restarts < 0:
-            raise InputError(f"restarts is {restarts}, it must be 0 (never restart) or more.")
-        if not (population_growth >= 1 and np.isfinite(population_growth)):
-            raise InputError(
-                f"population_growth is {population_growth}, it must be a finite number from 1 up."
-            )
+        at_least("restarts", restarts, 0)
+        at_least("population_growth", population_growth, 1)
         self._restarts = restarts
         self._population_growth = population_growth
         self._restarted = 0
-        # What the strategies before this one came to.
+        # Results of the strategies before this one.
         self._earlier_mean: FloatArray | None = None
         self._earlier_best_loss = np.inf
         self._es = self._strategy()
@@ -143,14 +136,14 @@ class CMAES(Optimizer):
     def _tell(self, candidates: FloatArray, losses: FloatArray) -> None:
         told = [self._known(candidate) for candidate in candidates.copy()]
         with warnings.catch_warnings(), np.errstate(invalid="ignore"):
-            # pycma misses what a clipped candidate was before, where that was a special one: a
-            # mirrored one, or one along the last step of the mean, by which VkD-CMA adapts its step
-            # and which it knows by its direction. One clipped onto the mean has none, 0 / 0.
+            # pycma warns where a clipped candidate was a special one: a mirrored one, or one along
+            # the last step of the mean, by which VkD-CMA adapts its step. VkD-CMA finds the latter
+            # by its direction; a candidate clipped onto the mean has none, 0 / 0.
             warnings.filterwarnings("ignore", "orphanated injected|no (first|second) mirrored")
             self._es.tell(told, losses.tolist(), check_points=False)
-        # What the clipped ones were before would stay, up to 1000 vectors.
+        # Else the clipped candidates would stay there as they were sent, up to 1000 vectors.
         self._es.sent_solutions.clear()
-        # Asked in every generation, because pycma counts the flat ones here.
+        # In every generation, because pycma counts the flat ones here.
         stopped = bool(self._stop())
         if stopped and self._restarted < self._restarts:
             self._earlier_mean, self._earlier_best_loss = self._mean(), self._best_loss
@@ -162,9 +155,9 @@ class CMAES(Optimizer):
     def _known(self, candidate: FloatArray) -> FloatArray:
         """Return a candidate of shape (dim,) that pycma sent, or inject one that was clipped.
 
-        An injected one is pulled to a plausible distance from the mean, and a bad one does not
-        shrink the distribution along its direction: pycma has both for solutions of others.
-        Otherwise the steps of a search along the bounds grow without end.
+        pycma pulls an injected one to a plausible distance from the mean, and does not shrink the
+        distribution along the direction of a bad one. Otherwise the steps of a search along the
+        bounds grow without end.
         """
         if candidate in self._es.sent_solutions:
             return candidate

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from evolve.optimizers._global_random import python_draws_from
 from evolve.optimizers._individual import Individual, individuals
 from evolve.optimizers.base import FloatArray, Optimizer, gaussian_start, spread
-from slicing.errors import InputError
+from slicing.checks import at_least, between
 
 
 class DeapGA(Optimizer):
@@ -57,17 +57,11 @@ class DeapGA(Optimizer):
     ) -> None:
         super().__init__(x0, sigma0, rng, population=population, bounds=bounds)
         for name, probability in (("crossover", crossover), ("mutation", mutation)):
-            if not 0 <= probability <= 1:
-                raise InputError(f"{name} is {probability}, it must be a probability: 0 to 1.")
+            between(name, probability, 0, 1)
         for name, factor in (("blend", blend), ("mutation_step", mutation_step)):
-            if not (factor >= 0 and np.isfinite(factor)):
-                raise InputError(f"{name} is {factor}, it must be a finite number from 0 up.")
-        if not 0 <= elites <= self._population:
-            raise InputError(
-                f"elites is {elites}, it must lie between 0 and the population, {self._population}."
-            )
-        if tournament < 1:
-            raise InputError(f"tournament is {tournament}, it must be at least 1.")
+            at_least(name, factor, 0)
+        between("elites", elites, 0, self._population)
+        at_least("tournament", tournament, 1)
         self._crossover = crossover
         self._blend = blend
         self._mutation = mutation

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from evolve.optimizers._global_random import numpy_draws_from
 from evolve.optimizers.base import FloatArray, Optimizer, gaussian_start, spread
-from slicing.errors import InputError
+from slicing.checks import at_least, between, positive
 
 
 @contextmanager
@@ -65,7 +65,7 @@ class PSO(Optimizer):
     max_velocity : float or None
         The largest step in each coordinate, in units of `sigma0`; faster ones are cut (the Vmax
         of R. Eberhart and J. Kennedy, A new optimizer using particle swarm theory, MHS 1995).
-        None: any. The defaults need none; ``inertia=1, c1=2, c2=2`` learns little without.
+        None: any. The defaults need no limit; ``inertia=1, c1=2, c2=2`` learns little without one.
     """
 
     def __init__(
@@ -83,13 +83,8 @@ class PSO(Optimizer):
     ) -> None:
         super().__init__(x0, sigma0, rng, population=population, bounds=bounds)
         for name, value in (("inertia", inertia), ("c1", c1), ("c2", c2)):
-            if not (value >= 0 and np.isfinite(value)):
-                raise InputError(f"{name} is {value}, it must be a finite number from 0 up.")
-        if max_velocity is not None and not (max_velocity > 0 and np.isfinite(max_velocity)):
-            raise InputError(
-                f"max_velocity is {max_velocity}, it must be a positive finite number of initial "
-                "steps, or None (null) for no limit."
-            )
+            at_least(name, value, 0)
+        positive("max_velocity", max_velocity)
         self._max_velocity = max_velocity
         start = self._clip(gaussian_start(self._x0, self._sigma0, self._population, rng))
         with _logging_untouched():
@@ -142,8 +137,8 @@ class PSOLocal(PSO):
     """Particle swarm whose particles each follow the best of their neighborhood only.
 
     The neighborhood is pyswarms' ring topology: the `neighbors` particles whose positions are
-    nearest (Euclidean), itself included, found anew in every generation. Good news travels more
-    slowly than in `PSO`: slower, and less easily trapped.
+    nearest (Euclidean), itself included, found again in every generation. Good news travels more
+    slowly than in `PSO`: the swarm is slower, and less easily trapped.
 
     Parameters
     ----------
@@ -178,11 +173,7 @@ class PSOLocal(PSO):
             c2=c2,
             max_velocity=max_velocity,
         )
-        if not 2 <= neighbors <= self._population:
-            raise InputError(
-                f"neighbors is {neighbors}, it must lie between 2 and the population, "
-                f"{self._population}."
-            )
+        between("neighbors", neighbors, 2, self._population)
         self._neighbors = neighbors
 
     def _make_topology(self) -> Topology:

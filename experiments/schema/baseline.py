@@ -17,7 +17,7 @@ class Baseline:
 class Untrained(Baseline):
     """Random kernels."""
 
-    _target_: str = "slicing.baselines.random_cnn"
+    _target_: str = "slicing.baselines.UntrainedCNN"
     filters: list[int] = field(default_factory=lambda: [32, 64])
     """Kernels of each convolution."""
     kernel_size: int = 3
@@ -32,7 +32,7 @@ class Untrained(Baseline):
 class Trained(Untrained):
     """A CNN trained by backpropagation."""
 
-    _target_: str = "slicing.baselines.trained_cnn"
+    _target_: str = "slicing.baselines.TrainedCNN"
     units: int = 64
     """Units of the dense layer before the softmax."""
     dropout: float = 0.0
@@ -55,7 +55,7 @@ class Trained(Untrained):
 class Gradient(Trained):
     """A trained CNN whose kernels are then tuned by gradient."""
 
-    _target_: str = "slicing.gradient.gradient_cnn"
+    _target_: str = "slicing.baselines.gradient_cnn"
     tuning_epochs: int = 20
     """Passes over the training images while tuning."""
     tuning_shift: int = 2
@@ -68,7 +68,7 @@ class Gradient(Trained):
 class Saved(Baseline):
     """A Keras model in a file."""
 
-    _target_: str = "slicing.baselines.saved_cnn"
+    _target_: str = "slicing.baselines.SavedCNN"
     path: str = MISSING
     """The .keras file. Must be given."""
     threads: int | None = II("threads")

@@ -57,7 +57,7 @@ def folder(
     root = Path(directory).expanduser()
     height, width = _require_image_size(image_size)
     if channels not in MODES:
-        raise InputError(f"channels={channels} is unknown: choose 1 (gray) or 3 (RGB).")
+        raise InputError(f"channels={channels} is unknown: choose 1 (gray) or 3 (RGB).", "channels")
     files, labels, classes = _list(root)
 
     order = stratified_order(labels, seed)
@@ -66,7 +66,8 @@ def folder(
         raise InputError(
             f"test_fraction={test_fraction} makes {n_test} of the {len(order)} images of {root} "
             f"test images: choose one that leaves each of the {len(classes)} classes at least one "
-            f"on either side."
+            f"on either side.",
+            "test_fraction",
         )
     test, train = order[:n_test], order[n_test:]
     way_out = "choose a smaller test_fraction"
@@ -85,14 +86,19 @@ def folder(
 
 def _require_image_size(image_size: Sequence[int]) -> tuple[int, int]:
     if len(image_size) != 2 or min(image_size) < 1:
-        raise InputError(f"image_size={list(image_size)} is not a size: give height and width.")
+        raise InputError(
+            f"image_size={list(image_size)} is not a size: give height and width.", "image_size"
+        )
     return image_size[0], image_size[1]
 
 
 def _list(root: Path) -> tuple[list[Path], NDArray[np.int64], tuple[str, ...]]:
     """Files, their labels and the names of the classes, all in the order of the names."""
     if not root.is_dir():
-        raise InputError(f"{root} is not a folder: name the one that holds your class folders.")
+        raise InputError(
+            f"directory={root} is not a folder: name the one that holds your class folders.",
+            "directory",
+        )
     folders = _visible(root)
     for path in folders:
         if not path.is_dir():

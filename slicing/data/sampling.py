@@ -5,14 +5,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from slicing.checks import between
 from slicing.data.dataset import Images
 from slicing.errors import InputError
-
-
-def require_between(option: str, value: int, low: int, high: int) -> None:
-    """Raise `InputError` unless ``low <= value <= high``."""
-    if not low <= value <= high:
-        raise InputError(f"{option}={value} is out of range: choose {low} to {high}.")
 
 
 def stratified_order(labels: NDArray[np.int64], seed: int) -> NDArray[np.intp]:
@@ -36,7 +31,7 @@ def stratified_order(labels: NDArray[np.int64], seed: int) -> NDArray[np.intp]:
     This is Adams' rule of apportionment: the j-th image (from 0) of a class of m stands at j / m,
     places that coincide are ordered at random. One order gives nested samples of every size.
     """
-    require_between("seed", seed, 0, 2**32 - 1)
+    between("seed", seed, 0, 2**32 - 1)
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     place = np.empty(len(labels))
     for label in np.unique(labels):

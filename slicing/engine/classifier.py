@@ -10,12 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slicing import tensor_file
+from slicing.checks import between, one_of, whole
 from slicing.data.dataset import Images
+from slicing.engine import stored_stack
 from slicing.engine.quantization import levels, on_grid, snap, step_of
+from slicing.engine.stored_stack import quantized
+from slicing.engine.votes import count_votes
 from slicing.errors import InputError
-from slicing.neighbors.exact import Metric, NeighborSearch, check_metric, count_votes
-from slicing.shifts import averaged, check_shift
-from slicing.stack import Conv, ConvStack, Layer, Padding, Pool
+from slicing.neighbors.exact import Metric, NeighborSearch
+from slicing.shifts import averaged, largest_shift
+from slicing.stack import ConvStack
 from slicing.threads import single_threaded_blas
 
 Storage = Literal["float32", "int8"]
@@ -66,8 +70,10 @@ class Engine:
     average: int = 0
 
     def __post_init__(self) -> None:
-        check_metric(self.metric)
-        check_shift(self.average, self.stack.input_shape, "average")
+        one_of("metric", self.metric, get_args(Metric))
+        whole("k", self.k)
+        whole("average", self.average)
+        between("average", self.average, 0, largest_shift(self.stack.input_shape), "pixels")
         n, n_features = len(self.labels), int(np.prod(self.stack.feature_shape))
         if self.references.shape != (n, n_features):
             raise InputError(
@@ -85,10 +91,7 @@ class Engine:
                 raise InputError(f"The class {name!r} has no name: give a text.")
         if len(set(self.classes)) < len(self.classes):
             raise InputError(f"Two classes have one name: {', '.join(self.classes)}.")
-        if type(self.k) is not int:
-            raise InputError(f"k={self.k!r} is no whole number.")
-        if not 1 <= self.k <= n:
-            raise InputError(f"k={self.k} is not possible: there are {n} references.")
+        between("k", self.k, 1, n, "references")
         if n and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
             raise InputError(
                 f"The labels run from {self.labels.min()} to {self.labels.max()}, and there are "
@@ -121,7 +124,8 @@ class Engine:
         average : int, default=0
             Pixels by which copies of the images are shifted, in all directions, and averaged.
         """
-        if check_storage(storage) == "int8":
+        one_of("storage", storage, get_args(Storage))
+        if storage == "int8":
             stack = quantized(stack)
         features = averaged(stack, _checked(images.images), average)
         return cls.of(stack, features, images.labels, classes, k, metric, storage, average)
@@ -143,8 +147,9 @@ class Engine:
         The same as for :meth:`fit`; with int8, ``stack`` is :func:`quantized`, and with ``average``
         the references are :func:`~slicing.shifts.averaged` as well.
         """
+        one_of("storage", storage, get_args(Storage))
         step = None
-        if check_storage(storage) == "int8":
+        if storage == "int8":
             stack, step = quantized(stack), step_of(references)
             references = snap(references, step)
         return cls(
@@ -247,8 +252,8 @@ class Engine:
                 f"The labels have type {labels.dtype} and shape {labels.shape}: give the name or "
                 f"the index of the class of each of the {len(images)} images."
             )
-        whole = np.issubdtype(labels.dtype, np.integer)
-        found = self.predict_labels(images) if whole else self.predict(images)
+        by_index = np.issubdtype(labels.dtype, np.integer)
+        found = self.predict_labels(images) if by_index else self.predict(images)
         return float(np.mean(found == labels))
 
     def add_class(self, images: NDArray[np.float32], name: str) -> "Engine":
@@ -305,6 +310,11 @@ class Engine:
         )
 
     @property
+    def n_parameters(self) -> int:
+        """Number of weights and biases of the conv stack."""
+        return self.stack.n_parameters
+
+    @property
     def conv_bytes(self) -> int:
         """Bytes of the kernels and biases; in float32, the "engine size" of the slides."""
         return sum(array.nbytes for array in self.conv_arrays().values())
@@ -345,9 +355,7 @@ class Engine:
             raise InputError(f"{path} holds no engine that fits together ({error}).") from error
 
     def _packed(self) -> bytes:
-        settings = {
-            "input": self.stack.input_shape,
-            "layers": [_described(layer) for layer in self.stack.layers],
+        settings = stored_stack.settings_of(self.stack) | {
             "k": self.k,
             "metric": self.metric,
             "classes": self.classes,
@@ -360,15 +368,7 @@ class Engine:
 
     def conv_arrays(self) -> dict[str, NDArray[Any]]:
         """Give kernels (with their steps, for int8) and biases as they are stored, by name."""
-        arrays: dict[str, NDArray[Any]] = {}
-        for number, conv in enumerate(self.stack.convs, 1):
-            if self.step is None:
-                arrays[f"kernels{number}"] = conv.weights
-            else:
-                arrays[f"steps{number}"] = step_of(conv.weights, _ALL_BUT_LAST)
-                arrays[f"kernels{number}"] = levels(conv.weights, arrays[f"steps{number}"])
-            arrays[f"biases{number}"] = conv.bias
-        return arrays
+        return stored_stack.arrays_of(self.stack, is_int8=self.step is not None)
 
     def reference_arrays(self) -> dict[str, NDArray[Any]]:
         """Give references and labels as they are stored, by name."""
@@ -380,33 +380,18 @@ class Engine:
 
     @classmethod
     def _unpacked(cls, settings: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "Engine":
-        step, layers, number = settings.get("step"), list[Layer](), 0
+        step = settings.get("step")
         if step is not None and not 0.0 < step < np.inf:
             raise InputError(f"its step is {step}")
         classes = settings["classes"]
         if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
             raise InputError("its classes have no names")
-        for description in settings["layers"]:
-            if "pool" in description:
-                kind, size, strides, padding = description["pool"]
-                if kind not in ("max", "average"):
-                    raise InputError(f"a pooling is {kind}")
-                layers.append(Pool(kind, _pair(size), _pair(strides), _padding(padding)))
-                continue
-            number += 1
-            weights = arrays[f"kernels{number}"]
-            if step is not None:
-                weights = on_grid(weights, arrays[f"steps{number}"])
-            strides, padding, relu = description["conv"]
-            bias = arrays[f"biases{number}"]
-            if weights.ndim != 4 or bias.shape != weights.shape[3:]:
-                raise InputError(f"kernels of shape {weights.shape}, biases of {bias.shape}")
-            layers.append(Conv(weights, bias, _pair(strides), _padding(padding), bool(relu)))
+        stack = stored_stack.stack_of(settings, arrays, is_int8=step is not None)
         references = arrays["references"]
         if step is not None:
             references = on_grid(references, np.float32(step))
         return cls(
-            ConvStack(tuple(layers), tuple(settings["input"])),
+            stack,
             references,
             _labels(arrays["labels"]),
             tuple(settings["classes"]),
@@ -415,27 +400,6 @@ class Engine:
             step,
             settings.get("average", 0),
         )
-
-
-_ALL_BUT_LAST = (0, 1, 2)
-
-
-def check_storage(storage: str) -> Storage:
-    """Return ``storage`` if it is one, raise InputError otherwise."""
-    if storage not in get_args(Storage):
-        raise InputError(f"storage={storage!r} is unknown: choose one of {get_args(Storage)}.")
-    return storage  # type: ignore[return-value]
-
-
-def quantized(stack: ConvStack) -> ConvStack:
-    """Round the kernels to the 255 levels of int8, each kernel on a grid of its own.
-
-    Twice is the same as once.
-    """
-    for index, conv in enumerate(stack.convs):
-        weights = snap(conv.weights, step_of(conv.weights, _ALL_BUT_LAST))
-        stack = stack.with_conv(index, replace(conv, weights=weights))
-    return stack
 
 
 def _checked(images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -452,22 +416,3 @@ def _labels(stored: NDArray[Any]) -> NDArray[np.int64]:
     if stored.ndim != 1 or stored.dtype not in (np.uint8, np.uint16):
         raise InputError(f"its labels have type {stored.dtype} and shape {stored.shape}")
     return stored.astype(np.int64)
-
-
-def _pair(values: Any) -> tuple[int, int]:
-    one, two = values
-    if type(one) is not int or type(two) is not int or min(one, two) < 1:
-        raise InputError(f"{values} are no two sizes")
-    return one, two
-
-
-def _padding(padding: Any) -> Padding:
-    if padding not in get_args(Padding):
-        raise InputError(f"a padding is {padding}")
-    return padding  # type: ignore[no-any-return]
-
-
-def _described(layer: Layer) -> dict[str, Any]:
-    if isinstance(layer, Pool):
-        return {"pool": (layer.kind, layer.size, layer.strides, layer.padding)}
-    return {"conv": (layer.strides, layer.padding, layer.relu)}

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, eigh
 from threadpoolctl import threadpool_limits
 
+from slicing.checks import at_least, between, one_of
 from slicing.data.dataset import Images
 from slicing.errors import InputError
-from slicing.neighbors.exact import Metric, check_metric, measure
+from slicing.neighbors.exact import Metric, measure
 from slicing.scatter import add_products, check_size, completed
-from slicing.shifts import check_shift, corners, shifted
+from slicing.shifts import corners, largest_shift, shifted
 from slicing.stack import Conv, ConvStack
 from slicing.threads import single_threaded_blas
 
@@ -30,17 +31,38 @@ _CHUNK = 2048
 _NOTHING = 1e-12
 
 
-def most_components(kind: Projection, shape: tuple[int, int], n_classes: int) -> int:
-    """Tell how many components features of a shape can have."""
-    if kind not in get_args(Projection):
-        raise InputError(f"projection={kind!r} is unknown: choose one of {get_args(Projection)}.")
+def check_components(
+    kind: Projection, components: int | None, shape: tuple[int, int], n_classes: int
+) -> int:
+    """Refuse a projection that cannot be.
+
+    Parameters
+    ----------
+    kind : {"pca", "lda"}
+    components : int or None
+        None: 32, or fewer where there are not so many.
+    shape : (int, int)
+        Number of images and of features.
+    n_classes : int
+        Number of classes that have images.
+
+    Returns
+    -------
+    int
+        Number of components.
+
+    Raises
+    ------
+    InputError
+        More components than there can be, an unknown kind, too many features.
+    """
+    one_of("projection", kind, get_args(Projection))
     check_size(shape[1])
-    return min(shape) if kind == "pca" else min(shape[1], n_classes - 1)
-
-
-def default_components(most: int) -> int:
-    """Tell how many components there are where nobody says."""
-    return min(most, _COMPONENTS)
+    most = min(shape) if kind == "pca" else min(shape[1], n_classes - 1)
+    if components is None:
+        return min(most, _COMPONENTS)
+    between("components", components, 1, most, f"for {kind}")
+    return components
 
 
 def project(
@@ -81,12 +103,9 @@ def project(
         More components than there can be, an unknown kind, or a shift out of range.
     """
     n_features = int(np.prod(stack.feature_shape))
-    most = most_components(kind, (len(images), n_features), len(np.unique(images.labels)))
-    if components is None:
-        components = default_components(most)
-    if not 1 <= components <= most:
-        raise InputError(f"components={components} is out of range for {kind}: choose 1 to {most}.")
-    check_shift(shift, stack.input_shape)
+    n_classes = len(np.unique(images.labels))
+    components = check_components(kind, components, (len(images), n_features), n_classes)
+    between("shift", shift, 0, largest_shift(stack.input_shape), "pixels")
     mean, apart, within = _moments(stack, images, shift, show)
     with single_threaded_blas():
         try:
@@ -185,8 +204,7 @@ def class_centers(
     """
     from sklearn.cluster import KMeans
 
-    if per_class < 1:
-        raise InputError(f"per_class={per_class} is out of range: choose at least 1.")
+    at_least("per_class", per_class, 1)
     centers, of_class = [], []
     for label in np.unique(labels):
         members = features[labels == label]
@@ -227,7 +245,8 @@ def condense(
     ndarray of shape (n_chosen,), int64
         Ascending indices.
     """
-    cosine = check_metric(metric) == "cosine"
+    one_of("metric", metric, get_args(Metric))
+    cosine = metric == "cosine"
     lengths = np.linalg.norm(features.astype(np.float64), axis=1)
     inverses = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
     order = np.random.default_rng(seed).permutation(len(features))

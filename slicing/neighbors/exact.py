@@ -17,6 +17,7 @@ import numpy as np
 from numba import get_num_threads, njit, prange
 from numpy.typing import NDArray
 
+from slicing.checks import between, one_of
 from slicing.errors import InputError
 from slicing.neighbors import heap
 from slicing.neighbors.short_form import ShortForm, lengths, rounding
@@ -38,13 +39,6 @@ _SLACK = 1e-9
 
 # Reassociation lets the compiler sum on SIMD lanes; NaN and infinity keep their meaning.
 _SUMS = {"reassoc", "contract", "nsz"}
-
-
-def check_metric(metric: str) -> Metric:
-    """Return ``metric`` if it is one, raise InputError otherwise."""
-    if metric not in get_args(Metric):
-        raise InputError(f"metric={metric!r} is unknown: choose one of {get_args(Metric)}.")
-    return metric  # type: ignore[return-value]
 
 
 @njit(cache=True, fastmath=_SUMS)
@@ -246,7 +240,8 @@ class NeighborSearch:
         n_queries: int,
         projection: ShortForm | None = None,
     ) -> None:
-        self.cosine = check_metric(metric) == "cosine"
+        one_of("metric", metric, get_args(Metric))
+        self.cosine = metric == "cosine"
         references = _checked("references", references)
         n, n_features = references.shape
         if n == 0:
@@ -297,10 +292,7 @@ class NeighborSearch:
         references = self.references
         n_references = len(references.features)
         available = n_references - (excluded is not None)
-        if not 1 <= k <= available:
-            raise InputError(
-                f"k={k} is not possible: there are {available} references to choose from."
-            )
+        between("k", k, 1, available, "references")
         n_queries = len(queries.features if isinstance(queries, Points) else queries)
         if excluded is None:
             excluded = np.full(n_queries, -1)
@@ -437,23 +429,3 @@ def kneighbors(
             f"Leave-one-out needs one query a reference, not {len(queries)} for {len(references)}."
         )
     return search.search(search.references, k, np.arange(len(references)))
-
-
-def count_votes(neighbor_labels: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
-    """Count the votes of neighbors.
-
-    Parameters
-    ----------
-    neighbor_labels : ndarray of shape (n_queries, k), int64
-    n_classes : int
-
-    Returns
-    -------
-    ndarray of shape (n_queries, n_classes), int64
-        The winner is its ``argmax`` along the last axis: the smallest label among equals.
-    """
-    n = len(neighbor_labels)
-    cells = np.arange(n)[:, None] * n_classes + neighbor_labels
-    votes: NDArray[np.int64] = np.bincount(cells.ravel(), minlength=n * n_classes)
-    by_query: NDArray[np.int64] = votes.reshape(n, n_classes)
-    return by_query

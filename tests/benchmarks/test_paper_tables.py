@@ -14,7 +14,7 @@ from benchmarks.paper_cells import Cell, Store, packed
 from benchmarks.paper_jobs import BUDGETS, PAIRS, ROWS, jobs
 from benchmarks.paper_report import SLIDES, entries, mcnemar, text
 from benchmarks.paper_tables import main
-from experiments.pipeline import set_threads
+from experiments.environment import set_threads
 from experiments.schema.run import GROUPS
 
 ROOT = Path(__file__).parents[2]

@@ -176,7 +176,7 @@ def test_a_truncated_state_gives_way_to_the_one_before(cut, tmp_path, caplog):
         path.write_bytes(path.read_bytes()[:cut])
     with caplog.at_level(logging.WARNING):
         resumed = make(Serial, CMAES, tmp_path)
-        assert "schedule.state is damaged: going on from the state before it" in caplog.text
+        assert "schedule.state is damaged: resuming from the state before it" in caplog.text
         list(resumed)
     assert outcome(resumed) == outcome(whole)
 
@@ -193,7 +193,7 @@ def test_what_is_damaged_through_and_through_is_done_anew(n_events, tmp_path, ca
     with caplog.at_level(logging.WARNING):
         resumed = make(Serial, CMAES, tmp_path)
         list(resumed)
-    assert "is damaged, and so is what was before it: doing it anew" in caplog.text
+    assert "is damaged, and so is the state before it: starting again" in caplog.text
     assert outcome(resumed) == outcome(whole)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from experiments.pipeline import set_threads
+from experiments.environment import set_threads
 from tests.experiments.runs import N_TEST, N_TRAIN, run_here
 from tests.idx_files import write_idx
 

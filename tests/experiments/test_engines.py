@@ -17,10 +17,10 @@ import requests
 from mlflow.exceptions import MlflowException
 
 from evolve.optimizers import CMAES
-from experiments.engines import build_engine, check_options
+from experiments.engines import check_options, recipe_of, tune_of
 from experiments.overrides import check
 from experiments.schema.run import plain
-from slicing.baselines import random_cnn
+from slicing.baselines import UntrainedCNN
 from slicing.data import mnist
 from slicing.engine.classifier import Engine
 from slicing.errors import InputError
@@ -73,7 +73,7 @@ def test_all_engines_of_a_run_are_averaged(tiny, digits, unseen, tmp_path):
     metrics = run.run.data.metrics
     assert metrics["engine/test_accuracy"] == saved.score(unseen.images, unseen.labels)
     data = mnist(directory=digits, train_size=120, test_size=60)
-    stack = random_cnn(data.train, 10, filters=(2, 3)).stack
+    stack = UntrainedCNN(filters=(2, 3)).build(data.train, data.classes).stack
     whole = Engine.fit(stack, data.train, data.classes, average=1)
     accuracy = whole.score(unseen.images, unseen.labels)
     assert metrics["evolved/test_accuracy"] == metrics["sliced/test_accuracy"] == accuracy
@@ -153,10 +153,13 @@ def test_the_model_is_served(compact, model_uri, tracking, unseen, tmp_path):
         (["slicing=prototypes", "slicing.per_class=0"], "per_class=0"),
         (["slicing.tuning_generations=3"], "add slicing.references=prototypes"),
         (["slicing=tuned", "slicing.tuning_generations=-1"], "tuning_generations=-1"),
-        (["slicing.components=5"], "add slicing.projection"),
+        (["slicing.components=5"], "slicing.components=5 belongs to a projection"),
         (["slicing.average=28"], "slicing.average=28 is out of range: choose 0 to 27 pixels"),
         (["slicing.average=-1", "slicing.projection=none"], "slicing.average=-1"),
-        (["slicing=prototypes", "slicing.per_class=1", "slicing.k=11"], "there are 10 references"),
+        (
+            ["slicing=prototypes", "slicing.per_class=1", "slicing.k=11"],
+            "slicing.k=11 is out of range: choose 1 to 10 references",
+        ),
         (["slicing=tuned", "optimizer=deap_cmaes", "baseline.filters=[2,30]"], "at most 500"),
     ],
 )
@@ -173,11 +176,13 @@ def test_every_kind_of_engine(option, metric, digits, unseen):
     options = plain(config)["slicing"]
     options["tuning_generations"] = min(options["tuning_generations"], 2)
     data = mnist(directory=digits, train_size=120, test_size=60)
-    stack = random_cnn(data.train, 10, filters=(2, 3)).stack
+    stack = UntrainedCNN(filters=(2, 3)).build(data.train, data.classes).stack
     check_options(options, stack, data.train, CMAES)
     shown = []
-    engine = build_engine(
-        stack, data.train, data.classes, options, CMAES, 0, lambda done, text: shown.append(done)
+    tune = tune_of(options, CMAES, 0)
+    recipe = recipe_of(options)
+    engine = recipe.build(
+        stack, data.train, data.classes, tune=tune, show=lambda done, text: shown.append(done)
     )
     assert engine.score(unseen.images, unseen.labels) > 0.4
     assert (engine.step is not None) == (option in ("int8", "small"))
@@ -188,7 +193,7 @@ def test_every_kind_of_engine(option, metric, digits, unseen):
         assert n_references == (120 if option == "int8" else 20)
     assert shown == sorted(shown)
     assert 0 <= shown[0] <= shown[-1] <= 1
-    again = build_engine(stack, data.train, data.classes, options, CMAES, 0)
+    again = recipe.build(stack, data.train, data.classes, tune=tune)
     np.testing.assert_array_equal(again.references, engine.references)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from experiments.parents import Parent
+from experiments.parents import ParentRun
 from slicing.errors import InputError
 from tests.experiments.runs import give_store
 
@@ -28,7 +28,7 @@ def test_it_ends_as_what_stands_under_it(error, status, uri, monkeypatch, tmp_pa
     monkeypatch.chdir(tmp_path)
     client = MlflowClient(uri)
     try:
-        with Parent(uri, "e", "x" * 300) as parent:
+        with ParentRun(uri, "e", "x" * 300) as parent:
             if error:
                 raise error
     except (KeyboardInterrupt, ValueError):
@@ -41,11 +41,11 @@ def test_it_ends_as_what_stands_under_it(error, status, uri, monkeypatch, tmp_pa
 
 def test_one_of_the_same_key_is_gone_on_with(uri, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    with Parent(uri, "e", "tables", key="k") as first:
+    with ParentRun(uri, "e", "tables", key="k") as first:
         pass
-    with Parent(uri, "e", "tables", key="k") as second:
+    with ParentRun(uri, "e", "tables", key="k") as second:
         assert MlflowClient(uri).get_run(second.run_id).info.status == "RUNNING"
-    with Parent(uri, "e", "tables", key="l") as third:
+    with ParentRun(uri, "e", "tables", key="l") as third:
         pass
     assert first.run_id == second.run_id != third.run_id
 
@@ -53,7 +53,7 @@ def test_one_of_the_same_key_is_gone_on_with(uri, monkeypatch, tmp_path):
 def test_a_long_note_ends_with_a_whole_line(uri, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     lines = [f"| line {number:05} |" for number in range(1000)]
-    with Parent(uri, "e", "tables") as parent:
+    with ParentRun(uri, "e", "tables") as parent:
         parent.describe("\n".join(lines), [])
     client = MlflowClient(uri)
     *kept, empty, last = note_of(client, parent.run_id).splitlines()
@@ -69,9 +69,9 @@ def test_trouble_at_the_end_does_not_hide_what_ended_the_runs(uri, monkeypatch, 
     def away(self, status):
         raise InputError("MLflow does not answer.")
 
-    monkeypatch.setattr(Parent, "_finish", away)
-    with pytest.raises(KeyboardInterrupt), Parent(uri, "e", "tables"):
+    monkeypatch.setattr(ParentRun, "_finish", away)
+    with pytest.raises(KeyboardInterrupt), ParentRun(uri, "e", "tables"):
         raise KeyboardInterrupt
     assert capsys.readouterr().err == "MLflow does not answer.\n"
-    with pytest.raises(InputError), Parent(uri, "e", "tables"):
+    with pytest.raises(InputError), ParentRun(uri, "e", "tables"):
         pass

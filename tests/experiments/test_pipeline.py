@@ -8,10 +8,10 @@ from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 
 import slicing.data
-from experiments.evolution import stopped_by_interrupt
+from experiments.components import Components
 from experiments.overrides import check
-from experiments.parts import Parts
-from experiments.pipeline import set_threads
+from experiments.environment import set_threads
+from experiments.monitor import Interrupts
 from experiments.schema.docs import CONF
 from experiments.schema.run import plain
 from experiments.tracking import leaves
@@ -99,7 +99,7 @@ def test_the_predictions_are_those_of_the_table(finished):
         labels = predictions["labels"]
         assert labels.shape == (N_TEST,)
         for name in ("baseline", "sliced", "evolved"):
-            expected = getattr(finished.summary, name)
+            expected = finished.summary.networks[name]
             right = predictions[name] == labels
             assert right.sum() == expected.test_all.correct
             assert right[:60].sum() == expected.test.correct
@@ -159,7 +159,7 @@ def test_losses_on_images_that_change_compare_between_runs(tiny, tmp_path):
         overrides = [*words, "fitness=discriminants", f"optimizer={optimizer}"]
         result = run_here(overrides, project)
         [config] = check(overrides)
-        parts = Parts(plain(config), {})
+        parts = Components(plain(config), {})
         dataset = parts.dataset()
         images = parts.split(dataset)
         before = parts.baseline()(images.references, 10).stack
@@ -213,7 +213,7 @@ def test_the_test_images_are_read_after_evolution_and_change_nothing(
     for key, array in plain.kernels.items():
         assert array.tobytes() == scrambled.kernels[key].tobytes()
     assert plain.summary.loss_after == scrambled.summary.loss_after
-    assert scrambled.summary.evolved.test.value < plain.summary.evolved.test.value - 0.1
+    assert scrambled.summary.networks["evolved"].test.value < plain.summary.networks["evolved"].test.value - 0.1
     assert plain.run.data.tags["protocol"] == protocol
 
 
@@ -224,7 +224,7 @@ def test_protocol_test_leaks_and_says_so(small, tmp_path, caplog):
     assert "LEAKS" in caplog.text
     assert "| evolved by cmaes LEAKS" in result.summary.text()
     # What was minimized is what the table shows.
-    assert 1 - result.summary.loss_after == pytest.approx(result.summary.evolved.test.value)
+    assert 1 - result.summary.loss_after == pytest.approx(result.summary.networks["evolved"].test.value)
 
 
 def test_a_second_run_reads_the_baseline_from_the_cache_and_finds_the_same(
@@ -257,9 +257,9 @@ def test_rgb_images_in_a_folder_of_ones_own(tmp_path):
     )  # fmt: skip
     assert result.run.info.run_name == "my own images"
     assert result.run.data.tags["dataset"] == "images"
-    assert result.summary.evolved.test.total == 12
-    assert result.summary.evolved.test.value > 0.8
-    assert result.summary.evolved.test_all is None
+    assert result.summary.networks["evolved"].test.total == 12
+    assert result.summary.networks["evolved"].test.value > 0.8
+    assert result.summary.networks["evolved"].test_all is None
     assert result.kernels["conv1_weights"].shape == (3, 3, 3, 4)
 
 
@@ -275,7 +275,7 @@ def test_every_shipped_experiment_runs_shrunk(preset, digits, tmp_path):
     assert result.run.info.status == "FINISHED"
     assert 0 < result.summary.evaluations <= 210
     # The images of new classes are not among them.
-    assert (result.summary.evolved.test.total == 50) != (preset == "new_class")
+    assert (result.summary.networks["evolved"].test.total == 50) != (preset == "new_class")
     untrained = preset == "no_backprop"
     assert ("baseline/test_accuracy" in result.run.data.metrics) != untrained
 
@@ -301,23 +301,14 @@ def test_threads_are_set_and_checked():
     assert numba.get_num_threads() == cores
 
 
-class Stoppable:
-    reason = None
-
-    def stop(self, reason):
-        self.reason = reason
-
-
 def test_the_second_ctrl_c_ends_at_once(capfd):
-    schedule = Stoppable()
     # Where the tests run in the background, Ctrl-C is ignored.
     before = signal.default_int_handler
     at_first = signal.signal(signal.SIGINT, before)
-    with stopped_by_interrupt(schedule) as interrupted:
-        assert not interrupted.is_set()
+    with Interrupts() as interrupts:
+        assert interrupts.stop_reason() is None
         signal.raise_signal(signal.SIGINT)
-        assert interrupted.is_set()
-        assert schedule.reason == "interrupted"
+        assert interrupts.stop_reason() == "interrupted"
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.signal(signal.SIGINT, at_first) is before

@@ -128,7 +128,7 @@ def columns_of(image, color):
 
 
 def test_accuracy_has_every_network_in_its_place(tmp_path):
-    baseline, sliced, evolved, engine = SUMMARY.networks
+    baseline, sliced, evolved, engine = SUMMARY.rows
     image = accuracy_of(tmp_path, baseline, sliced, evolved, engine)
     blue, orange, green = (columns_of(image, c) for c in ("#1f6fb4", "#e07b00", "#2a8a4a"))
     # The smallest to the left; of the same size, side by side.
@@ -139,7 +139,7 @@ def test_accuracy_has_every_network_in_its_place(tmp_path):
 
 
 def test_accuracy_without_a_network_that_cannot_classify(tmp_path):
-    baseline, sliced, *_ = SUMMARY.networks
+    baseline, sliced, *_ = SUMMARY.rows
     unable = replace(sliced, test=None, test_all=None)
     assert columns_of(accuracy_of(tmp_path, baseline, sliced), "#1f6fb4").size
     assert not columns_of(accuracy_of(tmp_path, baseline, unable), "#1f6fb4").size
@@ -149,6 +149,6 @@ def test_a_dollar_sign_is_no_formula(tmp_path):
     odd, labels = r"$\no$", np.arange(2)
     plots.convergence(history(1), tmp_path / "c.png", odd)
     plots.confusion(labels, labels, (odd, "cat"), tmp_path / "f.png", odd)
-    plots.accuracy(SUMMARY.networks, tmp_path / "a.png", odd)
+    plots.accuracy(SUMMARY.rows, tmp_path / "a.png", odd)
     for name in ("c.png", "f.png", "a.png"):
         assert pixels(tmp_path / name).min() < 100

@@ -1,11 +1,8 @@
 import io
 import time
 
-import keras
-import numpy as np
 import pytest
-
-from experiments.progress import Progress, training_callback
+from experiments.progress import Progress
 
 
 class Terminal(io.StringIO):
@@ -81,19 +78,3 @@ def test_a_bar_on_a_terminal(clock):
     assert " 50% |" in text
     assert "0:02 left, step 50" in text
     assert "A line of its own.\n" in text
-
-
-def test_training_shows_epochs_and_loss(clock):
-    stream = io.StringIO()
-    progress = Progress(stream, line_seconds=0)
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
-    with progress.task("training"):
-        model.fit(
-            np.zeros((8, 2)), np.zeros(8), batch_size=4, epochs=3, verbose=0,
-            callbacks=[training_callback(progress)],
-        )  # fmt: skip
-    lines = stream.getvalue().splitlines()
-    assert len(lines) == 6
-    assert lines[2].startswith("training  50%: 0:00 left, epoch 2 of 3, loss 0.0000")
-    assert lines[5] == ("training 100%: 0:00 left, epoch 3 of 3, loss 0.0000")

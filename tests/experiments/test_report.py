@@ -13,7 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from experiments import report
 from experiments.history import History
-from experiments.new_classes import Addition, Taught
+from experiments.new_classes import ClassAddition, TaughtClassifier
 from experiments.report import Answers
 from experiments.statistics import Accuracy
 from experiments.summary import addition_cells
@@ -281,11 +281,10 @@ def written(
         Image.new("L", (1, 1)).save(folder / f"{figure}.png")
     report.write(
         folder / "report.html",
-        replace(summary, title=name),
+        replace(summary, title=name, dataset="<u>images"),
         Answers(engine, train, test, predicted),
         {"seed": 1, "data": {"directory": "<i>&amp;"}, "slicing": {"references": references}},
         {"data": "folder", "debug": "quick"},
-        {"dataset": "<u>images", "protocol": summary.protocol, "threads": 2, "version.x": "1"},
     )
     return read(folder), engine, test, predicted
 
@@ -349,15 +348,15 @@ def test_protocol_test_is_a_warning(tmp_path):
     page, *_ = written(tmp_path)
     assert not list(page.all("p", class_="warning"))
     assert "LEAKS" not in page.text
-    page, *_ = written(tmp_path, summary=replace(SUMMARY, protocol="test"))
+    page, *_ = written(tmp_path, summary=replace(SUMMARY, protocol="test", leaks=True))
     assert "LEAKS: the test images chose the kernels" in page.one("p", class_="warning").text
     leaking = [row[0].endswith("LEAKS") for row in rows_of(next(page.all("table")))]
     assert leaking == [False, False, False, True, True]
 
 
 def test_new_classes_have_a_table(tmp_path):
-    taught = Taught(0.002, Accuracy(50, 60), None)
-    additions = (Addition(1, taught, None), Addition(5, taught, taught))
+    taught = TaughtClassifier(0.002, Accuracy(50, 60), None)
+    additions = (ClassAddition(1, taught, None), ClassAddition(5, taught, taught))
     page, *_ = written(tmp_path, summary=replace(SUMMARY, additions=additions))
     assert "New classes" in [each.text for each in page.all("h2")]
     header, body = addition_cells(additions)

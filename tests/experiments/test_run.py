@@ -117,7 +117,7 @@ def test_ctrl_c_before_evolution_is_one_sentence(small, tmp_path):
         (["--multirun", "seed=0,1", "data.train_sze=5,6"], "did you mean data.train_size?\n"),
         (["hydra.nothing=1"], "Key 'nothing' not in 'HydraConf'\n"),
         (["data=folder"], "data.directory is missing: give it as data.directory=...\n"),
-        (["data=folder", "data.directory=/nowhere"], "/nowhere is not a folder"),
+        (["data=folder", "data.directory=/nowhere"], "data.directory=/nowhere is not a folder"),
         (["hydra.run.dir=/proc/nothing"], "/proc/nothing cannot be read or written: "),
     ],
 )

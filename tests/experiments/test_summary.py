@@ -1,9 +1,12 @@
+import json
+import math
 from dataclasses import replace
 
 import pytest
 
+from experiments.new_classes import ClassAddition, TaughtClassifier
 from experiments.statistics import Accuracy
-from experiments.summary import Row, Summary, table
+from experiments.summary import NetworkResult, Summary, table
 
 
 def accuracies(first, all_images):
@@ -12,12 +15,19 @@ def accuracies(first, all_images):
 
 SUMMARY = Summary(
     title="cmaes-serial-lenet64-mnist-s0",
+    dataset="mnist",
     protocol="leave_one_out",
     objective="neighbors",
-    baseline=Row("CNN", 121930, None, None, 487720, *accuracies(957, 9570)),
-    sliced=Row("sliced", 18816, 75264, 25604000, 25679964, *accuracies(941, 9409)),
-    evolved=Row("evolved", 18816, 75264, 25604000, 25679964, *accuracies(965, 9650)),
-    engine=Row("small", 20000, 21000, 3000, 25000, *accuracies(955, 9550)),
+    networks={
+        "baseline": NetworkResult("CNN", 121930, None, None, 487720, *accuracies(957, 9570)),
+        "sliced": NetworkResult(
+            "sliced", 18816, 75264, 25604000, 25679964, *accuracies(941, 9409)
+        ),
+        "evolved": NetworkResult(
+            "evolved", 18816, 75264, 25604000, 25679964, *accuracies(965, 9650)
+        ),
+        "engine": NetworkResult("small", 20000, 21000, 3000, 25000, *accuracies(955, 9550)),
+    },
     loss_before=0.2,
     loss_after=0.15,
     blocks_done=11,
@@ -29,6 +39,10 @@ SUMMARY = Summary(
     evolve_seconds=60.0,
     from_cache=False,
     interrupted=False,
+    seed=3,
+    threads=2,
+    versions={"python": "3.11.9", "numpy": "2.1.0"},
+    commit="0123456789abcdef",
 )
 
 
@@ -74,24 +88,21 @@ def test_text():
 
 
 def test_all_test_images_only_where_fewer_were_asked_for():
-    rows = {
-        name: replace(getattr(SUMMARY, name), test_all=None)
-        for name in ("baseline", "sliced", "evolved", "engine")
-    }
-    summary = replace(SUMMARY, **rows)
+    networks = {name: replace(each, test_all=None) for name, each in SUMMARY.networks.items()}
+    summary = replace(SUMMARY, networks=networks)
     assert not any("_all" in name for name in summary.metrics())
     assert summary.text().count("test images (") == 1
 
 
-def test_a_baseline_that_nobody_trained_has_no_accuracy():
-    untrained = replace(SUMMARY.baseline, test=None, test_all=None)
-    summary = replace(SUMMARY, baseline=untrained)
+def test_an_untrained_baseline_has_no_accuracy():
+    untrained = replace(SUMMARY.networks["baseline"], test=None, test_all=None)
+    summary = replace(SUMMARY, networks={**SUMMARY.networks, "baseline": untrained})
     assert "baseline/test_accuracy" not in summary.metrics()
     assert " - |" in summary.text().splitlines()[4]
 
 
 def test_protocol_test_says_that_it_leaks():
-    text = replace(SUMMARY, protocol="test").text()
+    text = replace(SUMMARY, protocol="test", leaks=True).text()
     assert "| evolved LEAKS" in text
     assert "protocol test LEAKS: the test images chose the kernels" in text
 
@@ -106,6 +117,54 @@ def test_an_evolution_that_ended_at_once(evaluations):
     assert replace(
         SUMMARY, evaluations=evaluations, evolve_seconds=0.0, loss_before=0.0, loss_after=0.0
     ).text()
+
+
+def test_the_saved_engine_may_be_the_evolved_one():
+    networks = {name: each for name, each in SUMMARY.networks.items() if name != "engine"}
+    summary = replace(SUMMARY, networks=networks)
+    assert summary.saved is networks["evolved"]
+    metrics = summary.metrics()
+    assert metrics["engine/test_accuracy"] == metrics["evolved/test_accuracy"] == 0.965
+    assert metrics["model/parameters"] == 18816
+    assert [each.name for each in summary.rows] == ["CNN", "sliced", "evolved"]
+
+
+TAUGHT = TaughtClassifier(0.002, Accuracy(50, 60), None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"additions": (ClassAddition(1, TAUGHT, None), ClassAddition(5, TAUGHT, TAUGHT))},
+        {"leaks": True, "protocol": "test", "commit": None},
+    ],
+)
+def test_what_is_written_is_read_again(changes, tmp_path):
+    summary = replace(SUMMARY, **changes)
+    summary.write(tmp_path / "summary.json")
+    assert Summary.read(tmp_path / "summary.json") == summary
+
+
+def test_the_file_has_finite_numbers_or_null(tmp_path):
+    untrained = replace(SUMMARY.networks["baseline"], test=None, test_all=None)
+    summary = replace(
+        SUMMARY,
+        networks={**SUMMARY.networks, "baseline": untrained},
+        loss_before=float("inf"),
+        loss_after=float("nan"),
+    )
+    summary.write(tmp_path / "summary.json")
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    values = json.loads((tmp_path / "summary.json").read_text(), parse_constant=refuse)
+    assert values["loss_before"] is values["loss_after"] is None
+    assert values["networks"]["baseline"]["test"] is None
+    assert values["networks"]["evolved"]["test_all"] == {"correct": 9650, "total": 10000}
+    assert (values["seed"], values["threads"], values["versions"]["numpy"]) == (3, 2, "2.1.0")
+    assert math.isnan(Summary.read(tmp_path / "summary.json").loss_before)
 
 
 def test_table_is_markdown():

@@ -11,6 +11,9 @@ from slicing.errors import InputError
     [
         (checks.at_least, (1, 1), (0, 1), "x=0 is out of range: choose 1 or more."),
         (checks.at_least, (None, 1), (float("nan"), 1), "x=nan is out of range: choose 1 or more."),
+        (checks.whole, (1,), (1.0,), "x=1.0 is not a whole number."),
+        (checks.whole, (0,), (True,), "x=True is not a whole number."),
+        (checks.at_least, (2.5, 1), (float("inf"), 1), "x=inf is out of range: choose 1 or more."),
         (checks.between, (2, 1, 2), (3, 1, 2), "x=3 is out of range: choose 1 to 2."),
         (
             checks.between,

@@ -5,13 +5,14 @@ from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from slicing.baselines import random_cnn, saved_cnn, trained_cnn
+from slicing.baselines import SavedCNN, TrainedCNN, UntrainedCNN
 from slicing.cut import cut, to_keras
 from slicing.data.dataset import Images
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool
 
 MNIST_SHAPE = (28, 28, 1)
+DIGITS = tuple("0123456789")
 
 
 def images(shape, n=5):
@@ -73,7 +74,7 @@ def parameters(model):
 )
 def test_the_baselines_have_the_papers_sizes_and_agree_with_keras(options, n_parameters, tmp_path):
     train = Images(images(MNIST_SHAPE, 40), np.arange(40) % 10)
-    baseline = trained_cnn(train, 10, cache_dir=tmp_path, **{"epochs": 1, **options})
+    baseline = TrainedCNN(cache_dir=tmp_path, **{"epochs": 1, **options}).build(train, DIGITS)
     assert baseline.n_parameters == n_parameters
     stack = assert_agrees(baseline.model)
     assert stack.n_parameters == 18_816
@@ -83,13 +84,13 @@ def test_the_baselines_have_the_papers_sizes_and_agree_with_keras(options, n_par
 def test_the_random_and_file_baselines_agree_with_keras(tmp_path):
     train = Images(images((12, 14, 3), 10), np.arange(10) % 2)
     options = {"filters": (3, 5, 7), "kernel_size": 2, "pooling": (False, True, False)}
-    stack = random_cnn(train, 2, **options).stack
+    stack = UntrainedCNN(**options).shape((12, 14, 3), 2)
     assert assert_agrees(to_keras(stack)).equals(stack)
     model = randomize(
         sequential(layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(2), shape=(12, 14, 3))
     )
     model.save(tmp_path / "mine.keras")
-    stack = assert_agrees(saved_cnn(train, 2, path=tmp_path / "mine.keras").model)
+    stack = assert_agrees(SavedCNN(path=tmp_path / "mine.keras").build(train, ("a", "b")).model)
     np.testing.assert_array_equal(stack.convs[0].weights, model.layers[0].kernel.numpy())
 
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evolve.fitness.candidate_convolution import LANES, CandidateConvolution
+from evolve.fitness.candidate_convolution import CandidateConvolution
+from evolve.fitness.convolution_kernels import LANES
 from slicing.stack import Pool
 
 

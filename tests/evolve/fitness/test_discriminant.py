@@ -51,7 +51,7 @@ def stack(rng):
 def plain_losses(fitness, stack):
     """Squared errors of regressions that scikit-learn learns without the query, one by one."""
     features = stack.forward(fitness._images).astype(np.float64)
-    targets, n = fitness._targets, fitness._n_references
+    targets, n = fitness._targets, fitness._roles.n_references
     others = np.arange(n)
     errors = []
     for query in range(n if n == len(features) else 0) or range(n, len(features)):

@@ -151,7 +151,7 @@ FAULTS = {
     "{root} holds 0 class folder(s)": lambda root: [
         path.rename(path.with_name(f".{path.name}")) for path in list(root.iterdir())
     ],
-    "{root} is not a folder": lambda root: root.rename(root.with_name("elsewhere")),
+    "directory={root} is not a folder": lambda root: root.rename(root.with_name("elsewhere")),
 }
 
 

@@ -271,7 +271,7 @@ def test_wrong_test_labels_are_found_when_they_are_read(tmp_path, labels, messag
         ({"train_size": 61}, "train_size=61 is out of range: choose 1 to 60."),
         ({"train_size": 0}, "train_size=0 is out of range: choose 1 to 60."),
         ({"test_size": 31}, "test_size=31 is out of range: choose 1 to 30."),
-        ({"sample": "last"}, "sample=last is unknown: choose first or stratified."),
+        ({"sample": "last"}, "sample=last is unknown: choose one of first, stratified."),
     ],
 )
 def test_options_out_of_range(tmp_path, options, message):
@@ -282,7 +282,7 @@ def test_options_out_of_range(tmp_path, options, message):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere is not a folder: set MNIST_DIR .* data=mnist5k"):
+    with pytest.raises(InputError, match=r"nowhere is not a folder: set MNIST_DIR .* mnist5k"):
         mnist(directory=tmp_path / "nowhere")
 
 

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 from sklearn.neighbors import KNeighborsClassifier
 from threadpoolctl import threadpool_info
 
-from slicing import tensor_file
+from slicing import files, tensor_file
 from slicing.data import Images
 from slicing.engine.classifier import Engine, quantized
 from slicing.errors import InputError
@@ -108,8 +108,9 @@ def test_features_are_averaged_over_shifted_copies(stack, train, images, storage
     assert 0 < engine.total_bytes - single.total_bytes < 20
     with pytest.raises(InputError, match="takes images of shape"):
         engine.predict(images[:, :, :, 0])
-    for wrong in (-1, 8, 1.0, "1"):
-        with pytest.raises(InputError, match=r"average=.* is out of range: choose 0 to 7 pixels"):
+    beyond, no_number = "out of range: choose 0 to 7 pixels", "not a whole number"
+    for wrong, reason in ((-1, beyond), (8, beyond), (1.0, no_number), ("1", no_number)):
+        with pytest.raises(InputError, match=rf"average=.* is {reason}"):
             Engine.fit(stack, train, CLASSES, average=wrong)
 
 
@@ -178,11 +179,11 @@ def test_mistakes_are_one_sentence(engine, stack, images):
         (lambda: Engine(stack, engine.references[:, 1:], engine.labels, CLASSES), "have shape"),
         (lambda: Engine(stack, engine.references, engine.labels, ("a",)), "1 classes"),
         (lambda: Engine(stack, engine.references, engine.labels, CLASSES, 61), "k=61"),
-        (lambda: Engine(stack, engine.references, engine.labels, CLASSES, 1, "l1"), "metric='l1'"),
+        (lambda: Engine(stack, engine.references, engine.labels, CLASSES, 1, "l1"), "metric=l1"),
         (lambda: engine.add_class(images, 5), "class 5 has no name"),
         (lambda: engine.score(images, np.zeros((20, 1), int)), r"shape \(20, 1\): give the name"),
         (lambda: engine.score(images, np.zeros(20)), "type float64"),
-        (lambda: Engine.fit(stack, Images(images, None), CLASSES, storage="int4"), "storage='int4"),
+        (lambda: Engine.fit(stack, Images(images, None), CLASSES, storage="int4"), "storage=int4"),
     ):
         with pytest.raises(InputError, match=sentence) as caught:
             mistake()
@@ -303,7 +304,7 @@ def test_a_full_disk_keeps_the_file_that_was_there(engine, file, monkeypatch):
         raise OSError(28, "No space left on device")
 
     before = file.read_bytes()
-    monkeypatch.setattr(tensor_file.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         engine.add_class(np.zeros((1, 9, 8, 1), np.float32), "d").save(file)
     assert file.read_bytes() == before

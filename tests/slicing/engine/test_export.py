@@ -4,7 +4,7 @@ import os
 import numpy as np
 import pytest
 
-from slicing.baselines import random_cnn
+from slicing.baselines import UntrainedCNN
 from slicing.data import Images, mnist, mnist5k
 from slicing.engine.classifier import Engine
 from slicing.engine.export import to_litert, to_onnx
@@ -71,7 +71,7 @@ def test_the_graph_classifies_all_test_images_as_the_engine_does(convert, execut
     # All references once; to compare with so many takes a while.
     n = 4000 if (metric, convert) == ("euclidean", to_onnx) else 1000
     data = mnist(train_size=n) if "MNIST_DIR" in os.environ else mnist5k(train_size=n)
-    stack = random_cnn(data.train, 10, filters=(8, 16)).stack
+    stack = UntrainedCNN(filters=(8, 16)).build(data.train, data.classes).stack
     images = data.read_test().images
     for engine in (
         Engine.fit(stack, data.train, data.classes, 9, metric),

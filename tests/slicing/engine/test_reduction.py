@@ -6,11 +6,11 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 from threadpoolctl import threadpool_limits
 
-from slicing.baselines import random_cnn
+from slicing.baselines import UntrainedCNN
 from slicing.data import Images, mnist5k
 from slicing.engine import reduction
 from slicing.engine.classifier import Engine
-from slicing.engine.reduction import class_centers, condense, most_components, project
+from slicing.engine.reduction import check_components, class_centers, condense, project
 from slicing.errors import InputError
 from slicing.shifts import shifted
 from slicing.stack import Conv, ConvStack, Pool
@@ -78,7 +78,7 @@ def test_how_far_a_projection_is_is_shown(stack, images, monkeypatch):
 def test_shifted_copies_teach_discriminants_for_other_images():
     """Of images that lie elsewhere than those that taught, more are classified rightly."""
     data = mnist5k(train_size=1000, test_size=500)
-    stack = random_cnn(data.train, 10, filters=(4, 8)).stack
+    stack = UntrainedCNN(filters=(4, 8)).build(data.train, data.classes).stack
     test = data.read_test()
     scores = [
         Engine.fit(project(stack, data.train, "lda", shift=shift), data.train, data.classes).score(
@@ -90,14 +90,16 @@ def test_shifted_copies_teach_discriminants_for_other_images():
 
 
 def test_components_are_checked(stack, images):
-    assert most_components("lda", (len(images), 54), 10) == 9
-    assert most_components("pca", (20, 54), 10) == 20
+    assert check_components("lda", None, (len(images), 54), 10) == 9
+    assert check_components("pca", None, (20, 54), 10) == 20
     with pytest.raises(InputError, match="12,544 features are too many"):
-        most_components("lda", (len(images), 12_544), 10)
+        check_components("lda", None, (len(images), 12_544), 10)
     for kind, components in (("lda", 10), ("lda", 0), ("pca", 55)):
-        with pytest.raises(InputError, match=f"components={components} is out of range for {kind}"):
+        with pytest.raises(
+            InputError, match=f"components={components} is out of range: choose 1 to "
+        ):
             project(stack, images, kind, components)
-    with pytest.raises(InputError, match="projection='umap' is unknown"):
+    with pytest.raises(InputError, match="projection=umap is unknown"):
         project(stack, images, "umap", 2)
     for shift in (-1, 8):
         with pytest.raises(InputError, match=f"shift={shift} is out of range: choose 0 to 7"):
@@ -108,7 +110,7 @@ def test_components_are_checked(stack, images):
 def test_threads_do_not_matter(kind):
     data = mnist5k(train_size=300, test_size=10)
     # Sums over so many features are divided among BLAS' threads.
-    stack = random_cnn(data.train, 10, filters=(4, 10)).stack
+    stack = UntrainedCNN(filters=(4, 10)).build(data.train, data.classes).stack
     found = []
     for threads in (1, 2):
         with threadpool_limits(threads):

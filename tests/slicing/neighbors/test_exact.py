@@ -6,11 +6,11 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 from sklearn.neighbors import KNeighborsClassifier
 
+from slicing.engine.votes import count_votes
 from slicing.errors import InputError
 from slicing.neighbors import exact as knn
 from slicing.neighbors.exact import (
     NeighborSearch,
-    count_votes,
     kneighbors,
     least,
     measure,

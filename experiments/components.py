@@ -1,11 +1,11 @@
-"""The parts of an experiment: its images, its baseline, its fitness and its schedule.
+"""The components of an experiment: its images, its baseline, its fitness and its schedule.
 
-Each is made of the options of its group by what ``_target_`` names. All of them are checked before
-anything is computed.
+Each is made from the options of its group by what ``_target_`` names. All of them are checked
+before anything is computed.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
@@ -22,26 +22,28 @@ from evolve.optimizers.base import Optimizer
 from evolve.protocols import Split
 from evolve.schedule import Schedule, ScheduleOptions
 from evolve.search import MakeOptimizer
-from experiments.engines import check_options
+from experiments.engines import check_options, recipe_of, tune_of
 from experiments.schema.run import GROUPS
-from slicing.baselines import Baseline, random_cnn
-from slicing.data.dataset import Dataset, Images
+from slicing.baselines import BaselineBuilder
+from slicing.data.dataset import Dataset
+from slicing.engine.recipe import Recipe, Tune
 from slicing.errors import InputError
 from slicing.stack import ConvStack
 
 Options = dict[str, Any]
 
-# get_object logs the error that it raises; whoever gets that reports it, once.
+# get_object logs the error that it raises; the caller reports it, once.
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL + 1)
 
 # What the classes of a group keep.
 _CONTRACTS = {
     "optimizer": Optimizer, "fitness": Fitness, "strategy": Schedule, "executor": Executor
 }  # fmt: skip
+_OF_SCHEDULE = tuple(each.name for each in fields(ScheduleOptions))
 
 
-class Parts:
-    """Makes the parts of an experiment.
+class Components:
+    """Makes the components of an experiment.
 
     Parameters
     ----------
@@ -68,18 +70,8 @@ class Parts:
 
     @property
     def baseline_name(self) -> str:
-        """Name the baseline: ``lenet64``."""
-        return f"{self.choices['baseline']}{self.options['baseline'].get('units', '')}"
-
-    @property
-    def protocol(self) -> str:
-        """Which images choose the kernels."""
-        return self.choices["protocol"]
-
-    @property
-    def is_trained(self) -> bool:
-        """Whether the baseline is one that is trained here."""
-        return "epochs" in self.options["baseline"]
+        """Name of the baseline: ``lenet64``."""
+        return f"{self.choices['baseline']}{self.baseline().variant}"
 
     def name(self, dataset: Dataset) -> str:
         """Name the run: ``cmaes-serial-lenet64-mnist5k-s0``."""
@@ -88,18 +80,18 @@ class Parts:
 
     def dataset(self) -> Dataset:
         """Read the training images."""
-        with self._naming("data"):
+        with self.naming("data"):
             dataset: Dataset = self._make("data")()
         return dataset
 
     def split(self, dataset: Dataset) -> Split:
         """Give the training images their roles."""
-        with self._naming("protocol"):
+        with self.naming("protocol"):
             images: Split = self._make("protocol")(dataset, seed=self.options["seed"])
         return images
 
     def check(self, images: Split, n_classes: int) -> None:
-        """Refuse options out of range, and parts that do not fit each other.
+        """Refuse options out of range, and components that do not fit each other.
 
         Raises
         ------
@@ -110,72 +102,94 @@ class Parts:
             if not (isinstance(target, type) and issubclass(target, contract)):
                 raise InputError(
                     f"{group}._target_={self.options[group]['_target_']} is of another kind: name "
-                    f"a class derived from {contract.__module__}.{contract.__name__}."
+                    f"a class derived from {contract.__module__}.{contract.__name__}.",
+                    f"{group}._target_",
                 )
-        self._make("strategy").func.check_executor(self._make("executor")())
-        make = self._make("baseline")
-        if self.is_trained:
-            # Of the same shape, at once.
-            shape = ("filters", "kernel_size", "pooling", "seed")
-            make = partial(random_cnn, **{name: make.keywords[name] for name in shape})
-        with self._naming("baseline"):
-            stack = make(images.references, n_classes).stack
-        with self._naming("slicing"):
+        self._make("strategy").func.check_executor(self._executor())
+        builder = self.baseline()
+        with self.naming("baseline"):
+            stack = builder.shape(images.references.images.shape[1:], n_classes)
+        with self.naming("slicing"):
             check_options(self.options["slicing"], stack, images.references, self.optimizer())
         fitness = self._make("fitness")
-        with self._naming("fitness"):
+        with self.naming("fitness"):
             try:
                 fitness.func.check(stack, images, **fitness.keywords)
             except TypeError as error:
                 raise InputError(
                     f"fitness._target_={self.options['fitness']['_target_']} does not take these "
-                    f"options: {error}."
+                    f"options: {error}.",
+                    "fitness._target_",
                 ) from error
-        blocks = self._blocks(stack)
-        with self._naming("optimizer"):
-            for block in blocks:
-                self.optimizer()(block.read(stack), 1.0, np.random.default_rng(0))
+        self._schedule_options()
+        make_optimizer = self.optimizer()
+        for block in self._blocks(stack):
+            make_optimizer(block.read(stack), 1.0, np.random.default_rng(0))
 
-    def baseline(self) -> Callable[..., Baseline]:
-        """Make what gives a :class:`~slicing.baselines.Baseline` of images and a class count."""
-        make = self._make("baseline")
+    def baseline(self) -> BaselineBuilder:
+        """Make what builds the baseline."""
+        with self.naming("baseline"):
+            builder = self._make("baseline")()
+        if not isinstance(builder, BaselineBuilder):
+            raise InputError(
+                f"baseline._target_={self.options['baseline']['_target_']} is of another kind: "
+                "name a class derived from slicing.baselines.BaselineBuilder.",
+                "baseline._target_",
+            )
+        return builder
 
-        def named(images: Images, n_classes: int, **keywords: Any) -> Baseline:
-            with self._naming("baseline"):
-                baseline: Baseline = make(images, n_classes, **keywords)
-            return baseline
+    def recipe(self) -> Recipe:
+        """Make the recipe of the saved engine."""
+        with self.naming("slicing"):
+            return recipe_of(self.options["slicing"])
+
+    def tune(self) -> Tune | None:
+        """Make what moves the prototypes of the saved engine, if anything does."""
+        return tune_of(self.options["slicing"], self.optimizer(), self.options["seed"])
+
+    def optimizer(self) -> MakeOptimizer:
+        """Make what gives an optimizer from a start, a step size and a random generator."""
+        make = self._make("optimizer")
+
+        def named(*start: Any) -> Optimizer:
+            with self.naming("optimizer"):
+                optimizer: Optimizer = make(*start)
+            return optimizer
 
         return named
 
-    def optimizer(self) -> MakeOptimizer:
-        """Make what gives an optimizer of a start, a step size and a random generator."""
-        make: MakeOptimizer = self._make("optimizer")
-        return make
-
     def fitness(self, stack: ConvStack, images: Split) -> Fitness:
         """Make the loss that is minimized."""
-        with self._naming("fitness"):
+        with self.naming("fitness"):
             fitness: Fitness = self._make("fitness")(stack, images)
         return fitness
 
     def schedule(self, fitness: Fitness, checkpoint: Checkpoint) -> Schedule:
-        """Make the schedule, which goes on with what the checkpoint holds."""
-        with self._naming("strategy"):
-            of_schedule = [field.name for field in fields(ScheduleOptions)]
-            options = {name: self.options["strategy"][name] for name in of_schedule}
-            schedule: Schedule = self._make("strategy", without=of_schedule)(
+        """Make the schedule; it resumes what the checkpoint holds."""
+        make = self._make("strategy", without=_OF_SCHEDULE)
+        with self.naming("strategy"):
+            schedule: Schedule = make(
                 fitness,
                 self._blocks(fitness.stack),
                 self.optimizer(),
-                ScheduleOptions(**options),
+                self._schedule_options(),
                 seed=self.options["seed"],
-                executor=self._make("executor")(),
+                executor=self._executor(),
                 checkpoint=checkpoint,
             )
         return schedule
 
+    def _schedule_options(self) -> ScheduleOptions:
+        with self.naming("strategy"):
+            return ScheduleOptions(**{k: self.options["strategy"][k] for k in _OF_SCHEDULE})
+
+    def _executor(self) -> Executor[Any, Any]:
+        with self.naming("executor"):
+            executor: Executor[Any, Any] = self._make("executor")()
+        return executor
+
     def _blocks(self, stack: ConvStack) -> list[Block]:
-        with self._naming("block"):
+        with self.naming("block"):
             blocks: list[Block] = self._make("block")(stack)
         return blocks
 
@@ -191,15 +205,17 @@ class Parts:
             return partial(get_object(options["_target_"]), **arguments)
         except (ImportError, ValueError, AttributeError, TypeError) as error:
             reason = " ".join(str(error).split()).rstrip(".")
-            raise InputError(f"_target_={options['_target_']} cannot be used: {reason}.") from error
+            raise InputError(
+                f"{group}._target_={options['_target_']} cannot be used: {reason}.",
+                f"{group}._target_",
+            ) from error
 
     @contextmanager
-    def _naming(self, group: str) -> Iterator[None]:
+    def naming(self, group: str) -> Iterator[None]:
         """Name an option as the command line does, where a library names its parameter."""
         try:
             yield
         except InputError as error:
-            if error.option in self.options[group]:
-                raise error.within(group) from error
-            is_own = str(error).partition("=")[0] in self.options[group]
-            raise InputError(f"{group}.{error}" if is_own else str(error)) from error
+            if error.option not in self.options[group]:
+                raise
+            raise error.within(group) from error

@@ -1,43 +1,43 @@
-"""The convolutional part that the built-in baselines share."""
+"""The convolutional part of the built-in baselines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from slicing.backend import load_keras
+from slicing.checks import at_least
 from slicing.errors import InputError
 from slicing.stack import Shape
 
 
-def require(valid: bool, name: str, value: object, wanted: str) -> None:
-    """Raise an InputError about a baseline's option where ``valid`` is False."""
-    if not valid:
-        raise InputError(f"The baseline's {name} is {value}, and must be {wanted}.")
-
-
-def require_conv_part(
+def check_conv_part(
     image_shape: Shape,
-    filters: tuple[int, ...],
+    filters: Sequence[int],
     kernel_size: int,
-    pooling: tuple[bool, ...],
+    pooling: Sequence[bool],
     seed: int,
 ) -> None:
-    """Refuse options of the convolutional part that make no network."""
-    require(
-        len(filters) > 0 and min(filters) >= 1,
-        "filters",
-        list(filters),
-        "one positive number for each convolution",
-    )
-    require(
-        len(pooling) == len(filters),
-        "pooling",
-        list(pooling),
-        f"one yes or no for each of the {len(filters)} convolutions",
-    )
-    require(kernel_size >= 1, "kernel_size", kernel_size, "at least 1")
-    require(seed >= 0, "seed", seed, "at least 0")
+    """Refuse options of the convolutional part that make no network.
+
+    Raises
+    ------
+    InputError
+    """
+    if not filters or min(filters) < 1:
+        raise InputError(
+            f"filters={list(filters)} is not possible: give one positive number for each "
+            "convolution.",
+            "filters",
+        )
+    if len(pooling) != len(filters):
+        raise InputError(
+            f"pooling={list(pooling)} is not possible: give one yes or no for each of the "
+            f"{len(filters)} convolutions.",
+            "pooling",
+        )
+    at_least("kernel_size", kernel_size, 1)
+    at_least("seed", seed, 0)
     side = min(image_shape[:2])
     for number, pooled in enumerate(pooling, 1):
         side = (side - kernel_size + 1) // (2 if pooled else 1)
@@ -51,13 +51,13 @@ def require_conv_part(
 
 def conv_part(
     image_shape: Shape,
-    filters: tuple[int, ...],
+    filters: Sequence[int],
     kernel_size: int,
-    pooling: tuple[bool, ...],
+    pooling: Sequence[bool],
     initializer: Callable[[], Any],
     batch_norm: bool = False,
 ) -> Any:
-    """Build the convolutional part as a Sequential model that is still open at its end."""
+    """Build the convolutional part as a Sequential model, to which layers can be added."""
     keras = load_keras()
     model = keras.Sequential([keras.Input(image_shape)])
     for number, (n_kernels, pooled) in enumerate(zip(filters, pooling, strict=True), 1):
@@ -85,5 +85,5 @@ def draw_seed(rng: np.random.Generator) -> int:
 
 
 def seeded(initializer: str, rng: np.random.Generator) -> Callable[[], Any]:
-    """Return what makes one Keras initializer after another, each with a seed of its own."""
+    """Return a function that makes Keras initializers, each with its own seed."""
     return lambda: getattr(load_keras().initializers, initializer)(seed=draw_seed(rng))

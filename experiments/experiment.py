@@ -1,0 +1,304 @@
+"""The stages of one experiment, from its baseline to its report.
+
+The order is the guarantee: the test images are read after evolution has ended and its kernels are
+on disk (except under a protocol that leaks, which is about nothing else).
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evolve.checkpoint import Checkpoint
+from evolve.events import BlockEnd
+from evolve.protocols import Split
+from evolve.schedule import Schedule
+from experiments import new_classes
+from experiments.components import Components, Options
+from experiments.environment import commit, versions
+from experiments.evolution import run_schedule
+from experiments.history import Event
+from experiments.measuring import measured
+from experiments.monitor import Monitor, Monitors
+from experiments.new_classes import ClassAddition
+from experiments.run_folder import RunFolder
+from experiments.summary import SUMMARY, NetworkResult, Summary, addition_metrics
+from experiments.tracking import Mlflow
+from slicing.baselines import Baseline
+from slicing.data.dataset import Dataset, Images
+from slicing.engine.classifier import Engine
+from slicing.files import replacing
+from slicing.stack import ConvStack
+
+log = logging.getLogger(__name__)
+
+ENGINE = "engine.safetensors"
+"""The file of the saved engine, in the folder of the run."""
+
+
+@dataclass(frozen=True)
+class _Evolution:
+    """The result of evolution."""
+
+    stack: ConvStack
+    loss_before: float
+    loss_after: float
+    schedule: Schedule
+    events: Sequence[Event]
+    interrupted: bool
+
+    @property
+    def ends(self) -> list[BlockEnd]:
+        return [event for event in self.events if isinstance(event, BlockEnd)]
+
+
+@dataclass(frozen=True)
+class _Engines:
+    """Those before and after evolution, with all references, and the one that is saved."""
+
+    sliced: Engine
+    evolved: Engine
+    saved: Engine
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The stages of an experiment, and what they share.
+
+    Attributes
+    ----------
+    components : Components
+    name : str
+        Name of the run.
+    threads : int
+        With which it computes.
+    dataset, whole : Dataset
+        Without, and with the classes that only the finished engine learns.
+    images : Split
+    folder : Path
+    monitor : Monitor
+        Is told what happens; ``run_folder`` is part of it.
+    run_folder : RunFolder
+    tracker : Mlflow
+    checkpoint : Checkpoint
+    """
+
+    components: Components
+    name: str
+    threads: int
+    dataset: Dataset
+    whole: Dataset
+    images: Split
+    folder: Path
+    monitor: Monitor
+    run_folder: RunFolder
+    tracker: Mlflow
+    checkpoint: Checkpoint
+
+    @property
+    def options(self) -> Options:
+        """The resolved configuration."""
+        return self.components.options
+
+    def run(self) -> Summary:
+        """Go through the stages."""
+        baseline = self.baseline()
+        # It has begun meanwhile, or there is something to mend before the evolution.
+        self.monitor.say("Waiting for MLflow")
+        self.tracker.ready()
+        evolution = self.evolve(baseline.stack)
+        engines = self.engines(baseline.stack, evolution.stack)
+        tests = [self.dataset.read_test()]
+        if self.dataset.read_test_all is not None:
+            tests.append(self.dataset.read_test_all())
+        networks, predicted = self.classify(baseline, engines, tests)
+        # After an interruption nobody waits for more training.
+        additions = [] if evolution.interrupted else self.add_classes(baseline, engines.saved)
+        summary = self.summary(baseline, evolution, networks, additions)
+        self.draw_and_report(summary, baseline.stack, evolution, engines.saved, tests[0], predicted)
+        # Last: the folder is complete, whether MLflow answers or not.
+        if not evolution.interrupted:
+            self.monitor.say("Logging the engine as an MLflow model")
+            self.tracker.log_engine(self.folder / ENGINE, engines.saved.stack.input_shape)
+        return summary
+
+    def baseline(self) -> Baseline:
+        """Make the network that is cut."""
+        builder, given = self.components.baseline(), (self.images.references, self.dataset.classes)
+        with self.components.naming("baseline"):
+            if not builder.is_trained:
+                self.monitor.say("Making the baseline")
+                return builder.build(*given)
+            with self.monitor.task("training"):
+                self.monitor.show(0.0, "making the network")
+                return builder.build(*given, self.monitor.show)
+
+    def evolve(self, before: ConvStack) -> _Evolution:
+        """Evolve the kernels, and put them on disk."""
+        self.monitor.say("Measuring the loss before evolution")
+        fitness = self.components.fitness(before, self.images)
+        loss_before = fitness.loss
+        schedule = self.components.schedule(fitness, self.checkpoint)
+        self.run_folder.begin(schedule.blocks, schedule.blocks_done)
+        # What an earlier process had not handed to MLflow when it ended.
+        for event in self.run_folder.events:
+            self.tracker.event(event)
+        monitor = Monitors(self.monitor, self.tracker)
+        stopped = run_schedule(schedule, monitor, after_stop=self.run_folder.event)
+        after, loss_after = fitness.stack, fitness.loss
+        _save_kernels(after, self.folder / "kernels.npz")
+        if not fitness.same_images and not after.equals(before):
+            self.monitor.say("Measuring the loss after evolution")
+            # On the images of the first network, which are the same whatever evolves from it.
+            loss_after = self.components.fitness(before, self.images).loss_of(after)
+        events = self.run_folder.events
+        return _Evolution(after, loss_before, loss_after, schedule, events, stopped is not None)
+
+    def engines(self, before: ConvStack, after: ConvStack) -> _Engines:
+        """Make the engines, and save one."""
+        train, classes = self.dataset.train, self.dataset.classes
+        recipe, tune = self.components.recipe(), self.components.tune()
+
+        def make(stack: ConvStack, what: str) -> Engine:
+            self.monitor.say(f"Making {what}")
+            with self.monitor.task("engine"):
+                whole = recipe.with_all_references()
+                return whole.build(stack, train, classes, show=self.monitor.show)
+
+        evolved = sliced = saved = make(after, "the engine of all references")
+        if not after.equals(before):
+            sliced = make(before, "the engine as it was before evolution")
+        if recipe.describe():
+            # It is kept, whatever becomes of the smaller one.
+            evolved.save(self.folder / ENGINE)
+            self.monitor.say("Making the smaller engine")
+            with self.monitor.task("engine"):
+                saved = recipe.build(
+                    after, train, classes, seed=self.options["seed"], tune=tune,
+                    show=self.monitor.show,
+                )  # fmt: skip
+        saved.save(self.folder / ENGINE)
+        return _Engines(sliced, evolved, saved)
+
+    def classify(
+        self, baseline: Baseline, engines: _Engines, tests: list[Images]
+    ) -> tuple[dict[str, NetworkResult], NDArray[np.int64]]:
+        """Measure all networks; give what the saved engine says of the first test images, too."""
+        slicing = self.options["slicing"]
+        what = "" if slicing["projection"] == "none" else f", {slicing['projection']}"
+        what += f", averaged over {slicing['average']} px" if slicing["average"] else ""
+        by = self.components.choices["optimizer"]
+        networks: dict[str, tuple[str, Baseline | Engine]] = {
+            "baseline": (f"CNN {self.components.baseline_name}", baseline),
+            "sliced": (f"sliced{what}, not evolved", engines.sliced),
+            "evolved": (f"evolved by {by}{what}", engines.evolved),
+        }
+        is_tuned = self.components.tune() is not None
+        smaller = self.components.recipe().describe(is_tuned)
+        if smaller:
+            networks["engine"] = (f"its engine: {smaller}", engines.saved)
+        results, answers = {}, {}
+        for key, (name, network) in networks.items():
+            self.monitor.say(f"Classifying {max(map(len, tests)):,} test images: {name}")
+            results[key], answers[key] = measured(name, network, tests)
+        arrays = {key: predicted[-1] for key, predicted in answers.items() if predicted}
+        _save({"labels": tests[-1].labels, **arrays}, self.folder / "predictions.npz")
+        return results, answers.get("engine", answers["evolved"])[0]
+
+    def add_classes(self, baseline: Baseline, engine: Engine) -> list[ClassAddition]:
+        """Teach the engine the new classes, if there are any."""
+        new, builder = self.options["new"], self.components.baseline()
+        if not new["classes"]:
+            return []
+        train = None
+        if new["retrain"] and builder.is_trained and baseline.model:
+            self.monitor.say(f"Training the CNN again {len(new['images'])} times")
+            train = builder.build
+        return new_classes.add(
+            engine, self.whole, new["classes"], new["images"], train, self.options["seed"]
+        )
+
+    def summary(
+        self,
+        baseline: Baseline,
+        evolution: _Evolution,
+        networks: Mapping[str, NetworkResult],
+        additions: Sequence[ClassAddition],
+    ) -> Summary:
+        """Put the figures together, write them down, and log them."""
+        path = self.folder / SUMMARY
+        Summary(
+            title=self.name,
+            dataset=self.dataset.name,
+            protocol=self.images.protocol,
+            objective=self.components.choices["fitness"],
+            networks=networks,
+            loss_before=evolution.loss_before,
+            loss_after=evolution.loss_after,
+            blocks_done=len(evolution.ends),
+            blocks_accepted=sum(end.accepted for end in evolution.ends),
+            n_blocks=evolution.schedule.n_blocks,
+            evaluations=evolution.schedule.evaluations,
+            ended=evolution.schedule.ended or "",
+            train_seconds=baseline.train_seconds,
+            evolve_seconds=evolution.schedule.seconds,
+            from_cache=baseline.from_cache,
+            interrupted=evolution.interrupted,
+            additions=tuple(additions),
+            leaks=self.images.leaks,
+            seed=self.options["seed"],
+            threads=self.threads,
+            versions=versions(),
+            commit=commit(),
+        ).write(path)
+        # From the file: it holds all that the table, the report and whoever reads it later need.
+        summary = Summary.read(path)
+        self.tracker.log(summary.metrics())
+        for addition in summary.additions:
+            self.tracker.log(addition_metrics(addition), addition.images)
+        (self.folder / "summary.md").write_text(summary.text() + "\n", encoding="utf-8")
+        log.info("%s", summary.text())
+        return summary
+
+    def draw_and_report(
+        self,
+        summary: Summary,
+        before: ConvStack,
+        evolution: _Evolution,
+        engine: Engine,
+        test: Images,
+        predicted: NDArray[np.int64],
+    ) -> None:
+        """Draw the figures, and put them and all else into the report."""
+        self.monitor.say("Drawing the figures")
+        # Here, not above: nothing else needs a library for figures.
+        from experiments import plots, report
+
+        plots.convergence(evolution.events, self.folder / "convergence.png", self.name)
+        plots.kernels(before, evolution.stack, self.folder / "kernels.png")
+        title = f"{self.name}\n{summary.saved.name}, {len(test):,} test images"
+        confusion = self.folder / "confusion.png"
+        plots.confusion(test.labels, predicted, self.dataset.classes, confusion, title)
+        plots.accuracy(summary.rows, self.folder / "accuracy.png", self.name)
+        self.monitor.say("Writing the report")
+        answers = report.Answers(engine, self.dataset.train, test, predicted)
+        path = self.folder / "report.html"
+        report.write(path, summary, answers, self.options, self.components.choices)
+
+
+def _save_kernels(stack: ConvStack, path: Path) -> None:
+    """Write the weights and biases."""
+    arrays: dict[str, Any] = {}
+    for number, conv in enumerate(stack.convs, 1):
+        arrays |= {f"conv{number}_weights": conv.weights, f"conv{number}_bias": conv.bias}
+    _save(arrays, path)
+
+
+def _save(arrays: dict[str, Any], path: Path) -> None:
+    """Write arrays, whole or not at all."""
+    with replacing(path) as file:
+        np.savez(file, **arrays)

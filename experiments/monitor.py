@@ -1,0 +1,135 @@
+"""Who looks on while a run goes on: the contract, and several as one.
+
+A run tells its monitor what it does, how far it is and what evolution yields, and asks it whether
+to stop. :class:`~experiments.terminal.Terminal` shows it to a person,
+:class:`~experiments.run_folder.RunFolder` writes it down, :class:`~experiments.tracking.Mlflow`
+logs it.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from types import FrameType
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    # Not at run time: a run says its first line before it imports what computes.
+    from experiments.history import Event
+
+
+class Monitor(Protocol):
+    """Looks on. All methods return soon and raise nothing, so that looking on ends no run."""
+
+    def say(self, text: str) -> None:
+        """Take note of what the run does from now on, in one sentence."""
+
+    def task(self, name: str, done: float = 0.0) -> AbstractContextManager[None]:
+        """Take what happens inside a ``with`` statement as a task of which a part is done."""
+
+    def show(self, fraction: float, text: str) -> None:
+        """Take note of how far the task is, 0 to 1, and of what is under way."""
+
+    def event(self, event: "Event") -> None:
+        """Take note of the end of a generation or block."""
+
+    def stop_reason(self) -> str | None:
+        """Say why the evolution shall end after its generation; None: it shall not.
+
+        A run that was stopped so is evaluated and saved, and can be resumed.
+        """
+
+
+class Silent:
+    """A monitor that does nothing; others change what they need."""
+
+    def say(self, text: str) -> None:
+        """See :meth:`Monitor.say`."""
+
+    @contextmanager
+    def task(self, name: str, done: float = 0.0) -> Iterator[None]:
+        """See :meth:`Monitor.task`."""
+        yield
+
+    def show(self, fraction: float, text: str) -> None:
+        """See :meth:`Monitor.show`."""
+
+    def event(self, event: "Event") -> None:
+        """See :meth:`Monitor.event`."""
+
+    def stop_reason(self) -> str | None:
+        """See :meth:`Monitor.stop_reason`."""
+        return None
+
+
+class Monitors:
+    """Several monitors as one; the first that gives a reason stops the run.
+
+    Parameters
+    ----------
+    *monitors : Monitor
+    """
+
+    def __init__(self, *monitors: Monitor) -> None:
+        self._monitors = monitors
+
+    def say(self, text: str) -> None:
+        """See :meth:`Monitor.say`."""
+        for monitor in self._monitors:
+            monitor.say(text)
+
+    @contextmanager
+    def task(self, name: str, done: float = 0.0) -> Iterator[None]:
+        """See :meth:`Monitor.task`."""
+        with ExitStack() as stack:
+            for monitor in self._monitors:
+                stack.enter_context(monitor.task(name, done))
+            yield
+
+    def show(self, fraction: float, text: str) -> None:
+        """See :meth:`Monitor.show`."""
+        for monitor in self._monitors:
+            monitor.show(fraction, text)
+
+    def event(self, event: "Event") -> None:
+        """See :meth:`Monitor.event`."""
+        for monitor in self._monitors:
+            monitor.event(event)
+
+    def stop_reason(self) -> str | None:
+        """See :meth:`Monitor.stop_reason`."""
+        reasons = (monitor.stop_reason() for monitor in self._monitors)
+        return next((reason for reason in reasons if reason), None)
+
+
+class Interrupts(Silent):
+    """Stops a run with the first Ctrl-C; the second ends the process at once.
+
+    It watches for as long as the block of its ``with`` statement, in the main thread: Python gives
+    signals to no other.
+    """
+
+    def __init__(self) -> None:
+        self._reason: str | None = None
+        self._previous: signal._HANDLER = None
+
+    def __enter__(self) -> "Interrupts":
+        # Outside of the main thread there are no signals.
+        with suppress(ValueError):
+            self._previous = signal.signal(signal.SIGINT, self._stop)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def stop_reason(self) -> str | None:
+        """See :meth:`Monitor.stop_reason`."""
+        return self._reason
+
+    def _stop(self, signum: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, self._previous)
+        self._reason = "interrupted"
+        # Not print: the signal may have come in the middle of one.
+        with suppress(OSError):
+            os.write(2, b"\nStopping after this generation; Ctrl-C again ends at once.\n")

@@ -1,0 +1,145 @@
+"""Show a run on standard error: a bar on a terminal, elsewhere a line every few seconds."""
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+from experiments.console import say
+from experiments.monitor import Silent
+
+# Seconds between two refreshments of the bar, and between two lines where there is no terminal.
+_REFRESH, _LINE = 0.1, 4.0
+# Seconds between two looks at whether something was said lately.
+_LOOK = 0.2
+# Part of a task from which the remaining time can be estimated: its beginning compiles.
+_ENOUGH = 0.01
+
+
+class Terminal(Silent):
+    """A monitor that prints to a stream, standard error by default.
+
+    As a context manager it is never silent for long: where nothing new was said for
+    ``line_seconds``, it repeats what is being done and since when.
+
+    Parameters
+    ----------
+    stream : text stream, optional
+    line_seconds : float
+        Without a terminal, the steps of a task are printed at most so often.
+    """
+
+    def __init__(self, stream: TextIO | None = None, line_seconds: float = _LINE) -> None:
+        self._stream = stream or sys.stderr
+        self._terminal = self._stream.isatty()
+        self._line_seconds = line_seconds
+        self._wait = _REFRESH if self._terminal else line_seconds
+        self._bar: Any = None
+        self._task = ""
+        self._begun = self._shown = self._printed = 0.0
+        self._done = 0.0
+        # What is being done, and since when.
+        self._doing, self._since = "", 0.0
+        self._lock = threading.RLock()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> "Terminal":
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def say(self, text: str) -> None:
+        """Print a line of its own, above the bar if there is one."""
+        with self._lock:
+            self._do(text)
+            self._print(text)
+
+    @contextmanager
+    def task(self, name: str, done: float = 0.0) -> Iterator[None]:
+        """Show what happens inside as the task ``name``, of which a part was done before."""
+        self._task = name
+        self._begun = time.monotonic()
+        self._done = done
+        # The first line comes at once, so that nobody waits in the dark.
+        self._shown = -float("inf")
+        if self._terminal:
+            # Here, not above: it takes a while, and elsewhere there is no bar.
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=1.0,
+                file=self._stream,
+                leave=False,
+                dynamic_ncols=True,
+                bar_format=name + " {percentage:3.0f}% |{bar:10}| {desc}",
+            )
+        try:
+            yield
+        finally:
+            with self._lock:
+                if self._bar is not None:
+                    self._bar.close()
+                    self._bar = None
+
+    def show(self, fraction: float, text: str) -> None:
+        """Show how far the task is.
+
+        Parameters
+        ----------
+        fraction : float
+            Done of the whole, 0 to 1; the remaining time is estimated from it.
+        text : str
+            What is under way.
+        """
+        with self._lock:
+            now = time.monotonic()
+            added = fraction - self._done
+            if added > _ENOUGH:
+                left = _clock((now - self._begun) * (1.0 - fraction) / added)
+                text = f"{left} left, {text}"
+            line = f"{self._task} {fraction:4.0%}: {text}"
+            self._do(line)
+            if now - self._shown < self._wait and fraction < 1.0:
+                return
+            self._shown = now
+            if self._bar is not None:
+                self._bar.n = fraction
+                self._bar.set_description_str(text)
+            else:
+                self._print(line)
+
+    def repeat(self) -> None:
+        """Print what is being done if nothing was printed lately; else do nothing."""
+        with self._lock:
+            now = time.monotonic()
+            if self._doing and now - self._printed >= self._line_seconds and self._bar is None:
+                self._print(f"{self._doing} ({_clock(now - self._since)} so far)")
+
+    def _do(self, text: str) -> None:
+        self._doing, self._since = text, time.monotonic()
+
+    def _print(self, text: str) -> None:
+        self._printed = time.monotonic()
+        if self._bar is None:
+            say(text, self._stream)
+        else:
+            self._bar.write(text, file=self._stream)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(_LOOK):
+            self.repeat()
+
+
+def _clock(seconds: float) -> str:
+    """Write a time as 1:23:45 or 2:05."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

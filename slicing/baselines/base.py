@@ -1,0 +1,176 @@
+"""What a baseline is, and what builds one."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slicing.backend import load_keras
+from slicing.data.dataset import Images
+from slicing.errors import InputError
+from slicing.show import Show, silent
+from slicing.stack import ConvStack, Shape
+
+if TYPE_CHECKING:
+    import keras
+
+# Activations of one chunk of images stay within a few tens of megabytes.
+_CHUNK = 500
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """A network before its dense layers are cut off.
+
+    With a head it is a :class:`~slicing.classifier.Classifier`.
+
+    Attributes
+    ----------
+    stack : ConvStack
+        Its convolutional part.
+    classes : tuple of str
+        Names of the classes, in label order.
+    model : keras.Model or None
+        The whole network; None where the convolutional part has no trained head.
+    train_seconds : float
+        How long the training took, when it took place; 0 where nothing was trained here.
+    from_cache : bool
+        Whether the weights were read from the cache instead of trained now.
+    """
+
+    stack: ConvStack
+    classes: tuple[str, ...]
+    model: "keras.Model | None" = None
+    train_seconds: float = 0.0
+    from_cache: bool = False
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights and biases, those of the head included."""
+        return self.stack.n_parameters if self.model is None else int(self.model.count_params())
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of the weights and biases in float32."""
+        return 4 * self.n_parameters
+
+    def predict_labels(self, images: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Classify images with the model's own head.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, height, width, channels), float32
+            Pixels in [0, 1].
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+            The class with the largest output; the smallest label of equals.
+
+        Raises
+        ------
+        InputError
+            Where the model has no trained head, or the images have another shape.
+        """
+        labels: NDArray[np.int64] = self.predict_proba(images).argmax(axis=1)
+        return labels
+
+    def predict(self, images: NDArray[np.float32]) -> NDArray[np.str_]:
+        """Classify images of shape (n, height, width, channels): names of classes, shape (n,)."""
+        return np.array(self.classes)[self.predict_labels(images)]
+
+    def predict_proba(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Give each class's share of the outputs.
+
+        A model that does not end in a softmax gets one.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, height, width, channels), float32
+            Pixels in [0, 1].
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), float64
+            Each row sums to 1.
+
+        Raises
+        ------
+        InputError
+            Where the model has no trained head, or the images have another shape.
+        """
+        if self.model is None:
+            raise InputError("This baseline has no trained head to classify with: use the k-NN.")
+        self.stack.check(images)
+        outputs = np.empty((len(images), len(self.classes)))
+        for start in range(0, len(images), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            outputs[part] = self.model.predict_on_batch(images[part])
+        if not _ends_in_softmax(self.model):
+            outputs = np.exp(outputs - outputs.max(axis=1, keepdims=True, initial=-np.inf))
+        shares: NDArray[np.float64] = outputs / outputs.sum(axis=1, keepdims=True)
+        return shares
+
+
+class BaselineBuilder(ABC):
+    """Builds a baseline from training images.
+
+    Attributes
+    ----------
+    is_trained : bool
+        Whether :meth:`build` trains a network here, and reports progress.
+    uses_tensorflow : bool
+        Whether :meth:`build` starts TensorFlow.
+    """
+
+    is_trained: ClassVar[bool]
+    uses_tensorflow: ClassVar[bool]
+
+    @property
+    def variant(self) -> str:
+        """What tells it from others of its kind, in the names of runs: "64" for 64 units."""
+        return ""
+
+    @abstractmethod
+    def shape(self, image_shape: Shape, n_classes: int) -> ConvStack:
+        """Give a conv stack of the shape that :meth:`build` gives, without training.
+
+        Parameters
+        ----------
+        image_shape : (int, int, int)
+            Height, width and channels.
+        n_classes : int
+
+        Raises
+        ------
+        InputError
+            Where an option is out of range, or does not fit the images or the classes.
+        """
+
+    @abstractmethod
+    def build(self, train: Images, classes: tuple[str, ...], show: Show = silent) -> Baseline:
+        """Build the baseline.
+
+        Parameters
+        ----------
+        train : Images
+            The training images.
+        classes : tuple of str
+            Names of the classes, in label order.
+        show : callable, optional
+            Is told the part that is done, 0 to 1, and what is being done.
+
+        Raises
+        ------
+        InputError
+            Where an option is out of range, or does not fit the images or the classes.
+        """
+
+
+def _ends_in_softmax(model: "keras.Model") -> bool:
+    keras = load_keras()
+    last = model.layers[-1]
+    is_softmax = getattr(last, "activation", None) is keras.activations.softmax
+    return is_softmax or type(last) is keras.layers.Softmax

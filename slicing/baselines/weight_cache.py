@@ -1,0 +1,103 @@
+"""Trained weights on disk, so that a second run need not train them again.
+
+A cache file is a :mod:`slicing.tensor_file`, with a checksum. The files of a folder take at most
+2 GB: when a new one would exceed that, those that were not used for the longest time are deleted.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slicing import tensor_file
+from slicing.errors import InputError
+
+log = logging.getLogger(__name__)
+
+Weights = list[NDArray[Any]]
+
+# Bytes of all cache files of a folder.
+LIMIT = 2_000_000_000
+
+_KIND = "knn-slicing baseline 1"
+# Of the names of cache files: others in the folder are left alone.
+_NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
+
+
+def cache_file(folder: Path, determinants: Mapping[str, Any]) -> Path:
+    """Name the file for the weights that ``determinants`` (JSON values) determine."""
+    description = json.dumps(determinants, sort_keys=True)
+    return folder / f"{hashlib.sha256(description.encode()).hexdigest()}.safetensors"
+
+
+def read_weights(path: Path, shapes: Sequence[tuple[int, ...]]) -> tuple[Weights, float] | None:
+    """Read weights and the seconds that their training took.
+
+    Parameters
+    ----------
+    path : Path
+    shapes : sequence of tuple of int
+        The shapes that the weights must have.
+
+    Returns
+    -------
+    (list of ndarray, float) or None
+        None where there is no such file, or, with a warning in the log, no readable one.
+    """
+    if not path.exists():
+        return None
+    try:
+        settings, arrays = tensor_file.read(path, _KIND)
+        weights = [arrays[str(number)] for number in range(len(arrays))]
+        train_seconds = float(settings["train_seconds"])
+        if [array.shape for array in weights] != list(shapes):
+            raise InputError(f"{path} holds weights of other shapes than the network's.")
+    except (InputError, LookupError, TypeError, ValueError) as error:
+        log.warning("Cached weights are not used, the network is trained again: %s", error)
+        return None
+    try:
+        os.utime(path)  # now it is the one that was used last
+    except OSError as error:
+        log.debug("The time of %s cannot be set: %s", path, error)
+    return weights, train_seconds
+
+
+def write_weights(path: Path, weights: Weights, train_seconds: float) -> None:
+    """Write weights to a file, whole or not at all, and keep its folder within the limit.
+
+    Where that is impossible, log a warning and go on.
+    """
+    arrays = {str(number): np.asarray(array) for number, array in enumerate(weights)}
+    content = tensor_file.pack(_KIND, {"train_seconds": train_seconds}, arrays)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tensor_file.write(path, content)
+        _delete_oldest(path)
+    except OSError as error:
+        log.warning(
+            "The trained weights cannot be cached (%s): the next run trains them again.", error
+        )
+
+
+def _delete_oldest(newest: Path) -> None:
+    """Delete files that were not used for the longest time until all fit into the limit."""
+    others = []
+    for path in newest.parent.iterdir():
+        if path != newest and _NAME.fullmatch(path.name):
+            try:
+                status = path.stat()
+            except FileNotFoundError:  # another process has deleted it
+                continue
+            others.append((status.st_mtime_ns, status.st_size, path))
+    total = newest.stat().st_size
+    for _, size, path in sorted(others, reverse=True):
+        total += size
+        if total > LIMIT:
+            path.unlink(missing_ok=True)

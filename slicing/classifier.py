@@ -1,0 +1,68 @@
+"""The contract of everything that classifies images."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Classifier(Protocol):
+    """Classifies images: a CNN with its head, an engine.
+
+    Attributes
+    ----------
+    classes : tuple of str
+        Names of the classes, in label order.
+    n_parameters : int
+        Number of trained weights and biases. References are none.
+    total_bytes : int
+        Bytes of all that classifying needs.
+    """
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    @property
+    def n_parameters(self) -> int: ...  # noqa: D102
+
+    @property
+    def total_bytes(self) -> int: ...  # noqa: D102
+
+    def predict_labels(self, images: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Classify images.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, height, width, channels), float32
+            Pixels in [0, 1].
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+            Indices in ``classes``: the argmax of :meth:`predict_proba`, the smallest label of
+            equals.
+
+        Raises
+        ------
+        InputError
+            Where the images do not fit, or there is nothing to classify with.
+        """
+
+    def predict_proba(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Give each class's share.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, height, width, channels), float32
+            Pixels in [0, 1].
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), float64
+            Each row sums to 1.
+
+        Raises
+        ------
+        InputError
+            As :meth:`predict_labels`.
+        """

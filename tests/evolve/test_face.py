@@ -1,0 +1,24 @@
+"""What `import evolve` gives, and what it does not import."""
+
+import subprocess
+import sys
+
+import pytest
+
+import evolve
+
+
+def test_every_name_is_there():
+    assert sorted(evolve.__all__) == sorted(evolve._MODULES)
+    for name in evolve.__all__:
+        assert getattr(evolve, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        evolve.Nothing  # noqa: B018
+
+
+def test_it_imports_no_tensorflow():
+    script = "import sys; from evolve import *; print({'tensorflow', 'keras'} & {*sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"

@@ -1,0 +1,88 @@
+"""What everything that classifies keeps: see slicing.classifier."""
+
+import keras
+import numpy as np
+import pytest
+
+from slicing.baselines import SavedCNN, TrainedCNN
+from slicing.classifier import Classifier
+from slicing.engine.classifier import Engine
+from slicing.errors import InputError
+from tests.slicing.baselines.blobs import CLASSES, blobs
+
+
+def trained(train, folder):
+    options = {"filters": (4,), "pooling": (True,), "units": 8, "epochs": 3, "batch_size": 32}
+    return TrainedCNN(**options, cache_dir=folder).build(train, CLASSES)
+
+
+def without_softmax(train, folder):
+    """A user's model, whose outputs are no shares, and equal for the first two classes."""
+    model = keras.Sequential(
+        [
+            keras.Input((10, 10, 1)),
+            keras.layers.Conv2D(2, 3),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3),
+        ]
+    )
+    weights = np.zeros((8 * 8 * 2, 3), np.float32)
+    weights[:, :2] = 0.01
+    model.layers[0].set_weights([np.ones((3, 3, 1, 2)), np.zeros(2)])
+    model.layers[-1].set_weights([weights, np.zeros(3)])
+    model.save(folder / "mine.keras")
+    return SavedCNN(path=folder / "mine.keras").build(train, CLASSES)
+
+
+def engine(train, folder):
+    return Engine.fit(trained(train, folder).stack, train, CLASSES, k=4)
+
+
+@pytest.fixture(scope="module")
+def train():
+    return blobs()
+
+
+@pytest.fixture(scope="module", params=[trained, without_softmax, engine])
+def classifier(request, train, tmp_path_factory) -> Classifier:
+    return request.param(train, tmp_path_factory.mktemp("classifier"))
+
+
+def test_labels_are_the_argmax_of_shares_that_sum_to_one(classifier, train):
+    shares = classifier.predict_proba(train.images)
+    assert (shares.dtype, shares.shape) == (np.float64, (len(train), 3))
+    assert (shares >= 0).all()
+    np.testing.assert_allclose(shares.sum(axis=1), 1.0, rtol=1e-12)
+    labels = classifier.predict_labels(train.images)
+    assert (labels.dtype, labels.shape) == (np.int64, (len(train),))
+    np.testing.assert_array_equal(labels, shares.argmax(axis=1))
+    np.testing.assert_array_equal(classifier.predict(train.images), np.array(CLASSES)[labels])
+
+
+def test_ties_go_to_the_smallest_label(train, tmp_path):
+    tied = without_softmax(train, tmp_path)
+    shares = tied.predict_proba(train.images)
+    np.testing.assert_array_equal(shares[:, 0], shares[:, 1])
+    assert (shares[:, 0] > shares[:, 2]).all()
+    assert not tied.predict_labels(train.images).any()
+
+
+def test_no_images_give_no_labels(classifier, train):
+    assert classifier.predict_labels(train.images[:0]).shape == (0,)
+    assert classifier.predict_proba(train.images[:0]).shape == (0, 3)
+
+
+def test_images_of_another_shape_are_refused(classifier, train):
+    with pytest.raises(InputError, match=r"takes images of shape \(10, 10, 1\)"):
+        classifier.predict_labels(train.images[:, :5])
+
+
+def test_sizes_are_those_of_all_that_classifying_needs(classifier, train, tmp_path):
+    assert classifier.classes == CLASSES
+    assert classifier.total_bytes >= 4 * classifier.n_parameters > 0
+    if isinstance(classifier, Engine):
+        classifier.save(tmp_path / "engine")
+        assert classifier.total_bytes == (tmp_path / "engine").stat().st_size
+        assert classifier.n_parameters == classifier.stack.n_parameters
+    else:
+        assert classifier.n_parameters == sum(w.size for w in classifier.model.get_weights())
