@@ -1,10 +1,9 @@
 """Files from the web, whole and verified or not at all."""
 
-import socket
+import logging
 import tempfile
 from pathlib import Path
 
-from slicing.backend import load_keras
 from slicing.errors import InputError
 
 
@@ -41,23 +40,32 @@ def download(
     InputError
         If the file cannot be had or its checksum differs.
     """
-    keras = load_keras()
+    # Here, not above: most files are at hand.
+    import pooch
 
+    # It would name the URL and the folder at every download.
+    pooch.get_logger().setLevel(logging.WARNING)
     url = base_url + name
-    patience = socket.getdefaulttimeout()
-    # Keras would wait for ever for a server that has fallen silent, and takes no timeout.
-    socket.setdefaulttimeout(timeout)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
-            keras.utils.get_file(
-                name, url, file_hash=md5, hash_algorithm="md5", cache_dir=scratch, cache_subdir=""
+            part = pooch.retrieve(
+                url,
+                f"md5:{md5}",
+                fname=name,
+                path=scratch,
+                downloader=pooch.HTTPDownloader(progressbar=True, timeout=timeout),
             )
-            return (Path(scratch) / name).replace(folder / name)
-    except Exception as error:  # Keras raises a bare Exception where the network fails
-        reason = str(error).removeprefix(f"URL fetch failure on {url}: ").rstrip(".")
+            return Path(part).replace(folder / name)
+    except (OSError, ValueError) as error:  # those of requests are OSErrors
         raise InputError(
-            f"{url} could not be downloaded to {folder} ({reason}): {way_out}."
+            f"{url} could not be downloaded to {folder} ({_reason(error)}): {way_out}."
         ) from error
-    finally:
-        socket.setdefaulttimeout(patience)
+
+
+def _reason(error: BaseException) -> str:
+    """Name the first of all errors of which this one is the last."""
+    while before := error.__cause__ or error.__context__:
+        error = before
+    reason = isinstance(error, OSError) and error.strerror
+    return (reason or str(error).partition(" for url")[0]).rstrip(".")
