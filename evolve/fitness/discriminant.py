@@ -20,7 +20,7 @@ from slicing.shifts import largest_shift, shifted_at_random
 from slicing.stack import ConvStack
 
 # Features of candidates that are held at a time (bytes), four times: as they come, centered,
-# candidate by candidate, and without what the still ones explain.
+# candidate by candidate, and without the part that the still ones explain.
 _BATCH_BYTES = 1 << 26
 
 
