@@ -208,9 +208,9 @@ def _log_as_before():
 
 def interrupt(patch, folder):
     """Leave a run that Ctrl-C has ended after a generation, and its engine."""
-    show = "experiments.progress.Progress.show"
+    show = "experiments.terminal.Terminal.show"
     with patch.context() as inner:
-        real = import_module("experiments.progress").Progress.show
+        real = import_module("experiments.terminal").Terminal.show
 
         def show_and_interrupt(self, done, text):
             real(self, done, text)
@@ -501,7 +501,7 @@ ANY_LINK = re.compile(r"!?\[((?:[^\[\]]|\[\])*)\]\(([^)\s]*)\)")
 def prose_of(path):
     """Give a page without its code; a name that is a link keeps its marks."""
     text = re.sub(r"^(```+).*?^\1$", "", path.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
-    return re.sub(r"(?<!\[)`[^`\n]*`", "code", text)
+    return re.sub(r"(\[`[^`\n]*`\])|`[^`\n]*`", lambda found: found[1] or "code", text)
 
 
 def anchors_of(path):

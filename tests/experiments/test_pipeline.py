@@ -213,7 +213,10 @@ def test_the_test_images_are_read_after_evolution_and_change_nothing(
     for key, array in plain.kernels.items():
         assert array.tobytes() == scrambled.kernels[key].tobytes()
     assert plain.summary.loss_after == scrambled.summary.loss_after
-    assert scrambled.summary.networks["evolved"].test.value < plain.summary.networks["evolved"].test.value - 0.1
+    assert (
+        scrambled.summary.networks["evolved"].test.value
+        < plain.summary.networks["evolved"].test.value - 0.1
+    )
     assert plain.run.data.tags["protocol"] == protocol
 
 
@@ -224,7 +227,9 @@ def test_protocol_test_leaks_and_says_so(small, tmp_path, caplog):
     assert "LEAKS" in caplog.text
     assert "| evolved by cmaes LEAKS" in result.summary.text()
     # What was minimized is what the table shows.
-    assert 1 - result.summary.loss_after == pytest.approx(result.summary.networks["evolved"].test.value)
+    assert 1 - result.summary.loss_after == pytest.approx(
+        result.summary.networks["evolved"].test.value
+    )
 
 
 def test_a_second_run_reads_the_baseline_from_the_cache_and_finds_the_same(
