@@ -66,7 +66,7 @@ class KNNFitness(Fitness):
     ) -> None:
         KNNFitness.check(stack, split, objective, k, metric, neighbors, temperature)
         self.stack = stack
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter({FULL_SCANS: 0})
         self._images, labels, roles = split.stacked()
         n_neighbors = k if objective == "accuracy" else neighbors
         self._judge = _Judge(labels, roles, n_neighbors, metric)
