@@ -9,9 +9,9 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import slicing.data
 from experiments.components import Components
-from experiments.overrides import check
 from experiments.environment import set_threads
 from experiments.monitor import Interrupts
+from experiments.overrides import check
 from experiments.schema.docs import CONF
 from experiments.schema.run import plain
 from experiments.tracking import leaves
@@ -159,15 +159,15 @@ def test_losses_on_images_that_change_compare_between_runs(tiny, tmp_path):
         overrides = [*words, "fitness=discriminants", f"optimizer={optimizer}"]
         result = run_here(overrides, project)
         [config] = check(overrides)
-        parts = Components(plain(config), {})
-        dataset = parts.dataset()
-        images = parts.split(dataset)
-        before = parts.baseline()(images.references, 10).stack
+        components = Components(plain(config), {})
+        dataset = components.dataset()
+        images = components.split(dataset)
+        before = components.baseline().build(images.references, dataset.classes).stack
         after = before.with_conv(
             1,
             Conv(result.kernels["conv2_weights"], result.kernels["conv2_bias"]),
         )
-        fitness = parts.fitness(before, images)
+        fitness = components.fitness(before, images)
         assert result.summary.loss_before == fitness.loss
         assert result.summary.loss_after == fitness.loss_of(after) < fitness.loss
         found[optimizer] = result.summary
@@ -213,7 +213,10 @@ def test_the_test_images_are_read_after_evolution_and_change_nothing(
     for key, array in plain.kernels.items():
         assert array.tobytes() == scrambled.kernels[key].tobytes()
     assert plain.summary.loss_after == scrambled.summary.loss_after
-    assert scrambled.summary.networks["evolved"].test.value < plain.summary.networks["evolved"].test.value - 0.1
+    assert (
+        scrambled.summary.networks["evolved"].test.value
+        < plain.summary.networks["evolved"].test.value - 0.1
+    )
     assert plain.run.data.tags["protocol"] == protocol
 
 
@@ -224,7 +227,9 @@ def test_protocol_test_leaks_and_says_so(small, tmp_path, caplog):
     assert "LEAKS" in caplog.text
     assert "| evolved by cmaes LEAKS" in result.summary.text()
     # What was minimized is what the table shows.
-    assert 1 - result.summary.loss_after == pytest.approx(result.summary.networks["evolved"].test.value)
+    assert 1 - result.summary.loss_after == pytest.approx(
+        result.summary.networks["evolved"].test.value
+    )
 
 
 def test_a_second_run_reads_the_baseline_from_the_cache_and_finds_the_same(

@@ -20,9 +20,7 @@ SUMMARY = Summary(
     objective="neighbors",
     networks={
         "baseline": NetworkResult("CNN", 121930, None, None, 487720, *accuracies(957, 9570)),
-        "sliced": NetworkResult(
-            "sliced", 18816, 75264, 25604000, 25679964, *accuracies(941, 9409)
-        ),
+        "sliced": NetworkResult("sliced", 18816, 75264, 25604000, 25679964, *accuracies(941, 9409)),
         "evolved": NetworkResult(
             "evolved", 18816, 75264, 25604000, 25679964, *accuracies(965, 9650)
         ),
