@@ -59,10 +59,10 @@ def schedule(make_schedule):
 
 
 def test_a_monitor_stops_a_schedule(schedule):
-    recorder, after = Recorder("full", after=2), []
+    recorder, after = Recorder("full", after=1), []
     assert run_schedule(schedule, recorder, after.append) == "full"
     assert schedule.ended == "full"
-    assert len(recorder.events) == 2
+    assert len(recorder.events) == 1
     # The generation after which it was stopped, and how its block ended.
     assert [type(each).__name__ for each in after] == ["Generation", "BlockEnd"]
     assert "full" in after[-1].reasons
