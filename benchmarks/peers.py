@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.fitness_cases import K
 from benchmarks.machine import timed
 from evolve.protocols import Split
-from slicing.cut import to_keras
+from slicing.cutting import to_keras
 from slicing.stack import Conv, ConvStack
 
 # Images, or queries, that JAX takes at a time: activations and distances of 60,000 references stay

@@ -10,7 +10,7 @@ from slicing.backend import load_keras
 from slicing.baselines.base import Baseline, BaselineBuilder
 from slicing.baselines.trained import TrainedCNN
 from slicing.checks import at_least, between, positive
-from slicing.cut import cut, to_keras
+from slicing.cutting import cut, to_keras
 from slicing.data.dataset import Images
 from slicing.shifts import largest_shift, shifted_at_random
 from slicing.show import Show, silent

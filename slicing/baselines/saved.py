@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from slicing.backend import configure_threads, load_keras
 from slicing.baselines.base import Baseline, BaselineBuilder
-from slicing.cut import cut
+from slicing.cutting import cut
 from slicing.data.dataset import Images
 from slicing.errors import InputError
 from slicing.show import Show, silent

@@ -18,7 +18,7 @@ from slicing.baselines.layers import check_conv_part, conv_part, draw_seed, seed
 from slicing.baselines.untrained import UntrainedCNN
 from slicing.baselines.weight_cache import cache_file, read_weights, write_weights
 from slicing.checks import at_least, positive
-from slicing.cut import cut
+from slicing.cutting import cut
 from slicing.data.dataset import Images
 from slicing.errors import InputError
 from slicing.show import Show, silent

@@ -1,10 +1,9 @@
-"""Files from the web, whole and verified or not at all."""
+"""Download files, whole and verified or not at all."""
 
-import socket
+import logging
 import tempfile
 from pathlib import Path
 
-from slicing.backend import load_keras
 from slicing.errors import InputError
 
 
@@ -13,8 +12,8 @@ def download(
 ) -> Path:
     """Download one file into a folder, with a progress bar.
 
-    The file takes its name only once it is complete and verified, so neither an interruption (a
-    kill included) nor another process that downloads the same file leaves a broken one.
+    The file gets its name when it is complete and verified. So neither an interruption, not even a
+    kill, nor another process that downloads the same file leaves a broken one.
 
     Parameters
     ----------
@@ -25,9 +24,9 @@ def download(
     md5 : str
         MD5 of the file, in hexadecimal.
     folder : Path
-        Where to put it; made if need be.
+        Where to put it; created if it does not exist.
     way_out : str
-        What to do where it fails, for the message.
+        What to do if it fails, for the message.
     timeout : float
         Seconds to wait for a silent server.
 
@@ -39,25 +38,34 @@ def download(
     Raises
     ------
     InputError
-        If the file cannot be had or its checksum differs.
+        If the file cannot be downloaded or its checksum differs.
     """
-    keras = load_keras()
+    # Here, not above: most files are at hand.
+    import pooch
 
+    # It would name the URL and the folder at every download.
+    pooch.get_logger().setLevel(logging.WARNING)
     url = base_url + name
-    patience = socket.getdefaulttimeout()
-    # Keras would wait for ever for a server that has fallen silent, and takes no timeout.
-    socket.setdefaulttimeout(timeout)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
-            keras.utils.get_file(
-                name, url, file_hash=md5, hash_algorithm="md5", cache_dir=scratch, cache_subdir=""
+            part = pooch.retrieve(
+                url,
+                f"md5:{md5}",
+                fname=name,
+                path=scratch,
+                downloader=pooch.HTTPDownloader(progressbar=True, timeout=timeout),
             )
-            return (Path(scratch) / name).replace(folder / name)
-    except Exception as error:  # Keras raises a bare Exception where the network fails
-        reason = str(error).removeprefix(f"URL fetch failure on {url}: ").rstrip(".")
+            return Path(part).replace(folder / name)
+    except (OSError, ValueError) as error:  # those of requests are OSErrors
         raise InputError(
-            f"{url} could not be downloaded to {folder} ({reason}): {way_out}."
+            f"{url} could not be downloaded to {folder} ({_reason(error)}): {way_out}."
         ) from error
-    finally:
-        socket.setdefaulttimeout(patience)
+
+
+def _reason(error: BaseException) -> str:
+    """Describe the first error of the chain that ends with this one."""
+    while before := error.__cause__ or error.__context__:
+        error = before
+    reason = isinstance(error, OSError) and error.strerror
+    return (reason or str(error).partition(" for url")[0]).rstrip(".")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from keras import layers
 
 from slicing.baselines import SavedCNN, TrainedCNN, UntrainedCNN
-from slicing.cut import cut, to_keras
+from slicing.cutting import cut, to_keras
 from slicing.data.dataset import Images
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool

@@ -1,0 +1,55 @@
+"""What ``from slicing import ...`` gives."""
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+import slicing
+
+
+def run(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
+
+@pytest.mark.parametrize("name", slicing.__all__)
+def test_every_name_is_what_its_module_has(name):
+    value = getattr(slicing, name)
+    assert value is getattr(import_module(slicing._HOME[name]), name)
+    assert name in dir(slicing)
+
+
+def test_names_and_homes_are_the_same():
+    assert sorted(slicing._HOME) == slicing.__all__ == sorted(slicing.__all__)
+
+
+def test_an_unknown_name_is_an_error():
+    with pytest.raises(AttributeError, match="no attribute 'mnist6k'"):
+        slicing.mnist6k  # noqa: B018
+
+
+def test_no_name_is_that_of_a_module():
+    names = run(
+        "import pkgutil, slicing; print(*(each.name for each in pkgutil.iter_modules("
+        "slicing.__path__)))"
+    )
+    assert not set(names.split()) & set(slicing.__all__)
+
+
+def test_importing_it_imports_nothing_else():
+    loaded = run(
+        "import sys; before = set(sys.modules); import slicing;print(*(set(sys.modules) - before))"
+    )
+    others = {name for name in loaded.split() if name.split(".")[0] not in sys.stdlib_module_names}
+    assert others == {"slicing"}
+
+
+def test_its_names_start_no_tensorflow_and_nothing_of_the_floors_above():
+    loaded = run(
+        "import sys; from slicing import *; UntrainedCNN, TrainedCNN(); Recipe();"
+        "print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    ).split()
+    assert not {"tensorflow", "keras", "mlflow", "hydra", "evolve", "experiments"} & set(loaded)
