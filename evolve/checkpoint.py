@@ -23,8 +23,8 @@ _LOCK = "lock"
 class Checkpoint:
     """A folder of named states, each with the one before it.
 
-    A state is written beside the old one and takes its name when it is whole: whatever ends the
-    process, one of the two is there. States are unpickled: load only your own.
+    A state is written beside the old one and takes its name when it is whole: if the
+    process is killed, one of the two is there. States are unpickled: load only your own.
 
     Names of states have no dots.
 

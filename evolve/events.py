@@ -1,4 +1,4 @@
-"""What a schedule tells while it runs."""
+"""The events of a schedule."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

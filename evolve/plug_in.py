@@ -1,4 +1,4 @@
-"""What a group of blocks found, put into the network together."""
+"""Plugging the results of a group of blocks into the network, together."""
 
 import numpy as np
 

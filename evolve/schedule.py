@@ -24,7 +24,7 @@ from evolve.search import Ablation, Limits, MakeOptimizer, Search
 from slicing.checks import at_least
 from slicing.errors import InputError
 
-# The same streams for the same (pass, block), whatever else happens: see Schedule.seed.
+# The same streams for the same (pass, block), always: see Schedule.seed.
 _ORDER_STREAM, _BLOCK_STREAM = 0, 1
 
 

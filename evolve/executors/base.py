@@ -70,7 +70,7 @@ class Executor(ABC, Generic[T, R]):
 
     @abstractmethod
     def close(self) -> None:
-        """End the workers, whatever they are doing, and let go of the work."""
+        """End the workers at once, and let go of the work."""
 
     def __enter__(self) -> "Executor[T, R]":
         return self

@@ -97,7 +97,7 @@ class Fitness(ABC):
         Parameters
         ----------
         *args, **kwargs
-            What the constructor takes.
+            Arguments of the constructor.
 
         Raises
         ------

@@ -53,7 +53,7 @@ class _Axis(NamedTuple):
 
 
 def _axis(size: int, kernel: int, stride: int, padding: Padding, pool: Pool, axis: int) -> _Axis:
-    """Lay out one spatial axis; only what a pooling window reads takes part."""
+    """Lay out one spatial axis; only pixels that a pooling window reads take part."""
     outputs, before = slide(size, kernel, stride, padding)
     windows, outside = slide(outputs, pool.size[axis], pool.strides[axis], pool.padding)
     if outputs < 1 or windows < 1:
@@ -96,7 +96,7 @@ class CandidateConvolution:
     relu : bool
         Whether a rectifier follows; linear otherwise.
     pool : Pool, optional
-        What follows the activation; nothing by default.
+        Follows the activation; none by default.
 
     Attributes
     ----------

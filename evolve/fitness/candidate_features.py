@@ -1,7 +1,7 @@
 """The features of all images under a candidate, for blocks that move more than the last channel.
 
-What the block does not touch is computed once, when it is bound; what it does touch goes through
-:class:`evolve.fitness.candidate_convolution.CandidateConvolution`, activation and pooling included.
+Layers that the block does not touch are computed once, when it is bound. The others go through
+:class:`evolve.fitness.candidate_convolution.CandidateConvolution`, with activation and pooling.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _BATCH_BYTES = 1 << 28
 
 
 class Stage:
-    """A convolution and the poolings that follow it, over images that are set by :meth:`load`.
+    """A convolution and the poolings after it, over images that :meth:`load` sets.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Stage:
         self.n_positions = int(np.prod(self._convolution.output_shape))
 
     def load_from(self, images: NDArray[np.float32]) -> None:
-        """Set the images to what the layers before make of those that the stack takes."""
+        """Send images of the stack's input shape through the layers before, and set the result."""
         stack, n = self._stack, min(len(images), _CHUNK)
         earlier = [Stage(stack, index, n) for index in range(self._index)]
         for start in range(0, len(images), _CHUNK):
@@ -98,12 +98,12 @@ class Stage:
         Parameters
         ----------
         channels : ndarray of shape (n, n_images, n_positions), float32
-            What :meth:`convolve` gives.
+            From :meth:`convolve`.
 
         Returns
         -------
         ndarray of shape (n, n_images, height, width), float32
-            A view where there is nothing left to do.
+            A view where there are no further poolings.
         """
         n, n_images, _ = channels.shape
         height, width = self._convolution.output_shape
@@ -183,18 +183,18 @@ def _lay_out(image, size, strides, pads, columns, patches):  # type: ignore[no-u
 def _add_channel(  # type: ignore[no-untyped-def]
     maps, base, weights, kernel_size, strides, pads, size, steps, margins, relu, average, out
 ):  # fmt: skip
-    """Convolve one input channel, add it to what the others give, activate and pool.
+    """Convolve one input channel, add the sum of the others, activate and pool.
 
-    BLAS must be kept to one thread meanwhile: the images are what runs in parallel.
+    BLAS must be kept to one thread: the images run in parallel.
 
     Parameters
     ----------
     maps : (n_candidates, n_images, height, width), float32
         The channel under every candidate.
     base : (n_images, rows, columns, n_kernels), float32
-        What all other channels and the bias add up to.
+        The sum of all other channels and the bias.
     weights : (kernel_height * kernel_width, n_kernels), float32
-        What the kernels make of the channel.
+        The kernels' weights of the channel.
     kernel_size, strides, pads : (int, int)
         Of the convolution.
     size, steps, margins : (int, int)
@@ -238,7 +238,7 @@ def _add_channel(  # type: ignore[no-untyped-def]
 
 
 class UpdatedFeatures:
-    """Adds what one kernel contributes to the next convolution to what all others do.
+    """Adds the contribution of one kernel to the next convolution to that of all others.
 
     Parameters
     ----------
@@ -273,7 +273,7 @@ class UpdatedFeatures:
             )
         ]
         self._margins = windows[0][1], windows[1][1]
-        # Only what a window covers.
+        # Only positions that a window covers.
         rows, columns = (
             min(count, (n_windows - 1) * step - margin + extent)
             for (count, _), (n_windows, margin), step, extent in zip(

@@ -69,7 +69,7 @@ class _Emitter:
 
     def __init__(self, context: Any, builder: Any, signature: Any, args: Any) -> None:
         self.builder = builder
-        # Arrays become pointers to their first element, integers stay what they are.
+        # Arrays become pointers to their first element, integers stay integers.
         self.args = [
             context.make_array(kind)(context, builder, arg).data
             if isinstance(kind, types.Array)
@@ -466,7 +466,7 @@ def direct_convolve(
     pooled: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:
-    """Convolve, activate and pool whatever the shapes are.
+    """Convolve, activate and pool for any shapes.
 
     Parameters
     ----------

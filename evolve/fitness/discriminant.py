@@ -20,7 +20,7 @@ from slicing.shifts import largest_shift, shifted_at_random
 from slicing.stack import ConvStack
 
 # Features of candidates that are held at a time (bytes), four times: as they come, centered,
-# candidate by candidate, and without what the still ones explain.
+# candidate by candidate, and without the part that the still ones explain.
 _BATCH_BYTES = 1 << 26
 
 
@@ -153,8 +153,8 @@ class DiscriminantFitness(Fitness):
         return self._bound.query_losses(candidates)
 
 
-class _Bound(ABC):
-    """A bound block, whose candidates are evaluated in batches.
+class _InBatches(ABC):
+    """A bound block whose candidates are evaluated in batches.
 
     Parameters
     ----------
@@ -185,14 +185,14 @@ class _Bound(ABC):
         """Features that move, of shape (n_images, n, ...)."""
 
 
-class LastKernels(_Bound):
+class LastKernels(_InBatches):
     """Kernels of the last convolution: only their own features move.
 
     Parameters
     ----------
     channels : LastChannels
     regression, images, n_moving
-        See :class:`_Bound`.
+        See :class:`_InBatches`.
     """
 
     def __init__(
@@ -211,14 +211,14 @@ class LastKernels(_Bound):
         return channels.transpose(2, 0, 1, 3)
 
 
-class AllFeatures(_Bound):
+class AllFeatures(_InBatches):
     """Kernels of earlier convolutions: all features move.
 
     Parameters
     ----------
     features : NetworkFeatures or UpdatedFeatures
     regression, images, n_moving
-        See :class:`_Bound`.
+        See :class:`_InBatches`.
     """
 
     def __init__(

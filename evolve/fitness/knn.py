@@ -66,7 +66,7 @@ class KNNFitness(Fitness):
     ) -> None:
         KNNFitness.check(stack, split, objective, k, metric, neighbors, temperature)
         self.stack = stack
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter({FULL_SCANS: 0})
         self._images, labels, roles = split.stacked()
         n_neighbors = k if objective == "accuracy" else neighbors
         self._judge = _Judge(labels, roles, n_neighbors, metric)
@@ -114,7 +114,7 @@ class KNNFitness(Fitness):
 
     def _bind(self, block: Block) -> None:
         last = self._bound if isinstance(self._bound, LastKernel) else None
-        self._bound = None  # let go of the old one first: not both may fit into memory
+        self._bound = None  # let go of the old one first: both may not fit into memory
         if len(block.kernels) > 1:
             del last
             self._bound = ManyKernels(self.stack, self._images, block, self._judge)
@@ -139,7 +139,7 @@ class KNNFitness(Fitness):
 
 
 class _Judge:
-    """Who the queries and references are, and how bad the neighbors of a query are.
+    """The labels and roles of the images, and the loss of a query from its neighbors.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-# What a query without one neighbor of its class counts: -log of about this vote.
+# Loss of a query without a neighbor of its class: -log of about this vote.
 _FLOOR = 1e-3
 
 

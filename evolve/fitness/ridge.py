@@ -28,7 +28,7 @@ _EXPONENTS, _TOLERANCE = (-3.0, 2.0), 0.1
 
 @njit(cache=True)
 def _rows(n):  # type: ignore[no-untyped-def]
-    """Rows of each product of ``n``: the same sums whatever the number of threads."""
+    """Rows of each product of ``n``: the same sums for any number of threads."""
     n_products = _SHARES * max(1, (n + _SHARES * _TILE - 1) // (_SHARES * _TILE))
     return max(1, (n + n_products - 1) // n_products)
 
@@ -166,7 +166,7 @@ class LeaveOneOutRidge:
     Attributes
     ----------
     ridge : float
-        What is added to the diagonal of the features' scatter matrix.
+        Added to the diagonal of the scatter matrix of the features.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""What scans of short lists share: the k nearest so far, in no order, and asking for memory ahead.
+"""Parts of the scans of short lists: the k nearest so far, in no order, and prefetching.
 
-Most of what a sorted list begins with stays among the k nearest, so a plain array with its greatest
-distance beats a heap. Numba's cache does not notice an edit here: after one, delete ``__pycache__``
-in ``evolve``.
+Most of the first entries of a sorted list stay among the k nearest, so a plain array with its
+greatest distance beats a heap. Numba's cache does not notice an edit here: delete ``__pycache__``
+in ``evolve`` after one.
 """
 
 from typing import Any
@@ -31,9 +31,9 @@ def greatest(values):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def displace(distance, index, distances, indices, kth):  # type: ignore[no-untyped-def]
-    """Put an entry in the place of the farthest, of distance ``kth``; return the new one's.
+    """Replace the farthest entry, of distance ``kth``; return the new greatest distance.
 
-    Of equally far entries, that of the highest index is the farthest.
+    Of equally far entries, the one of the highest index is the farthest.
     """
     farthest = -1
     for s in range(len(distances)):
@@ -46,7 +46,7 @@ def displace(distance, index, distances, indices, kth):  # type: ignore[no-untyp
 
 @intrinsic
 def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
-    """Ask for the cache line of an element of a contiguous array, which is about to be read."""
+    """Ask for the cache line of an element of a contiguous array that will be read soon."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, args[0]).data

@@ -26,7 +26,7 @@ class Optimizer(ABC):
         optimizer.best
 
     The same constructor arguments and the same losses give the same candidates, bit for bit,
-    whatever the number of threads: all randomness comes from `rng` (the global generators of
+    for any number of threads: all randomness comes from `rng` (the global generators of
     ``numpy.random`` and ``random`` are neither read nor changed), and BLAS, whose last bits
     depend on the number of its threads, runs on one.
 
@@ -55,7 +55,7 @@ class Optimizer(ABC):
         ``CMAEvolutionStrategy``), and on spheres, ellipsoids, Rosenbrock's
         function and sums of absolute values in 10 to 1000 dimensions CMA-ES and the genetic
         algorithm stayed within 9, VkD-CMA within 12. Particles went as far as 65 in some
-        coordinates; moving them back made no difference to what a swarm found. Where nothing is
+        coordinates; moving them back did not change what a swarm found. Where nothing is
         moved, the bounds change no bit.
 
     Raises
@@ -336,7 +336,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def _state(self) -> dict[str, Any]:
-        """Return what the subclass adds to `state`."""
+        """Return the part of `state` that is the subclass's own."""
 
     @abstractmethod
     def _restore(self, state: dict[str, Any]) -> None:

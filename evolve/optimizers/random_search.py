@@ -6,7 +6,7 @@ from evolve.optimizers.base import FloatArray, Optimizer
 
 
 class RandomSearch(Optimizer):
-    """Draw every candidate from N(x0, sigma0² I), whatever the losses are, and keep the best.
+    """Draw every candidate from N(x0, sigma0² I) independently of the losses, and keep the best.
 
     It never stops.
 

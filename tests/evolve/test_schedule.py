@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 
@@ -62,7 +64,7 @@ def test_the_loss_only_ever_falls(fitness, hand_over, kind):
 
 def test_the_same_seed_gives_the_same_network(fitness):
     def kernels(seed):
-        run = serial(KNNFitness(fitness.stack, split_of(fitness), neighbors=10), seed=seed)
+        run = serial(copy_of(fitness), seed=seed)
         list(run)
         return run.fitness.stack.convs[0].weights
 
@@ -70,8 +72,8 @@ def test_the_same_seed_gives_the_same_network(fitness):
     assert (kernels(1) != kernels(2)).any()
 
 
-def split_of(fitness):
-    return Split(Images(fitness._images, fitness._labels), None)
+def copy_of(fitness):
+    return pickle.loads(pickle.dumps(fitness))
 
 
 def test_order(fitness):
@@ -162,7 +164,7 @@ def test_parallel_changes_only_what_it_plugged_in(fitness, synchronize):
 
 
 def test_groups_of_one_are_serial(fitness):
-    other = KNNFitness(fitness.stack, split_of(fitness), neighbors=10)
+    other = copy_of(fitness)
     one_by_one, groups = serial(fitness, passes=2), parallel(other, passes=2, synchronize=1)
     for schedule in (one_by_one, groups):
         list(schedule)

@@ -7,10 +7,11 @@ import pytest
 from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits
 
+from evolve.events import BlockEnd
 from evolve.fitness.discriminant import DiscriminantFitness
 from evolve.optimizers import RandomSearch
 from evolve.protocols import Split
-from evolve.schedule import BlockEnd, Serial
+from evolve.schedule import ScheduleOptions, Serial
 from slicing.data import Images
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool
@@ -154,7 +155,7 @@ def test_a_block_begins_and_ends_on_the_same_images(rng, stack):
     fitness = DiscriminantFitness(stack, images)
     blocks = make_blocks(stack, "kernel", [-1])
     ends, at_first = [], pickle.loads(pickle.dumps(fitness))
-    for event in Serial(fitness, blocks, RandomSearch, generations=3, order="layer"):
+    for event in Serial(fitness, blocks, RandomSearch, ScheduleOptions(3, order="layer")):
         if isinstance(event, BlockEnd):
             assert event.loss_before == at_first.loss
             assert event.loss_after == pytest.approx(at_first.loss_of(fitness.stack), rel=1e-4)

@@ -152,7 +152,9 @@ def assert_equal_to_the_plain_path(
     fitness.bind(block)
     for candidate, loss in zip(candidates, fitness.losses(candidates), strict=True):
         changed = block.write(stack, candidate)
-        expected, unclear = plain_path(changed, split, objective, k, metric, fitness._temperature)
+        expected, unclear = plain_path(
+            changed, split, objective, k, metric, fitness._judge.temperature
+        )
         if whole:
             assert loss == pytest.approx(expected.mean(), rel=1e-9)
         else:

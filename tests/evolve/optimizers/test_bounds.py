@@ -53,7 +53,7 @@ def test_bounds_that_nothing_reaches_change_no_bit(optimizer_class):
 
 @every_optimizer
 def test_it_learns_from_the_clipped_candidates(optimizer_class):
-    """The optimum is outside: the nearest point of the box is found, and the rest still learnt."""
+    """The optimum is outside: the nearest point of the box is found, and the rest still learned."""
     optimum = X0 + np.where(np.arange(DIM) < 3, 5.0, 0.4)
     nearest = np.minimum(optimum, X0 + 2.0 * 0.5)
     gaps = []

@@ -48,7 +48,7 @@ def test_the_full_cma_es_agree(name):
     pycma = np.median([evaluations_of(CMAES, loss, seed) for seed in range(7)])
     deap = np.median([evaluations_of(DeapCMAES, loss, seed) for seed in range(7)])
     assert 0.8 < deap / pure < 1.25
-    # pycma's negative weights save up to a third where the matrix has to be learnt.
+    # pycma's negative weights save up to a third where the matrix has to be learned.
     assert 0.55 < pycma / pure < {"sphere": 1.05, "ellipsoid": 0.85, "rosenbrock": 1.0}[name]
 
 
