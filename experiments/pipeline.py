@@ -123,31 +123,29 @@ def _run(
     images = components.split(dataset)
     components.check(images, len(dataset.classes))
     name = options["name"] or components.name(dataset)
-    monitor.say(f"{name}: {len(dataset.train):,} training images of {dataset.name}, {folder}")
-    if components.baseline().uses_tensorflow:
-        monitor.say("Starting TensorFlow")
-        from slicing.backend import configure_threads
-
-        # What TensorFlow has in force: it takes a number only before its first computation.
-        threads = configure_threads(threads)
-    tags: dict[str, object] = {
-        "dataset": dataset.name,
-        "dataset.train_digest": digest,
-        "protocol": images.protocol,
-        "threads": threads,
-        "status": "running",
-        **{f"version.{library}": text for library, text in versions().items()},
-    }
-    if commit():
-        tags["git_commit"] = commit()
-    if images.leaks:
-        log.warning("Protocol %s %s.", images.protocol, LEAKS)
-        tags["leaks"] = LEAKS
     tracker = Mlflow(**options["tracking"])
     run_folder = RunFolder(folder, origin is not None)
     monitor = Monitors(monitor, run_folder)
-    status = "failed"
     try:
+        monitor.say(f"{name}: {len(dataset.train):,} training images of {dataset.name}, {folder}")
+        if components.baseline().uses_tensorflow:
+            monitor.say("Starting TensorFlow")
+            from slicing.backend import configure_threads
+
+            # What TensorFlow has in force: it takes a number only before its first computation.
+            threads = configure_threads(threads)
+        tags = {
+            "dataset": dataset.name,
+            "dataset.train_digest": digest,
+            "protocol": images.protocol,
+            "threads": threads,
+            "status": "running",
+            **{f"version.{library}": text for library, text in versions().items()},
+            **({"git_commit": found} if (found := commit()) else {}),
+        }
+        if images.leaks:
+            log.warning("Protocol %s %s.", images.protocol, LEAKS)
+            tags["leaks"] = LEAKS
         if origin is None:
             tracker.begin(
                 name,
@@ -165,9 +163,8 @@ def _run(
             checkpoint,
         )  # fmt: skip
         summary = experiment.run()
-        status = "interrupted" if summary.interrupted else "finished"
         monitor.say("Sending the results to MLflow")
-        run_folder.end(status)
+        run_folder.end("interrupted" if summary.interrupted else "finished")
         tracker.finish(folder, _FILES, summary.text(), summary.interrupted)
     except BaseException as error:
         status = "killed" if isinstance(error, KeyboardInterrupt) else "failed"

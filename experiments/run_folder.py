@@ -17,7 +17,8 @@ has a ``type`` and a ``time`` (UTC, ISO 8601); the others depend on the type:
 ``resumed``
     Another process resumes the run; what follows the last block that counts was removed.
 ``end``
-    ``status``: ``finished``, ``interrupted`` (it can be resumed), ``failed`` or ``killed``.
+    ``status``: ``finished``, ``interrupted`` (it can be resumed), ``failed`` or ``killed``. A
+    process that was killed at once writes none.
 
 ``history.csv`` and ``blocks.csv`` are the generations and blocks as tables.
 """

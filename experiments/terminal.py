@@ -121,7 +121,9 @@ class Terminal(Silent):
         with self._lock:
             now = time.monotonic()
             if self._doing and now - self._printed >= self._line_seconds and self._bar is None:
-                self._print(f"{self._doing} ({_clock(now - self._since)} so far)")
+                # What has just been said for the first time has no time of its own yet.
+                so_far = f" ({_clock(now - self._since)} so far)" if now - self._since > 1 else ""
+                self._print(f"{self._doing}{so_far}")
 
     def _do(self, text: str) -> None:
         self._doing, self._since = text, time.monotonic()

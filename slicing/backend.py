@@ -1,4 +1,4 @@
-"""The one place where TensorFlow starts: quietly, and with a known number of threads."""
+"""Start TensorFlow quietly, and with a known number of threads. Nothing else starts it."""
 
 import logging
 import os
@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 def load_keras() -> Any:
     """Import Keras on TensorFlow without TensorFlow's start-up messages.
 
-    Set ``TF_CPP_MIN_LOG_LEVEL=0`` to see them. Import Keras through this function and inside the
-    function that needs it: it takes seconds, and TensorFlow does not survive a fork.
+    Set ``TF_CPP_MIN_LOG_LEVEL=0`` to see them. Import Keras only through this function, and inside
+    the function that needs it: it takes seconds, and TensorFlow does not survive a fork.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def _available_cores() -> int:
 
 @contextmanager
 def _withheld_stderr() -> Iterator[None]:
-    """Hold back what is written to the process's standard error; show it only on failure.
+    """Withhold the process's standard error; show it only on failure.
 
     TensorFlow's libraries log while they are loaded, before any log level takes effect.
     """

@@ -14,9 +14,9 @@ class Classifier(Protocol):
     classes : tuple of str
         Names of the classes, in label order.
     n_parameters : int
-        Number of trained weights and biases. References are none.
+        Number of weights and biases. References do not count.
     total_bytes : int
-        Bytes of all that classifying needs.
+        Bytes of everything that classifying needs.
     """
 
     @property
@@ -39,8 +39,7 @@ class Classifier(Protocol):
         Returns
         -------
         ndarray of shape (n,), int64
-            Indices in ``classes``: the argmax of :meth:`predict_proba`, the smallest label of
-            equals.
+            Indices in ``classes``: the argmax of :meth:`predict_proba`, ties to the smallest label.
 
         Raises
         ------

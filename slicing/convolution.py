@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 @njit(cache=True)
 def _patches(image, kernel, strides, pads, out_shape):  # type: ignore[no-untyped-def]
-    """Lay the receptive field of every output position out as a row (im2col)."""
+    """Arrange the receptive field of every output position as a row (im2col)."""
     height, width, channels = image.shape
     patches = np.zeros((out_shape[0] * out_shape[1], kernel[0] * kernel[1] * channels), image.dtype)
     for row in range(out_shape[0]):
@@ -39,7 +39,7 @@ def convolve(
 ) -> NDArray[np.float32]:
     """Convolve (cross-correlate) every image with every kernel, one matrix product an image.
 
-    BLAS must be kept to one thread meanwhile: the images are what runs in parallel.
+    Keep BLAS to one thread meanwhile: the loop over the images is what runs in parallel.
 
     Parameters
     ----------

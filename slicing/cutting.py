@@ -25,7 +25,7 @@ def cut(model: "keras.Model") -> ConvStack:
 
     The head is everything from the first ``Flatten``, ``GlobalAveragePooling2D`` or ``Dense``
     layer on. Batch normalization is folded into the kernels before it with its moving averages,
-    as at inference; dropout does nothing there and is left out.
+    as at inference; dropout does nothing at inference and is left out.
 
     Parameters
     ----------
@@ -114,8 +114,8 @@ def _chain(model: "keras.Model") -> list[Any]:
             f"The model {model.name!r} has {len(inputs)} inputs and {len(outputs)} outputs: only "
             "a plain chain of layers, with one of each, can be cut."
         )
-    # Back from the output along the tensors' own history: the order in which the layers were
-    # made, or what else they were used for, says nothing about this model.
+    # Back from the output along the tensors' own history: layers may have been made in another
+    # order, and used in other models.
     chain: list[Any] = []
     tensors = list(outputs)
     while tensors:
@@ -186,7 +186,7 @@ def _fold(layer: Any, conv: Conv) -> Conv:
 
 
 def _conv_before(layer: Any, layers: list[Layer]) -> Conv:
-    """Take the convolution that a layer directly follows off the layers read so far."""
+    """Remove and return the convolution that the layer directly follows."""
     last = layers.pop() if layers else None
     if not isinstance(last, Conv):
         before = "a pooling layer" if last else "no Conv2D"

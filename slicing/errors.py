@@ -1,11 +1,10 @@
-"""The one exception for mistakes that a user can mend."""
+"""The exception for mistakes that a user can correct."""
 
 
 class InputError(ValueError):
     """Something the user gave cannot be used: one sentence, and the option that it is about.
 
-    The sentence names what is wrong and the way out; a command line prints it alone, without a
-    traceback.
+    The sentence says what is wrong and what to do; a command line prints it without a traceback.
 
     Parameters
     ----------
@@ -24,7 +23,7 @@ class InputError(ValueError):
         self.option = option
 
     def within(self, group: str) -> "InputError":
-        """Give the same mistake with the name of the option in a group: ``slicing.k`` for ``k``."""
+        """Return the same error about the option of a group: ``slicing.k`` for ``k``."""
         if self.option is None:
             return self
         option, sentence = f"{group}.{self.option}", str(self)

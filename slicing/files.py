@@ -9,15 +9,15 @@ from typing import BinaryIO
 
 @contextmanager
 def replacing(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
-    """Write a file beside the one of that name, which it replaces once it is whole.
+    """Write to a temporary file, which takes the name ``path`` when it is whole.
 
     Parameters
     ----------
     path : Path
-        Where it is a link, the file that the link names is replaced. Its folder must exist.
+        Of a link, the target is replaced. The folder must exist.
     durable : bool
-        Whether to wait until the file and its name would survive a power failure: some
-        milliseconds.
+        Whether to wait, some milliseconds, until the file and its name would survive a power
+        failure.
 
     Yields
     ------
@@ -26,7 +26,7 @@ def replacing(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
     Raises
     ------
     OSError
-        Where it cannot be written; what was there before is still there, and nothing else.
+        Where it cannot be written; the folder is then as before.
     """
     path = path.resolve()
     part = path.with_name(f"{path.name}.{os.getpid()}.part")

@@ -1,4 +1,4 @@
-"""Sums of products of features: the same bits whatever the number of threads."""
+"""Sums of products of features: the same bits for any number of threads."""
 
 import numpy as np
 from numba import njit, prange
@@ -19,14 +19,14 @@ def _add_products(transposed, products):  # type: ignore[no-untyped-def]
     n_features = len(transposed)
     n_tiles = (n_features + _TILE - 1) // _TILE
     for tile in prange(n_tiles):
-        # The long tiles first, so that no thread ends with one.
+        # The long tiles first, so that no thread gets one at the end.
         start = (n_tiles - 1 - tile) * _TILE
         stop = min(start + _TILE, n_features)
         products[start:stop, :stop] += np.dot(transposed[start:stop], transposed[:stop].T)
 
 
 def check_size(n_features: int) -> None:
-    """Raise an InputError where the products of all pairs are too many for memory and patience."""
+    """Refuse so many features that the products of all pairs would not fit into memory."""
     if n_features > _MOST:
         raise InputError(
             f"{n_features:,} features are too many for a projection or discriminants, at most "
@@ -42,13 +42,13 @@ def add_products(features: NDArray[np.float32], products: NDArray[np.float64]) -
     ----------
     features : ndarray of shape (n, n_features), float32
     products : ndarray of shape (n_features, n_features), float64
-        Only its lower triangle, and some above it, is right: see :func:`completed`.
+        Only its lower triangle is complete: see :func:`completed`.
     """
     with single_threaded_blas():
         _add_products(np.ascontiguousarray(features.T, np.float64), products)
 
 
 def completed(products: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fill the upper triangle of a symmetric matrix, shape (n, n), in from the lower one."""
+    """Fill the upper triangle of a symmetric matrix, shape (n, n), from the lower one."""
     lower = np.tril(products)
     return lower + np.tril(lower, -1).T

@@ -1,4 +1,4 @@
-"""Images shifted by a few pixels: what comes in from beyond an edge repeats the edge."""
+"""Shift images by a few pixels: pixels from beyond an edge repeat the edge."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from slicing.checks import between, whole
 from slicing.stack import ConvStack
 
-# Images of which all copies are made at a time.
+# Images whose copies are made at a time.
 _CHUNK = 2048
 
 
@@ -18,13 +18,13 @@ def largest_shift(shape: Sequence[int]) -> int:
 
 
 def corners(shift: int) -> list[tuple[int, int]]:
-    """Give row and column of an image's corner in the padded one, for all shifts that there are."""
+    """Give row and column of the image's corner in the padded image, for every shift."""
     ways = range(2 * shift + 1)
     return [(top, left) for top in ways for left in ways]
 
 
 def shifted(images: NDArray[np.float32], shift: int) -> Iterator[NDArray[np.float32]]:
-    """Shift all images by up to ``shift`` pixels each way: once in each of the ways there are.
+    """Shift all images in every way by up to ``shift`` pixels in each direction.
 
     Parameters
     ----------
@@ -43,12 +43,12 @@ def averaged(
     shift: int,
     show: Callable[[float], None] = lambda done: None,
 ) -> NDArray[np.float32]:
-    """Average the features of all copies of an image, shifted by up to ``shift`` pixels each way.
+    """Average features over copies of each image, shifted by up to ``shift`` pixels each way.
 
-    There are (2 shift + 1)² copies. It is what is known as test-time augmentation: Krizhevsky,
+    There are (2 shift + 1)² copies. This is known as test-time augmentation: Krizhevsky,
     Sutskever and Hinton ("ImageNet classification with deep convolutional neural networks", NIPS
     2012, section 4.1) average the network's outputs for ten patches of a test image; here it is the
-    features, those of references, too.
+    features, also those of references.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def averaged(
     images : ndarray of shape (n, height, width, channels), float32
     shift : int
     show : callable, optional
-        Is told how much is done, from 0 to below 1, where there are copies.
+        Called with the part that is done, from 0 to below 1.
 
     Returns
     -------

@@ -114,7 +114,7 @@ class Pool:
         return (*_slide_both(shape, self.size, self.strides, self.padding)[0], shape[2])
 
     def on(self, shape: Shape) -> Compute:
-        """Give what pools C-contiguous float32 images (n, height, width, channels)."""
+        """Make the function that pools C-contiguous float32 images (n, height, width, channels)."""
         out_shape, pads = _slide_both(shape, self.size, self.strides, self.padding)
         size, strides, average = self.size, self.strides, self.kind == "average"
         return lambda images: pool(images, size, strides, pads, out_shape, average)
@@ -124,7 +124,7 @@ Layer = Conv | Pool
 
 
 class Forward:
-    """Layers that are ready to compute images of one shape.
+    """Layers, prepared for images of one shape.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def forward(layers: Sequence[Layer], images: NDArray[np.float32]) -> NDArray[np.
 
 @dataclass(frozen=True, eq=False)
 class ConvStack:
-    """The sliced network: convolutions and poolings, ending in the features of the k-NN.
+    """The sliced network: convolutions and poolings, whose outputs are the features of the k-NN.
 
     Attributes
     ----------
@@ -257,7 +257,7 @@ class ConvStack:
         return all(one.equals(two) for one, two in zip(self.convs, other.convs, strict=True))
 
     def with_conv(self, index: int, conv: Conv) -> "ConvStack":
-        """Return the same stack with another convolution in the place of ``convs[index]``."""
+        """Return the same stack with another convolution instead of ``convs[index]``."""
         position = self.conv_layers[index]
         layers = (*self.layers[:position], conv, *self.layers[position + 1 :])
         return ConvStack(layers, self.input_shape)
@@ -290,7 +290,7 @@ class ConvStack:
         return self._forward(images).reshape(len(images), int(np.prod(self.feature_shape)))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is computed anew, and holds functions that do not pickle."""
+        """Leave out the compiled layers: they do not pickle, and are made again when needed."""
         return {"layers": self.layers, "input_shape": self.input_shape}
 
     @cached_property

@@ -1,4 +1,4 @@
-"""One file of named arrays and settings that can be trusted: safetensors with a checksum.
+"""A file of named arrays and settings: safetensors with a checksum.
 
 The format (https://github.com/huggingface/safetensors) is a JSON header and raw numbers: reading
 it executes nothing, and there are readers in many languages.
@@ -22,19 +22,19 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def pack(kind: str, settings: Mapping[str, Any], arrays: Arrays) -> bytes:
-    """Lay settings and arrays out as the bytes of a file.
+    """Pack settings and arrays into the bytes of a file.
 
     Parameters
     ----------
     kind : str
-        What the file holds, and in which version: other files are refused.
+        Name and version of the content: other files are refused.
     settings : mapping
-        What JSON can express.
+        Values that JSON can express.
     arrays : mapping of str to ndarray
     """
     text = json.dumps(settings, separators=(",", ":"))
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    # One entry: the library writes several in random order, and equal engines shall be equal bytes.
+    # One entry: the library writes several in random order, and equal engines must be equal bytes.
     return bytes(save(contiguous, {kind: f"{_checksum(text, contiguous)} {text}"}))
 
 
@@ -50,7 +50,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
     Raises
     ------
     InputError
-        Where there is no such file, or it is of another kind, cut short or damaged.
+        Where the file does not exist, is of another kind, cut short or damaged.
     """
     try:
         content = path.read_bytes()
@@ -67,7 +67,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
         raise InputError(f"{path} is not {what}: give one that this version has written.")
     checksum, _, text = metadata[kind].partition(" ")
     if checksum != _checksum(text, arrays):
-        raise InputError(f"{path} is damaged, its checksum is another: make it again.")
+        raise InputError(f"{path} is damaged, its checksum does not match: make it again.")
     try:
         settings = json.loads(text)
     except (ValueError, RecursionError):

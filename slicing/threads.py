@@ -1,4 +1,4 @@
-"""How many threads the numerical libraries use."""
+"""Limit the threads of the numerical libraries."""
 
 import threading
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _depth = 0
 @lru_cache(maxsize=1)
 def _libraries() -> list[Any]:
     # Both must be loaded before the controller looks for them: numba's np.dot calls scipy's BLAS,
-    # not numpy's. Here, not above: an engine is to be loaded at once.
+    # not numpy's. Here, not above, so that an engine loads fast.
     import numpy  # noqa: F401
     import scipy.linalg  # noqa: F401
 
@@ -28,14 +28,14 @@ def _libraries() -> list[Any]:
 def single_threaded_blas() -> Iterator[None]:
     """Keep BLAS to one thread, for calls from inside numba's own parallel loops.
 
-    Inside another one it costs nothing; other threads wait for their turn.
+    Nested calls cost nothing; other threads wait for their turn.
     """
     global _depth
     with _lock:
         if _depth:
             yield
             return
-        # As threadpoolctl's own limit(), which takes longer than it takes to classify an image.
+        # threadpoolctl's own limit() takes longer than classifying an image.
         before = [(library, library.get_num_threads()) for library in _libraries()]
         for library, _ in before:
             library.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""What every dataset looks like to the rest of the framework."""
+"""The form of every dataset."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -41,20 +41,20 @@ class Images:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Training images at hand, test images that are only read when asked for.
+    """Training images in memory, and functions that read the test images.
 
     Attributes
     ----------
     name : str
-        What tables and tags call it.
+        Its name in tables and tags.
     classes : tuple of str
         Names of the classes, in label order.
     train : Images
         The training images.
     read_test : callable
-        Reads the test images that were asked for, anew at each call.
+        Reads the test images that were asked for, from disk at each call.
     read_test_all : callable or None
-        Reads every test image the dataset has; None where ``read_test`` already does.
+        Reads all test images of the dataset; None where ``read_test`` already does.
     """
 
     name: str
@@ -64,12 +64,12 @@ class Dataset:
     read_test_all: Callable[[], Images] | None = None
 
     def of_classes(self, names: Sequence[str]) -> "Dataset":
-        """Keep the images of some classes alone.
+        """Keep only the images of some classes.
 
         Parameters
         ----------
         names : sequence of str
-            Names among ``classes``; their order is that of the labels from now on.
+            Some of ``classes``, in the order of the new labels.
         """
         labels = np.full(len(self.classes), -1)
         labels[[self.classes.index(name) for name in names]] = np.arange(len(names))

@@ -1,4 +1,4 @@
-"""Files from the web, whole and verified or not at all."""
+"""Download files, whole and verified or not at all."""
 
 import logging
 import tempfile
@@ -12,8 +12,8 @@ def download(
 ) -> Path:
     """Download one file into a folder, with a progress bar.
 
-    The file takes its name only once it is complete and verified, so neither an interruption (a
-    kill included) nor another process that downloads the same file leaves a broken one.
+    The file gets its name when it is complete and verified. So neither an interruption, not even a
+    kill, nor another process that downloads the same file leaves a broken one.
 
     Parameters
     ----------
@@ -24,9 +24,9 @@ def download(
     md5 : str
         MD5 of the file, in hexadecimal.
     folder : Path
-        Where to put it; made if need be.
+        Where to put it; created if it does not exist.
     way_out : str
-        What to do where it fails, for the message.
+        What to do if it fails, for the message.
     timeout : float
         Seconds to wait for a silent server.
 
@@ -38,7 +38,7 @@ def download(
     Raises
     ------
     InputError
-        If the file cannot be had or its checksum differs.
+        If the file cannot be downloaded or its checksum differs.
     """
     # Here, not above: most files are at hand.
     import pooch
@@ -64,7 +64,7 @@ def download(
 
 
 def _reason(error: BaseException) -> str:
-    """Name the first of all errors of which this one is the last."""
+    """Describe the first error of the chain that ends with this one."""
     while before := error.__cause__ or error.__context__:
         error = before
     reason = isinstance(error, OSError) and error.strerror

@@ -20,7 +20,7 @@ GZIP_START = 4096
 
 
 def count(path: Path, item_shape: tuple[int, ...]) -> int:
-    """Count the items of an IDX file, from its header and its size alone.
+    """Count the items of an IDX file from its header and its size.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ def count(path: Path, item_shape: tuple[int, ...]) -> int:
     Raises
     ------
     InputError
-        If the file cannot be read, is not such a file, or its size does not fit its header. Damage
-        that leaves header and size intact is found by `read`.
+        If the file cannot be read, is not such a file, or its size does not fit its header. Other
+        damage is found by `read`.
     """
     try:
         with path.open("rb") as file:
@@ -46,7 +46,7 @@ def count(path: Path, item_shape: tuple[int, ...]) -> int:
             if path.suffix != ".gz":
                 start = file.read(_header_size(item_shape))
             else:
-                # Unpacks the header and not one pixel; the last four bytes are the unpacked size.
+                # Unpacks only the header; the last four bytes are the unpacked size.
                 unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
                 start = unpacker.decompress(file.read(GZIP_START), _header_size(item_shape))
                 file.seek(max(0, size - 4))
@@ -86,7 +86,7 @@ def read(path: Path, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def damaged(path: Path, fault: str) -> InputError:
-    """Say that a file is of no use, and what to do about it."""
+    """Make the error about a file that cannot be used."""
     return InputError(
         f"{path} {fault}: replace it with an intact copy, or delete it if it was downloaded."
     )

@@ -1,4 +1,4 @@
-"""A user's own images: one folder per class."""
+"""Read a user's own images: one folder per class."""
 
 import os
 from collections.abc import Sequence
@@ -29,12 +29,11 @@ def folder(
     Parameters
     ----------
     directory : path
-        Holds one folder per class, whose name is the class; names that start with a dot are
-        ignored.
+        Holds one folder for each class, named after it. Names that start with a dot are ignored.
     image_size : pair of int
         Height and width to which every image is resized, in pixels.
     channels : {1, 3}
-        Gray or RGB, to which every image is converted; what is transparent becomes white.
+        Gray or RGB: every image is converted. Transparent pixels become white.
     test_fraction : float
         Share of the images that are test images, between 0 and 1. The split is by file,
         stratified and depends on the file names and the seed.
@@ -44,8 +43,8 @@ def folder(
     Returns
     -------
     Dataset
-        Images of shape (n, height, width, channels). Test images are not decoded until they are
-        asked for; only their headers are looked at.
+        Images of shape (n, height, width, channels). Test images are decoded when they are read;
+        until then, only their headers are.
 
     Raises
     ------
@@ -93,7 +92,7 @@ def _require_image_size(image_size: Sequence[int]) -> tuple[int, int]:
 
 
 def _list(root: Path) -> tuple[list[Path], NDArray[np.int64], tuple[str, ...]]:
-    """Files, their labels and the names of the classes, all in the order of the names."""
+    """List files, their labels and the names of the classes, all in the order of the names."""
     if not root.is_dir():
         raise InputError(
             f"directory={root} is not a folder: name the one that holds your class folders.",
@@ -126,7 +125,7 @@ def _visible(path: Path) -> list[Path]:
 
 
 def _open(path: Path) -> Image.Image:
-    """Open an image, of which Pillow reads the header alone."""
+    """Open an image: Pillow reads only its header."""
     try:
         return Image.open(path, formats=("PNG", "JPEG"))
     except Exception as error:
@@ -151,7 +150,7 @@ def read_image(path: Path, image_size: tuple[int, int], channels: int) -> NDArra
     Raises
     ------
     InputError
-        Where it is no such image.
+        Where the file is not a PNG or JPEG image, or is damaged.
     """
     height, width = image_size
     with _open(path) as image:

@@ -1,4 +1,4 @@
-"""MNIST and its kin: 5000 digits that need no download, all 70,000 digits, and fashion."""
+"""MNIST in three forms: 5000 digits without a download, all 70,000 digits, and Fashion-MNIST."""
 
 import os
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ MNIST5K_TRAIN, MNIST5K_TEST = 4000, 1000
 
 @dataclass(frozen=True)
 class _Source:
-    """A dataset in the four IDX files of MNIST: where to look for it, where to download it."""
+    """A dataset in four IDX files like those of MNIST: where it is, and where to download it."""
 
     name: str
     variable: str
@@ -138,31 +138,31 @@ def mnist(
     Parameters
     ----------
     directory : path, optional
-        Folder of the four IDX files, with or without ``.gz``. Default: the folder that the
-        environment variable ``MNIST_DIR`` names, else the user's cache, to which files that are
-        missing are downloaded and verified by checksum.
+        Folder of the four IDX files, with or without ``.gz``. Default: the folder in the
+        environment variable ``MNIST_DIR``, else the user's cache, into which missing files are
+        downloaded and verified by checksum.
     train_size : int
         Number of training images, at most as many as there are (60,000).
     test_size : int
         Number of test images, at most as many as there are (10,000).
     sample : {"first", "stratified"}
-        Which images to take where fewer than all are asked for: the first ones, or a random
-        sample with every class in proportion.
+        How a subset is drawn: the first images, or a random sample with every class in
+        proportion.
     seed : int
         Seed of the stratified sample, 0 to 2**32 - 1.
 
     Returns
     -------
     Dataset
-        Images of shape (n, 28, 28, 1). Of the test files, only headers and sizes are looked at
-        until the test images are asked for.
+        Images of shape (n, 28, 28, 1). Until the test images are read, only the headers and
+        sizes of their files are.
 
     Raises
     ------
     InputError
         If a file is missing, damaged, not what its name says or cannot be downloaded; if an
         option is out of range; if the training images lack a class. `Dataset.read_test` raises
-        it too, for what only the content of the test files shows.
+        it too, for damage beyond the headers of the test files.
     """
     return _load(_MNIST, directory, train_size, test_size, sample, seed)
 
@@ -175,7 +175,7 @@ def mnist_held_out(
 ) -> Dataset:
     """Load MNIST's training images alone: the last sixth stands in for the test images.
 
-    For choices of design, so that the test images make none.
+    For choices of design, which must not be made on test images.
 
     Parameters
     ----------
@@ -274,7 +274,7 @@ def _load(
 
 
 def _locate(source: _Source, directory: str | os.PathLike[str] | None) -> list[Path]:
-    """Paths of the four files, in the order of the source; downloads to the cache only."""
+    """Find the four files, in the order of the source; download only into the cache."""
     named = directory or os.environ.get(source.variable)
     cache = platformdirs.user_cache_path("knn-slicing") / source.name
     folder = Path(named).expanduser() if named else cache

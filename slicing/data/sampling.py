@@ -1,4 +1,4 @@
-"""Which images take part: sizes, stratified order and the classes they must cover."""
+"""Choose images: in stratified order, and with every class."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from slicing.errors import InputError
 
 
 def stratified_order(labels: NDArray[np.int64], seed: int) -> NDArray[np.intp]:
-    """Return a random order of which every beginning is a stratified sample.
+    """Return a random order whose first s images are a stratified sample, for every s.
 
     Parameters
     ----------
@@ -28,8 +28,8 @@ def stratified_order(labels: NDArray[np.int64], seed: int) -> NDArray[np.intp]:
 
     Notes
     -----
-    This is Adams' rule of apportionment: the j-th image (from 0) of a class of m stands at j / m,
-    places that coincide are ordered at random. One order gives nested samples of every size.
+    This is Adams' rule of apportionment: image j (from 0) of a class of m stands at position
+    j / m; equal positions are ordered at random. Samples of all sizes are nested.
     """
     between("seed", seed, 0, 2**32 - 1)
     shuffled = np.random.default_rng(seed).permutation(len(labels))
@@ -52,20 +52,24 @@ def require_classes(
     source: Path,
     way_out: str,
 ) -> None:
-    """Raise `InputError` unless the training labels hold every class of the expected labels.
+    """Refuse training labels that lack a class of the expected labels.
 
     Parameters
     ----------
     labels : ndarray of shape (n,), int64
         Labels of the training images that were asked for.
     expected : ndarray of shape (m,), int64
-        Labels of the images they have to cover.
+        Labels of the images whose classes they must cover.
     classes : tuple of str
         Names of the classes, in label order.
     source : Path
-        Where the expected labels come from, for the message.
+        File of the expected labels, for the message.
     way_out : str
         What to do about it, for the message.
+
+    Raises
+    ------
+    InputError
     """
     missing = np.setdiff1d(expected, labels)
     if len(missing):

@@ -1,4 +1,4 @@
-"""The inference engine: conv stack, reference set and k, all that it takes to classify."""
+"""The inference engine: conv stack, references and k, everything that classifying needs."""
 
 import os
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ from slicing.threads import single_threaded_blas
 Storage = Literal["float32", "int8"]
 
 _KIND = "knn-slicing engine 1"
-# Queries at a time from which on it pays to prepare the references for a search.
+# References are prepared for about so many queries at a time.
 _MANY = 1000
 
 
@@ -33,7 +33,9 @@ _MANY = 1000
 class Engine:
     """A k-NN classifier on the features of a conv stack, with scikit-learn's conventions.
 
-    Immutable: what changes it, returns another one.
+    It keeps :class:`~slicing.classifier.Classifier`. It is immutable: methods that change it return
+    a new engine. All methods take images of shape (n, height, width, channels), float32, with
+    pixels in [0, 1], and raise an InputError for others.
 
     Attributes
     ----------
@@ -48,8 +50,8 @@ class Engine:
         Number of neighbors that vote, each with the same weight.
     metric : {"euclidean", "cosine"}
     step : float or None
-        Distance of the grid on which the references lie, stored as int8, and the kernels on grids
-        of their own; None: all are stored as float32.
+        Step of the grid of the references, which are stored as int8; the kernels have grids of
+        their own. None: all are stored as float32.
     average : int
         An image's features are :func:`~slicing.shifts.averaged` over copies that are shifted by up
         to so many pixels.
@@ -142,7 +144,7 @@ class Engine:
         storage: Storage = "float32",
         average: int = 0,
     ) -> "Engine":
-        """Make an engine of references that are features already.
+        """Make an engine whose references are given as features.
 
         The same as for :meth:`fit`; with int8, ``stack`` is :func:`quantized`, and with ``average``
         the references are :func:`~slicing.shifts.averaged` as well.
@@ -167,21 +169,11 @@ class Engine:
         return NeighborSearch(self.references, self.metric, _MANY)
 
     def features(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Compute what the k-NN sees of images.
-
-        Parameters
-        ----------
-        images : ndarray of shape (n, height, width, channels), float32
-            Pixels in [0, 1].
+        """Compute the features that the k-NN sees.
 
         Returns
         -------
         ndarray of shape (n, n_features), float32
-
-        Raises
-        ------
-        InputError
-            Where the images have another shape or other pixels.
         """
         return averaged(self.stack, _checked(images), self.average)
 
@@ -190,22 +182,12 @@ class Engine:
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Find the references that vote, the nearest first.
 
-        Parameters
-        ----------
-        images : ndarray of shape (n, height, width, channels), float32
-            Pixels in [0, 1].
-
         Returns
         -------
         distances : ndarray of shape (n, k), float64
             Squared Euclidean, or cosine.
         indices : ndarray of shape (n, k), int64
             In ``references`` and ``labels``.
-
-        Raises
-        ------
-        InputError
-            Where the images have another shape or other pixels.
         """
         features = self.features(images)
         with single_threaded_blas():
@@ -214,19 +196,9 @@ class Engine:
     def votes(self, images: NDArray[np.float32]) -> NDArray[np.int64]:
         """Count the neighbors' votes for every class.
 
-        Parameters
-        ----------
-        images : ndarray of shape (n, height, width, channels), float32
-            Pixels in [0, 1].
-
         Returns
         -------
         ndarray of shape (n, n_classes), int64
-
-        Raises
-        ------
-        InputError
-            Where the images have another shape or other pixels.
         """
         _, indices = self.kneighbors(images)
         return count_votes(self.labels[indices], len(self.classes))
@@ -257,9 +229,9 @@ class Engine:
         return float(np.mean(found == labels))
 
     def add_class(self, images: NDArray[np.float32], name: str) -> "Engine":
-        """Learn a new class from examples, without any training: they become references.
+        """Learn a new class from examples: they become references, nothing is trained.
 
-        With int8, features beyond the grid of the references there are become its ends.
+        With int8, features beyond the ends of the references' grid become its ends.
 
         Parameters
         ----------
@@ -403,7 +375,7 @@ class Engine:
 
 
 def _checked(images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Refuse images of whole numbers, which are pixels from 0 to 255, and what is not finite."""
+    """Refuse integers, which are pixels from 0 to 255, and numbers that are not finite."""
     images = np.asarray(images)
     if not np.issubdtype(images.dtype, np.floating) or not np.isfinite(images).all():
         raise InputError(

@@ -1,10 +1,10 @@
-"""An engine as one graph for other runtimes: convolutions and k-NN together.
+"""Export an engine as one graph for other runtimes: convolutions and k-NN together.
 
 The graphs take ``images`` of shape (n, height, width, channels), float32, pixels in [0, 1], and
-give ``label`` (n,), int64, the index of the class, and ``votes`` (n, n_classes), float32. Where the
-engine measures distances in float64, they compare scores in float32: with the mean c of the
-references, 2 (q - c)·(r - c) - ‖r - c‖² is the greater the nearer r is to q, and loses little to
-cancellation; for the cosine, q·r / ‖r‖ is.
+give ``label`` (n,), int64, the index of the class, and ``votes`` (n, n_classes), float32. Engines
+measure distances in float64. The graphs compare scores in float32, which are larger for nearer
+references: 2 (q - c)·(r - c) - ‖r - c‖² with the mean c of the references, which loses little to
+cancellation, or q·r / ‖r‖ for the cosine.
 """
 
 import json
@@ -119,7 +119,7 @@ def to_onnx(engine: Engine) -> bytes:
 
 
 def _copies(images: Any, engine: Engine) -> Any:
-    """Put all shifted copies of a tensor of images one after another."""
+    """Concatenate all shifted copies of a tensor of images."""
     import tensorflow as tf
 
     height, width, _ = engine.stack.input_shape
@@ -133,7 +133,7 @@ def _copies(images: Any, engine: Engine) -> Any:
 
 
 def _center(engine: Engine) -> NDArray[np.float32]:
-    """Give the point about which scores are computed."""
+    """Return the point that is subtracted from queries and references."""
     if engine.metric == "cosine":
         return np.zeros(engine.references.shape[1], np.float32)
     center: NDArray[np.float32] = engine.references.mean(axis=0, dtype=np.float64)

@@ -10,7 +10,7 @@ from slicing.errors import InputError
 from slicing.shifts import corners
 from slicing.stack import Conv, ConvStack
 
-# An opset and a version of the format that the runtimes of these years read.
+# An opset and a version of the format that current runtimes read.
 _OPSET, _IR_VERSION = 17, 8
 
 

@@ -1,8 +1,8 @@
-"""int8 in a file, float32 in memory: numbers on a grid of 255 levels.
+"""Numbers on a grid of 255 levels: int8 in a file, float32 in memory.
 
 Symmetric linear quantization (Jacob et al., "Quantization and training of neural networks for
-efficient integer-arithmetic-only inference", CVPR 2018, equation 1 with zero point 0). What lies on
-its grid is written and read back without loss.
+efficient integer-arithmetic-only inference", CVPR 2018, equation 1 with zero point 0). Numbers on
+their grid are written and read back without loss.
 """
 
 from typing import Any
@@ -14,16 +14,16 @@ LEVELS = 127
 
 Step = NDArray[np.float32] | np.float32
 
-# A step has so many significant bits that its product with 127, 7 bits more, is exact in float32.
+# Significant bits of a step: so few that its product with 127, 7 bits more, is exact in float32.
 _BITS = 16
-# Far above what float32 cannot hold with all its bits.
+# Smallest step: far above the numbers that float32 holds with fewer bits.
 _LEAST = 2.0**-100
 
 
 def step_of(values: NDArray[np.float32], axis: tuple[int, ...] | None = None) -> NDArray[Any]:
-    """Find the step of the narrowest grid that reaches all values.
+    """Find the step of the narrowest grid that covers all values.
 
-    The values of a grid that it reaches to its end have the very step of that grid.
+    Values on a grid that reach its end give exactly the step of that grid.
 
     Parameters
     ----------
@@ -42,13 +42,13 @@ def step_of(values: NDArray[np.float32], axis: tuple[int, ...] | None = None) ->
 
 
 def levels(values: NDArray[np.float32], step: Step) -> NDArray[np.int8]:
-    """Round values to the levels -127 to 127 of a grid; what lies outside becomes its end."""
+    """Round values to the levels -127 to 127 of a grid; values beyond its ends become its ends."""
     nearest: NDArray[np.float32] = np.rint(values / step)
     return np.clip(nearest, -LEVELS, LEVELS).astype(np.int8)
 
 
 def snap(values: NDArray[np.float32], step: Step) -> NDArray[np.float32]:
-    """Move values, float32, to the nearest of a grid."""
+    """Round values, float32, to the nearest number of a grid."""
     return on_grid(levels(values, step), step)
 
 

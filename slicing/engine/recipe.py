@@ -11,7 +11,7 @@ from slicing.checks import at_least, between, one_of
 from slicing.data.dataset import Images
 from slicing.engine.classifier import Engine, Storage
 from slicing.engine.reduction import (
-    Projection,
+    ProjectionKind,
     check_components,
     class_centers,
     condense,
@@ -76,7 +76,7 @@ class Recipe:
 
     k: int = 9
     metric: Metric = "euclidean"
-    projection: Literal["none"] | Projection = "lda"
+    projection: Literal["none"] | ProjectionKind = "lda"
     components: int | None = None
     shift: int = 1
     average: int = 0
@@ -103,7 +103,7 @@ class Recipe:
             Its ``option`` is the name of a parameter.
         """
         one_of("metric", self.metric, get_args(Metric))
-        one_of("projection", self.projection, ("none", *get_args(Projection)))
+        one_of("projection", self.projection, ("none", *get_args(ProjectionKind)))
         one_of("references", self.references, get_args(References))
         one_of("storage", self.storage, get_args(Storage))
         farthest = largest_shift(stack.input_shape)

@@ -1,6 +1,6 @@
-"""Fewer references of fewer numbers: what makes an engine small.
+"""Make an engine small: fewer references, and fewer numbers in each.
 
-BLAS and scikit-learn compute on one thread here: their sums depend on how many there are.
+BLAS and scikit-learn run on one thread here: their sums depend on the number of threads.
 """
 
 from collections.abc import Callable
@@ -22,17 +22,17 @@ from slicing.shifts import corners, largest_shift, shifted
 from slicing.stack import Conv, ConvStack
 from slicing.threads import single_threaded_blas
 
-Projection = Literal["pca", "lda"]
+ProjectionKind = Literal["pca", "lda"]
 
 _COMPONENTS = 32
 # Features of one chunk of images, in float64, take 26 MB with the default network.
 _CHUNK = 2048
-# A ratio of variances, relative to the greatest, that is rounding.
+# Ratios of variances that are smaller than this, relative to the largest, are rounding.
 _NOTHING = 1e-12
 
 
 def check_components(
-    kind: Projection, components: int | None, shape: tuple[int, int], n_classes: int
+    kind: ProjectionKind, components: int | None, shape: tuple[int, int], n_classes: int
 ) -> int:
     """Refuse a projection that cannot be.
 
@@ -56,7 +56,7 @@ def check_components(
     InputError
         More components than there can be, an unknown kind, too many features.
     """
-    one_of("projection", kind, get_args(Projection))
+    one_of("projection", kind, get_args(ProjectionKind))
     check_size(shape[1])
     most = min(shape) if kind == "pca" else min(shape[1], n_classes - 1)
     if components is None:
@@ -68,29 +68,30 @@ def check_components(
 def project(
     stack: ConvStack,
     images: Images,
-    kind: Projection,
+    kind: ProjectionKind,
     components: int | None = None,
     shift: int = 0,
     show: Callable[[float], None] = lambda done: None,
 ) -> ConvStack:
-    """Append a linear projection of the features, which is a convolution as large as its input.
+    """Append a linear projection of the features: a convolution as large as its input.
 
     Parameters
     ----------
     stack : ConvStack
     images : Images
-        The training images, which the projection is learnt from.
+        The training images, from which the projection is learned.
     kind : {"pca", "lda"}
         Principal components, or the linear discriminants of Fisher and Rao with the shrinkage of
         Chen et al. ("Shrinkage algorithms for MMSE covariance estimation", IEEE Transactions on
         Signal Processing 58(10), 2010, equation 23), which are at most one fewer than the classes
         and have unit variance within them. Copies do not count as further images there.
     components : int, optional
-        Numbers that are left of the features; 32, or fewer where there are not so many.
+        Numbers that the projection leaves; by default 32, or as many as there can be.
     shift : int, default=0
-        Copies of the images, shifted by up to so many pixels in each direction, teach, too.
+        The projection is also learned from copies of the images, shifted by up to so many pixels in
+        each direction.
     show : callable, optional
-        Is told how much is done, from 0 to below 1, while the images are gone through.
+        Called with the part that is done, from 0 to below 1.
 
     Returns
     -------
@@ -128,11 +129,16 @@ def project(
 def _moments(
     stack: ConvStack, images: Images, shift: int, show: Callable[[float], None]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Mean of the features, what the classes' means differ by, and the covariance within them.
+    """Compute the mean of the features, and their spread between and within the classes.
 
-    Of shapes (n_features,), (n_classes, n_features) and (n_features, n_features). The differences
-    are weighted so that ``apart.T @ apart`` is the covariance between the classes. ``show`` is told
-    how much is done.
+    Returns
+    -------
+    mean : ndarray of shape (n_features,), float64
+    apart : ndarray of shape (n_classes, n_features), float64
+        Differences of the classes' means from it, weighted so that ``apart.T @ apart`` is the
+        covariance between the classes.
+    within : ndarray of shape (n_features, n_features), float64
+        Covariance within the classes.
     """
     n_features = int(np.prod(stack.feature_shape))
     n_classes = int(images.labels.max()) + 1
@@ -158,15 +164,15 @@ def _moments(
 def _discriminants(
     apart: NDArray[np.float64], within: NDArray[np.float64], components: int
 ) -> NDArray[np.float64]:
-    """Find the axes that part the classes most, of unit variance within them.
+    """Find the axes that separate the classes most, with unit variance within them.
 
-    They span what ``within`` solves for the few differences of the classes' means, so that a
-    problem as large as the classes are many is left.
+    They lie in the span of ``within⁻¹ apart.T``, so only a problem of n_classes × n_classes is left
+    to solve.
     """
     solved = cho_solve(cho_factor(within, lower=True), apart.T)
     ratios, mixtures = eigh(apart @ solved)
     ratios, mixtures = ratios[::-1][:components], mixtures[:, ::-1][:, :components]
-    # Where the means do not differ there is nothing to see.
+    # Axes along which the means do not differ become 0.
     is_there = ratios > ratios[0] * _NOTHING
     scales = np.divide(1.0, np.sqrt(np.maximum(ratios, 0.0)), where=is_there, out=0.0 * ratios)
     axes: NDArray[np.float64] = (solved @ mixtures) * scales
@@ -174,7 +180,7 @@ def _discriminants(
 
 
 def _shrunk(covariance: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """Move a covariance of ``n`` samples towards a multiple of the identity."""
+    """Shrink a covariance of ``n`` samples toward a multiple of the identity."""
     p = len(covariance)
     trace, square = np.trace(covariance), np.sum(covariance**2)
     above = (1 - 2 / p) * square + trace**2
@@ -187,14 +193,14 @@ def _shrunk(covariance: NDArray[np.float64], n: int) -> NDArray[np.float64]:
 def class_centers(
     features: NDArray[np.float32], labels: NDArray[np.int64], per_class: int, seed: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Put the centers of k-means in the place of each class's references.
+    """Replace each class's references by the centers of k-means.
 
     Parameters
     ----------
     features : ndarray of shape (n, n_features), float32
     labels : ndarray of shape (n,), int64
     per_class : int
-        Centers of each class; a class with fewer references keeps them all.
+        Centers of each class. A class with no more references than that keeps them all.
     seed : int
 
     Returns
@@ -224,11 +230,10 @@ def condense(
     seed: int,
     least: int = 1,
 ) -> NDArray[np.int64]:
-    """Choose references among which the nearest one classifies all others rightly.
+    """Choose references whose nearest one gives every other reference its own class.
 
     Hart, "The condensed nearest neighbor rule", IEEE Transactions on Information Theory 14(3),
-    1968. (imbalanced-learn's class of that name keeps a whole class, and condenses the others
-    against it, which is for another purpose.)
+    1968. (imbalanced-learn's class of that name does something else: it keeps one class whole.)
 
     Parameters
     ----------
@@ -236,9 +241,9 @@ def condense(
     labels : ndarray of shape (n,), int64
     metric : {"euclidean", "cosine"}
     seed : int
-        Of the order in which they are looked at.
+        Seeds the order in which references are looked at.
     least : int, default=1
-        How many to choose at least; where fewer suffice, the first in that order are added.
+        Number to choose at least: where fewer suffice, the first others in that order are added.
 
     Returns
     -------
@@ -258,7 +263,7 @@ def condense(
 
 @njit(parallel=True, cache=True)
 def _take_in(features, inverses, cosine, i, nearest, distances):  # type: ignore[no-untyped-def]
-    """Let reference i be the nearest of all to which it is."""
+    """Choose reference i: update the nearest chosen reference of all others."""
     for j in prange(len(features)):
         distance = measure(features[j], features[i], inverses[j] * inverses[i], cosine)
         if distance < distances[j] or (distance == distances[j] and i < nearest[j]):
@@ -267,7 +272,7 @@ def _take_in(features, inverses, cosine, i, nearest, distances):  # type: ignore
 
 @njit(cache=True)
 def _condense(features, labels, inverses, cosine, order):  # type: ignore[no-untyped-def]
-    """Tell of each reference whether it is chosen."""
+    """Return for each reference whether it is chosen."""
     chosen = np.zeros(len(features), np.bool_)
     nearest, distances = np.full(len(features), -1), np.full(len(features), np.inf)
     changed = True

@@ -1,14 +1,16 @@
 """Exact k-nearest neighbors.
 
 Distances are the squared Euclidean distance and the cosine distance 1 - cos, both in float64 from
-float32 features. Fast float32 arithmetic on a projection of the features only proposes: every
-reference that its bound leaves in question is measured in float64, so the answer is that of float64
-arithmetic.
+float32 features. Fast float32 arithmetic on a projection of the features proposes neighbors. Each
+reference that its error bound does not exclude is measured in float64, so the answer is that of
+float64 arithmetic.
 
-Ties: the nearest first, among equally near references the one of the lower index; among classes
-with equally many votes the smallest label. scikit-learn's brute force agrees, except that which
-of several *equally distant* references it keeps as the k-th depends on the state of its heap and on
-its number of threads; ours is always the one of the lower index.
+Ties: the nearest first, of equally near references the one of the lower index. scikit-learn's brute
+force agrees, but for one thing: which of several *equally distant* references it keeps as the k-th
+depends on the state of its heap and on its number of threads.
+
+The module is long because kernels that call each other stay in one file, together with the code
+that prepares their arrays: numba's cache does not notice an edit in another file.
 """
 
 from typing import Literal, NamedTuple, get_args
@@ -29,7 +31,7 @@ Metric = Literal["euclidean", "cosine"]
 _AXES = 48
 # Proposals that one thread makes at a time: for at most so many queries, and so many in all.
 _ROWS, _PROPOSALS = 128, 1 << 22
-# More than the terms of a product of scaled features can lose below float32's smallest number.
+# Above what the terms of a product of scaled features can lose below float32's smallest number.
 _UNDERFLOW = 1e-30
 _LEAST_NORMAL = 2.0**-126
 # Queries so few that preparing them takes longer than measuring every reference.
@@ -59,9 +61,9 @@ def measure(query, reference, inverse_lengths, cosine):  # type: ignore[no-untyp
 def _is_farther(  # type: ignore[no-untyped-def]
     query, reference, inverse_lengths, cosine, error, distance
 ):  # fmt: skip
-    """Whether float32 suffices to see that two rows are farther apart than ``distance``."""
+    """Return whether float32 suffices to show that two rows are farther apart than ``distance``."""
     total = np.float32(0.0)
-    # What products below float32's least normal number can lose, all together.
+    # What all products below float32's least normal number can lose together.
     lost = len(query) * _LEAST_NORMAL
     # Where float32 overflows, float64 decides.
     if cosine:
@@ -78,9 +80,9 @@ def _is_farther(  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def limit(distance, factor, slack, product_error, square):  # type: ignore[no-untyped-def]
-    """Compute the greatest proposal of a reference that may be no farther than ``distance``.
+    """Compute the largest proposal of a reference whose distance may be ``distance`` or less.
 
-    A proposal is the squared distance of the points, less the ``square`` of the query's own length.
+    A proposal is the squared distance of the points minus ``square``, the query's squared length.
     """
     length = np.sqrt(distance * factor) * (1.0 + _SLACK) + slack
     return length * length * (1.0 + _SLACK) + product_error - square
@@ -88,7 +90,7 @@ def limit(distance, factor, slack, product_error, square):  # type: ignore[no-un
 
 @njit(cache=True)
 def least(proposal, factor, slack, product_error, square):  # type: ignore[no-untyped-def]
-    """Compute the least distance that a proposal leaves possible: the inverse of :func:`limit`."""
+    """Compute the smallest possible distance of a proposal: the inverse of :func:`limit`."""
     squared = np.float64(proposal) + square - product_error
     length = np.sqrt(max(squared, 0.0)) * (1.0 - _SLACK) - slack
     return max(length, 0.0) ** 2 / factor * (1.0 - _SLACK)
@@ -109,12 +111,12 @@ def _search(  # type: ignore[no-untyped-def]
     reference_points : (d, n_references), float32
         The projected references, and a row of their squared lengths.
     slacks, product_errors, squares : (n_queries,), float64
-        What the projection of a query and a reference, and the float32 product of their points, are
-        off by at most; the squared length of the query's point.
+        Bounds of the errors of the projection and of the float32 product; squared lengths of the
+        projected queries.
     query_inverses, reference_inverses : (n,), float64
         One over the lengths of the features, 0 where that is 0; used by the cosine alone.
     excluded : (n_queries,), int64
-        The reference that a query must not find; negative: none.
+        The reference that a query must not find; negative for no reference.
     factor : float
         From the unit of the distances to that of the squared distances of the points.
     measure_error : float
@@ -151,7 +153,7 @@ def _search(  # type: ignore[no-untyped-def]
                     row[j] = np.inf
                     inverses = inverse_length * reference_inverses[j]
                     heap.push(best, nearest, measure(features, references[j], inverses, cosine), j)
-                # Then whatever may be nearer than the farthest of these.
+                # Then measure every other that may be nearer than the farthest of these.
                 beyond = limit(best[0], factor, slack, error, square)
                 for j in range(n_references):
                     if row[j] > beyond or row[j] == np.inf:
@@ -187,7 +189,7 @@ def inverse(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class Points(NamedTuple):
-    """Features that are ready to be compared.
+    """Features, prepared for comparison.
 
     Attributes
     ----------
@@ -218,9 +220,9 @@ class NeighborSearch:
     metric : {"euclidean", "cosine"}
         Squared Euclidean distance, or 1 - cosine (1 where a vector is zero).
     n_queries : int
-        About how many queries are to come: few do not pay for a projection of the references.
+        About how many queries will come: a projection of the references pays only for many.
     projection : ShortForm, optional
-        Made for similar references before; a new one by default.
+        One that was made for similar references; a new one by default.
 
     Attributes
     ----------
@@ -335,7 +337,7 @@ class NeighborSearch:
         return distances, indices
 
     def points(self, queries: NDArray[np.float32]) -> Points:
-        """Make queries of shape (n, n_features), float32, ready to be compared."""
+        """Prepare queries of shape (n, n_features), float32, for comparison."""
         return self._points(*self._valid(queries))
 
     def _valid(
@@ -352,12 +354,12 @@ class NeighborSearch:
         return queries, _finite_lengths("queries", queries)
 
     def slacks(self, queries: Points) -> NDArray[np.float64]:
-        """Bound, for each query, how much farther apart points may be than their features."""
+        """Bound for each query how much farther apart points may be than their features."""
         slacks: NDArray[np.float64] = queries.slack + self.references.slack.max(initial=0.0)
         return slacks
 
     def product_errors(self, queries: Points) -> NDArray[np.float64]:
-        """Bound, for each query, by how much its proposals can be off."""
+        """Bound the error of each query's proposals."""
         greatest = self.references.squares.max(initial=0.0)
         products = greatest + 2.0 * np.sqrt(greatest * queries.squares)
         errors: NDArray[np.float64] = rounding(queries.points.shape[1] + 3) * products + _UNDERFLOW
@@ -372,7 +374,7 @@ class NeighborSearch:
 
 
 def query_rows(queries: Points) -> NDArray[np.float32]:
-    """Lay points out such that their products with the columns of references are proposals."""
+    """Arrange points so that their products with the columns of references are proposals."""
     ones = np.ones((len(queries.points), 1), np.float32)
     return np.hstack([np.float32(-2.0) * queries.points, ones])
 
@@ -386,7 +388,7 @@ def _checked(name: str, features: NDArray[np.float32]) -> NDArray[np.float32]:
 def _finite_lengths(name: str, features: NDArray[np.float32]) -> NDArray[np.float64]:
     row_lengths: NDArray[np.float64] = lengths(features)
     if not np.isfinite(row_lengths).all():
-        raise InputError(f"The {name} hold features that are not finite: mend or drop them.")
+        raise InputError(f"The {name} hold features that are not finite: correct or remove them.")
     return row_lengths
 
 

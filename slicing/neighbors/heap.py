@@ -1,8 +1,8 @@
 """The k nearest of many, in numba: a bounded heap whose root is the farthest that is kept.
 
-An entry is a distance and an index, compared in this order: of equally near ones, the lower index
-is the nearer. Numba's cache does not notice an edit here: after one, delete ``__pycache__`` in
-``slicing`` and ``evolve``.
+An entry is a distance and an index, compared in this order: of two equally near ones, that of the
+lower index counts as nearer. Numba's cache does not notice an edit here: after one, delete
+``__pycache__`` in ``slicing`` and ``evolve``.
 """
 
 import numpy as np
@@ -11,14 +11,14 @@ from numba import njit
 
 @njit(cache=True)
 def clear(distances, indices):  # type: ignore[no-untyped-def]
-    """Empty a heap: every place holds an entry that any other displaces."""
+    """Empty a heap: fill it with entries that any other replaces."""
     distances[:] = np.inf
     indices[:] = np.iinfo(np.int32).max
 
 
 @njit(cache=True)
 def _sift_down(distances, indices, size, distance, index):  # type: ignore[no-untyped-def]
-    """Put an entry in the place of the root of the first ``size`` entries."""
+    """Replace the root of the first ``size`` entries."""
     hole = 0
     while True:
         child = 2 * hole + 1
@@ -41,7 +41,7 @@ def _sift_down(distances, indices, size, distance, index):  # type: ignore[no-un
 
 @njit(cache=True)
 def push(distances, indices, distance, index):  # type: ignore[no-untyped-def]
-    """Keep an entry if it is nearer than the farthest one, which it then displaces.
+    """Keep an entry if it is nearer than the farthest one, which it then replaces.
 
     A distance that is NaN is never kept.
     """

@@ -1,13 +1,13 @@
-"""Short stand-ins for feature vectors, whose distances never exceed those of the originals.
+"""Short forms of feature vectors, whose distances never exceed those of the originals.
 
-A search for near neighbors compares millions of pairs, and all but a handful are far apart. To see
-that, a few numbers an image suffice: its coordinates on the principal axes, and the length of what
-is left of it. The map x -> (Pᵀx, ‖x - PPᵀx‖) shortens every distance or keeps it, whatever the
-orthonormal P (Pythagoras, and the triangle inequality for the rest). So what is too far apart in
-the short form is too far apart, and only the others need be measured.
+A search for near neighbors compares millions of pairs, and almost all are far apart. A few numbers
+of each image suffice to show that: its coordinates on the principal axes, and the length of its
+residual. The map x -> (Pᵀx, ‖x - PPᵀx‖) never lengthens a distance, for any orthonormal P
+(Pythagoras, and the triangle inequality for the residuals). So pairs that are too far apart in the
+short form are too far apart, and only the others need to be measured.
 
-Rounding is part of the bound: each point comes with a slack, the most by which its float32 numbers
-can be off (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
+Rounding is part of the bound: each point has a slack, which bounds the error of its float32 numbers
+(Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from slicing.threads import single_threaded_blas
 
-# Images from which the axes are learnt; more make no difference to how much is pruned.
+# Images from which the axes are learned; with more, no more is pruned.
 _SAMPLE = 512
 # Images that one thread takes at a time, so that they stay in its second-level cache.
 _ROWS = 32
@@ -30,7 +30,7 @@ _SUMS = {"reassoc", "contract", "nsz"}
 
 
 def rounding(terms: int) -> float:
-    """Relative error of a float32 sum of ``terms`` products, in whatever order: Higham's γ."""
+    """Relative error of a float32 sum of ``terms`` products, in any order: Higham's γ."""
     return terms * _UNIT / (1.0 - terms * _UNIT)
 
 
@@ -77,7 +77,7 @@ def _project(  # type: ignore[no-untyped-def]
             length = np.sqrt(square)
             if not length < _LONGEST:
                 points[row] = 0.0
-                slack[row] = np.inf  # says nothing, and is true
+                slack[row] = np.inf  # a bound that holds for anything
                 continue
             # Scaling and centering round relative to their results.
             slack[row] = 1.01 * _UNIT * (scales[row] * row_lengths[row] + length)
@@ -99,16 +99,16 @@ def _project(  # type: ignore[no-untyped-def]
 
 
 class ShortForm:
-    """A map of scaled features onto few numbers, under which no distance grows.
+    """A map of scaled features to few numbers that never lengthens a distance.
 
     Parameters
     ----------
     features : ndarray of shape (n, n_features), float32
-        What the axes are learnt from.
+        Features from which the axes are learned.
     scales : ndarray of shape (n,), float64
         Factor of each row, such that no length is much above 1.
     n_axes : int
-        Number of principal axes. 0: the features are scaled and centered, and no more.
+        Number of principal axes. With 0, the features are only scaled and centered.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ def _principal_axes(centered: NDArray[np.float32], n_axes: int) -> NDArray[np.fl
     """Find about the first principal axes: (n_features, n_axes), columns orthonormal or shorter.
 
     By subspace iteration from random directions (Halko, Martinsson and Tropp, SIAM Review 53(2),
-    2011, algorithm 4.4). How near they come decides how much is pruned, never what is found.
+    2011, algorithm 4.4). Their accuracy affects how much is pruned, not what is found.
     """
     directions = np.random.default_rng(0).standard_normal((centered.shape[1], n_axes), np.float32)
     if n_axes == 0:

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from evolve import KNNFitness, RandomSearch, ScheduleOptions, Serial, Split, kernels
 from experiments.environment import set_threads
+from slicing.data import Images
+from slicing.stack import Conv, ConvStack, Pool
 from tests.experiments.runs import N_TEST, N_TRAIN, run_here
 from tests.idx_files import write_idx
 
@@ -58,3 +61,19 @@ def tiny(digits):
 def _all_threads_afterwards():
     yield
     set_threads(None)
+
+
+@pytest.fixture
+def make_schedule():
+    """Make a small serial schedule: three kernels, three generations each."""
+
+    def make():
+        rng = np.random.default_rng(0)
+        conv = Conv(rng.normal(size=(3, 3, 1, 3)).astype(np.float32), np.zeros(3, np.float32))
+        stack = ConvStack((conv, Pool()), (10, 10, 1))
+        images = Images(rng.random((24, 10, 10, 1), np.float32), np.arange(24) % 3)
+        fitness = KNNFitness(stack, Split(images, None), neighbors=5)
+        options = ScheduleOptions(generations=3)
+        return Serial(fitness, kernels(stack), RandomSearch, options)
+
+    return make

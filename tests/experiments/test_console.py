@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.console import say
-from experiments.progress import Progress
+from experiments.console import exit_on_mistake, say
+from experiments.terminal import Terminal
+from slicing.errors import InputError
 
 
 def test_a_line(capsys):
@@ -15,12 +16,12 @@ def test_a_line(capsys):
 
 
 def show(text, stream):
-    progress = Progress(stream)
-    with progress.task(text):
-        progress.show(0.5, text)
+    terminal = Terminal(stream)
+    with terminal.task(text):
+        terminal.show(0.5, text)
 
 
-@pytest.mark.parametrize("tell", [say, lambda text, stream: Progress(stream).say(text), show])
+@pytest.mark.parametrize("tell", [say, lambda text, stream: Terminal(stream).say(text), show])
 def test_whoever_read_it_has_gone(tell):
     reading, writing = os.pipe()
     os.close(reading)
@@ -29,3 +30,33 @@ def test_whoever_read_it_has_gone(tell):
         tell("nor this", stream)
         assert os.path.sameopenfile(stream.fileno(), nobody.fileno())
         # Nor is there anything left for closing it to fail at.
+
+
+@pytest.mark.parametrize(
+    ("error", "more", "code", "line"),
+    [
+        (InputError("k=0 is out of range.", "k"), None, 2, "k=0 is out of range.\n"),
+        (FileNotFoundError(2, "No such file", "a.png"), None, 2,
+         "a.png cannot be read or written: No such file.\n"),
+        (KeyboardInterrupt(), None, 130, ""),
+        (KeyboardInterrupt(), {KeyboardInterrupt: lambda error: "Interrupted."}, 130,
+         "Interrupted.\n"),
+        (ZeroDivisionError("x"), {ArithmeticError: str}, 2, "x\n"),
+    ],
+)  # fmt: skip
+def test_a_mistake_ends_a_program_with_one_sentence(error, more, code, line, capsys):
+    @exit_on_mistake(more)
+    def program():
+        raise error
+
+    with pytest.raises(SystemExit) as end:
+        program()
+    assert end.value.code == code
+    assert capsys.readouterr().err == line
+
+
+def test_what_nobody_can_mend_is_raised():
+    with pytest.raises(ZeroDivisionError), exit_on_mistake():
+        raise ZeroDivisionError
+    with pytest.raises(RuntimeError), exit_on_mistake({RuntimeError: lambda error: None}):
+        raise RuntimeError

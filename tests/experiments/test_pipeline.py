@@ -9,9 +9,9 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import slicing.data
 from experiments.components import Components
-from experiments.overrides import check
 from experiments.environment import set_threads
 from experiments.monitor import Interrupts
+from experiments.overrides import check
 from experiments.schema.docs import CONF
 from experiments.schema.run import plain
 from experiments.tracking import leaves
@@ -159,15 +159,15 @@ def test_losses_on_images_that_change_compare_between_runs(tiny, tmp_path):
         overrides = [*words, "fitness=discriminants", f"optimizer={optimizer}"]
         result = run_here(overrides, project)
         [config] = check(overrides)
-        parts = Components(plain(config), {})
-        dataset = parts.dataset()
-        images = parts.split(dataset)
-        before = parts.baseline()(images.references, 10).stack
+        components = Components(plain(config), {})
+        dataset = components.dataset()
+        images = components.split(dataset)
+        before = components.baseline().build(images.references, dataset.classes).stack
         after = before.with_conv(
             1,
             Conv(result.kernels["conv2_weights"], result.kernels["conv2_bias"]),
         )
-        fitness = parts.fitness(before, images)
+        fitness = components.fitness(before, images)
         assert result.summary.loss_before == fitness.loss
         assert result.summary.loss_after == fitness.loss_of(after) < fitness.loss
         found[optimizer] = result.summary

@@ -12,7 +12,7 @@ from evolve.checkpoint import Checkpoint
 from experiments import run as program
 from experiments.history import History
 from experiments.overrides import resumed
-from experiments.resume import Begun
+from experiments.resume import RunOrigin
 from experiments.run import _way_on
 from slicing.errors import InputError
 from tests.experiments.runs import command_line, files_of, finish, run_here, runs_of
@@ -214,7 +214,7 @@ def test_another_executor_takes_over(broken_off, tiny):
 )
 def test_the_way_on_can_be_typed(name, tmp_path):
     folder = tmp_path / name
-    Checkpoint(folder / "checkpoint").save("run", Begun(("seed=3",), {}, "", ""))
+    Checkpoint(folder / "checkpoint").save("run", RunOrigin(("seed=3",), {}, "", ""))
     command = _way_on(folder).partition("experiments.run ")[2]
     [word] = shlex.split(command)
     assert resumed([word]) == (folder, ["seed=3"])

@@ -1,14 +1,13 @@
 import http.server
-import shutil
-import subprocess
 import threading
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from evolve.events import BlockEnd, Generation
 from experiments import tracking
-from experiments.tracking import Tracker, connect, environment, leaves
+from experiments.tracking import Mlflow, connect, leaves
 from slicing.errors import InputError
 
 FILES = ("figure.png", "config.yaml", "missing.txt")
@@ -27,8 +26,9 @@ def project(tmp_path_factory):
 @pytest.fixture
 def tracker(project, monkeypatch):
     monkeypatch.chdir(project)
-    tracker = Tracker(None, "tests")
+    tracker = Mlflow(None, "tests")
     tracker.begin("a run", {"a": 1, "b.c": [1, 2], "d": None}, {"dataset": "digits", "threads": 2})
+    tracker.ready()
     return tracker
 
 
@@ -66,8 +66,9 @@ def test_parameters_and_tags(tracker, latest):
 
 def test_more_and_longer_parameters_than_mlflow_takes_at_once(project, monkeypatch, latest):
     monkeypatch.chdir(project)
-    tracker = Tracker(None, "tests")
+    tracker = Mlflow(None, "tests")
     tracker.begin("many", {f"p{i}": "x" * 7000 if i == 7 else i for i in range(250)}, {})
+    tracker.ready()
     _, run = latest()
     assert len(run.data.params) == 250
     assert run.data.params["p249"] == "249"
@@ -166,7 +167,7 @@ def test_an_abandoned_run_keeps_its_metrics(tracker, latest, status):
 def test_a_run_that_never_began_is_not_marked(project, monkeypatch, latest):
     monkeypatch.chdir(project)
     _, before = latest()
-    Tracker(None, "tests").abandon("FAILED")
+    Mlflow(None, "tests").abandon("FAILED")
     _, after = latest()
     assert before.info.run_id == after.info.run_id
 
@@ -209,21 +210,36 @@ def test_leaves():
     assert leaves(config) == {"a": 1, "b.c": [1], "b.d.e": None}
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-def test_the_commit_is_a_tag_only_in_a_checkout(tmp_path, monkeypatch):
-    monkeypatch.setattr(tracking, "__file__", str(tmp_path / "tracking.py"))
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert "git_commit" not in environment()
-    assert environment()["version.numpy"].count(".") == 2
-    identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
-    for command in (["init"], [*identity, "commit", "--allow-empty", "-m", "x"]):
-        subprocess.run(["git", "-C", str(tmp_path), *command], check=True, capture_output=True)
-    head = subprocess.run(
-        ["git", "-C", str(tmp_path), "rev-parse", "HEAD"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert environment()["git_commit"] == head.stdout.strip()
-    monkeypatch.setenv("PATH", "")
-    assert "git_commit" not in environment()
+def test_it_begins_in_the_background_and_tells_its_id(project, monkeypatch, latest):
+    monkeypatch.chdir(project)
+    ids = []
+    tracker = Mlflow(None, "tests")
+    tracker.log({"early": 1.0})
+    tracker.begin("in the background", {}, {}, ids.append)
+    tracker.ready()
+    _, run = latest()
+    assert ids == [tracker.run_id] == [run.info.run_id]
+    tracker.abandon("KILLED")
+    assert values(latest, "early") == [(0, 1.0)]
+
+
+def test_a_store_that_cannot_be_used_is_told_by_ready_and_leaves_no_run(monkeypatch):
+    tracker = Mlflow("/some/folder", "tests")
+    tracker.begin("a run", {}, {})
+    with pytest.raises(InputError, match=r"MLflow cannot use tracking\.uri=/some/folder "):
+        tracker.ready()
+    tracker.abandon("FAILED")  # nothing to mark
+
+
+def test_generations_and_blocks_are_metrics(tracker, latest, make_schedule):
+    schedule = make_schedule()
+    events = list(schedule)
+    for event in events:
+        tracker.event(event)
+    tracker.abandon("KILLED")
+    generations = [each for each in events if isinstance(each, Generation)]
+    ends = [each for each in events if isinstance(each, BlockEnd)]
+    assert values(latest, "evolve/best_loss") == [
+        (step, each.best_loss) for step, each in enumerate(generations, 1)
+    ]
+    assert values(latest, "block/loss") == [(end.block_number, end.loss_after) for end in ends]

@@ -18,6 +18,7 @@ from experiments.overrides import check
 from experiments.schema import data, engine, evolution
 from experiments.schema.docs import CONF, field_docs, option_doc
 from experiments.schema.run import GROUPS, Config, plain
+from slicing.baselines import TrainedCNN
 
 OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
 PRESETS = [
@@ -66,6 +67,9 @@ def test_fields_and_defaults_are_those_of_the_target(group, option):
     parameters = dict(inspect.signature(target).parameters)
     if group == "strategy":
         parameters |= inspect.signature(evolve.schedule.ScheduleOptions).parameters
+    if option == "gradient":
+        # What tunes hands its other options on.
+        parameters |= inspect.signature(TrainedCNN).parameters
     for name, value in node.items():
         assert name in parameters
         default = parameters[name].default

@@ -1,0 +1,77 @@
+"""Several monitors are told the same, and the first that gives a reason stops the run."""
+
+from contextlib import contextmanager
+
+import pytest
+
+from experiments.evolution import run_schedule
+from experiments.monitor import Monitors, Silent
+
+
+class Recorder(Silent):
+    def __init__(self, reason=None, after=0):
+        self.told, self.reason, self.after = [], reason, after
+
+    def say(self, text):
+        self.told.append(text)
+
+    @contextmanager
+    def task(self, name, done=0.0):
+        self.told.append(("begin", name, done))
+        yield
+        self.told.append(("end", name))
+
+    def show(self, fraction, text):
+        self.told.append((fraction, text))
+
+    def event(self, event):
+        self.told.append(event)
+
+    def stop_reason(self):
+        return self.reason if len(self.events) >= self.after else None
+
+    @property
+    def events(self):
+        return [each for each in self.told if not isinstance(each, str | tuple)]
+
+
+def test_all_are_told_the_same():
+    recorders = Recorder(), Recorder()
+    monitors = Monitors(*recorders, Silent())
+    monitors.say("one")
+    with monitors.task("training", 0.25):
+        monitors.show(0.5, "half")
+    monitors.event(event := object())
+    for each in recorders:
+        assert each.told == [
+            "one", ("begin", "training", 0.25), (0.5, "half"), ("end", "training"), event
+        ]  # fmt: skip
+
+
+def test_the_first_reason_counts():
+    assert Monitors(Silent(), Recorder("b"), Recorder("c")).stop_reason() == "b"
+    assert Monitors(Silent()).stop_reason() is None
+
+
+@pytest.fixture
+def schedule(make_schedule):
+    return make_schedule()
+
+
+def test_a_monitor_stops_a_schedule(schedule):
+    recorder, after = Recorder("full", after=1), []
+    assert run_schedule(schedule, recorder, after.append) == "full"
+    assert schedule.ended == "full"
+    assert len(recorder.events) == 1
+    # The generation after which it was stopped, and how its block ended.
+    assert [type(each).__name__ for each in after] == ["Generation", "BlockEnd"]
+    assert "full" in after[-1].reasons
+
+
+def test_without_a_reason_it_goes_on_to_its_end(schedule):
+    recorder, after = Recorder(), []
+    assert run_schedule(schedule, recorder, after.append) is None
+    assert schedule.ended == "passes"
+    assert after == []
+    assert recorder.told[0] == ("begin", "evolving", 0.0)
+    assert recorder.told[-1] == ("end", "evolving")
