@@ -39,7 +39,7 @@ class ProcessExecutor(Executor[T, R]):
         self._workers: list[_Worker] = []
 
     def start(self, work: Callable[[T], R], max_workers: int) -> None:
-        """See :meth:`Executor.start`."""
+        """See :meth:`~evolve.executors.base.Executor.start`."""
         self.n_slots = min(self._wanted, max_workers)
         self._work = pickle.dumps(work, pickle.HIGHEST_PROTOCOL)
         self._workers = [_Worker() for _ in range(self.n_slots)]
@@ -50,13 +50,13 @@ class ProcessExecutor(Executor[T, R]):
         self._deaths = dict.fromkeys(range(self.n_slots), 0)
 
     def submit(self, slot: int, task: T) -> None:
-        """See :meth:`Executor.submit`."""
+        """See :meth:`~evolve.executors.base.Executor.submit`."""
         self._tasks[slot] = pickle.dumps(task, pickle.HIGHEST_PROTOCOL)
         self._deaths[slot] = 0
         self._workers[slot].send(self._tasks[slot])
 
     def wait(self) -> tuple[int, R]:
-        """See :meth:`Executor.wait`."""
+        """See :meth:`~evolve.executors.base.Executor.wait`."""
         while True:
             ready = wait([self._workers[slot].connection for slot in self._tasks])
             slot = next(slot for slot in self._tasks if self._workers[slot].connection in ready)
@@ -80,7 +80,7 @@ class ProcessExecutor(Executor[T, R]):
         self._workers[slot].send(self._tasks[slot])
 
     def close(self) -> None:
-        """See :meth:`Executor.close`."""
+        """See :meth:`~evolve.executors.base.Executor.close`."""
         for worker in self._workers:
             worker.end()
         self._workers = []

@@ -56,7 +56,7 @@ class RayExecutor(Executor[T, R]):
         self._workers: list[Any] = []
 
     def start(self, work: Callable[[T], R], max_workers: int) -> None:
-        """See :meth:`Executor.start`."""
+        """See :meth:`~evolve.executors.base.Executor.start`."""
         ray = self._ray
         local: dict[str, Any] = {"num_cpus": self._wanted or int(numba.config.NUMBA_NUM_THREADS)}
         try:
@@ -88,12 +88,12 @@ class RayExecutor(Executor[T, R]):
         self._deaths: dict[int, int] = {}
 
     def submit(self, slot: int, task: T) -> None:
-        """See :meth:`Executor.submit`."""
+        """See :meth:`~evolve.executors.base.Executor.submit`."""
         self._tasks[slot], self._deaths[slot] = task, 0
         self._pending[self._workers[slot].do.remote(task)] = slot
 
     def wait(self) -> tuple[int, R]:
-        """See :meth:`Executor.wait`."""
+        """See :meth:`~evolve.executors.base.Executor.wait`."""
         while True:
             (answer,), _ = self._ray.wait(list(self._pending), num_returns=1)
             slot = self._pending.pop(answer)
@@ -119,7 +119,7 @@ class RayExecutor(Executor[T, R]):
         self._pending[self._workers[slot].do.remote(self._tasks[slot])] = slot
 
     def close(self) -> None:
-        """See :meth:`Executor.close`."""
+        """See :meth:`~evolve.executors.base.Executor.close`."""
         if self._ray.is_initialized():
             # Else workers would outlive the shutdown until they notice it: long on busy cores.
             for worker in self._workers:

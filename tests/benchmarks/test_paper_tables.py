@@ -182,7 +182,7 @@ def test_an_interrupted_table_goes_on_where_it_stopped(tmp_path, monkeypatch, ca
     with pytest.raises(SystemExit) as exit_:
         main(words)
     assert exit_.value.code == 130
-    assert "The same command goes on from here." in capsys.readouterr().err
+    assert "The same command resumes from here." in capsys.readouterr().err
     assert len((tmp_path / "csv.csv").read_text().splitlines()) == 3  # 1 and 2 test images
     main(words)
     assert computed == ["sliced, untrained kernels", "interrupted", "sliced, not evolved"]
