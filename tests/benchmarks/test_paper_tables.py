@@ -141,7 +141,7 @@ def test_columns_that_ask_for_the_same_share_a_cell(tmp_path):
         (["--known", "--cells", "torn.json"], "torn.json holds no cells of these tables (Error -3"),
         (["--known", "--cells", "many.json"], "is not of 20 images"),
         (["--known", "--cells", "words.json"], "the numbers of a are (0, 1, 4, 10, 'fast'"),
-        (["--json", "/dev/null"], "--json /dev/null is no file"),
+        (["--json", "/dev/null"], "--json /dev/null is not a regular file"),
         (["--cells", "no/cells.json"], "--cells no/cells.json cannot be written"),
     ],
 )
@@ -182,7 +182,7 @@ def test_an_interrupted_table_goes_on_where_it_stopped(tmp_path, monkeypatch, ca
     with pytest.raises(SystemExit) as exit_:
         main(words)
     assert exit_.value.code == 130
-    assert "The same command goes on from here." in capsys.readouterr().err
+    assert "The same command resumes from here." in capsys.readouterr().err
     assert len((tmp_path / "csv.csv").read_text().splitlines()) == 3  # 1 and 2 test images
     main(words)
     assert computed == ["sliced, untrained kernels", "interrupted", "sliced, not evolved"]
