@@ -8,9 +8,9 @@ backpropagation; behind them come linear discriminants, and prototypes in int8, 
 them or as CMA-ES moves them.
 
 Protocol ``validation``
-    All that is learnt is learnt from the first 50,000 training images of MNIST. The last 10,000
-    choose: an engine is on the front where no smaller one classifies more of them rightly. The
-    10,000 test images are read after that, for those on the front alone.
+    Everything is learned from the first 50,000 training images of MNIST. The last 10,000 choose: an
+    engine is on the front where no smaller one classifies more of them correctly. The 10,000 test
+    images are read after that, for the front alone.
 """
 
 import argparse
@@ -76,7 +76,7 @@ NETWORKS = (
     Network((8, 16, 32), (True, False, True)),
     Network((16, 32, 32), (True, False, True)),
 )
-# Prototypes of each class: so many are moved by the optimizer, the more are as k-means places them.
+# Prototypes of each class: moved by the optimizer, or left where k-means places them.
 MOVED, PLACED = (1, 3, 10), (1, 100, 300)
 
 

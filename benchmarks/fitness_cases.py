@@ -1,4 +1,4 @@
-"""What is measured: the blocks, their candidates, the images, and the least work they take."""
+"""The cases of the benchmark: blocks, their candidates, images, and the least work they take."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,7 +18,7 @@ from slicing.stack import ConvStack, slide
 
 K = 9
 
-# The first images of every dataset, so many, have all classes.
+# The first images of every dataset that together have all classes.
 FEWEST = 100, 10
 DATASETS: dict[str, Callable[..., Dataset]] = {"mnist": mnist, "mnist5k": mnist5k}
 

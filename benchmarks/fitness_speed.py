@@ -19,7 +19,7 @@ Peers
     (features by JAX, neighbors by faiss). ``pip install 'knn-slicing[peers]'`` installs those
     that are optional; one that is missing is left out.
 Agreement
-    The share of pairs of a candidate and a query that a peer classifies as rightly, or as wrongly,
+    The share of pairs of a candidate and a query that a peer gets right or wrong,
     as ours. Float32 breaks some ties otherwise.
 Share of sgemm
     The seconds that the candidate's least work would take at the rate of the matrix product, over
@@ -28,7 +28,7 @@ Share of sgemm
     the layer, that times its kernels, plus the product behind all distances,
     2 · queries · references · features. For a kernel of the first layer, its convolution, plus
     2 · images · positions · height · width · kernels for what it contributes to the next layer,
-    plus the product behind the distances. Whoever saves multiplications (Winograd) or distances
+    plus the product behind the distances. Who saves multiplications (Winograd) or distances
     (pruning) can pass 100 %.
 Peak memory
     Of a process of its own that loads the images, binds and evaluates one generation.

@@ -11,8 +11,8 @@ Cases
     ``kernel``: the first 16 kernels, one by one. ``layer``: all kernels as one block, which not
     every optimizer takes.
 Budget
-    All optimizers may evaluate as often in a block: so many generations of the default population,
-    which is the same for all, and once what is handed over. One that stops by itself uses less.
+    All optimizers have the same budget for a block: the generations of the case at the default
+    population, and one evaluation of what is handed over. One that stops by itself uses less.
 Test images
     They are classified by the network that a run has ended with, and steer nothing: no run depends
     on another, and what runs is settled before.
@@ -23,7 +23,7 @@ Share of time inside the optimizer
     objective ``accuracy`` with 9 neighbors, 4000 references, and 1000 training images that are no
     references as queries.
 
-With ``--json`` every run is kept as soon as it has ended, and the same command goes on where it was
+With ``--json`` every run is kept as soon as it has ended, and the same command resumes where it was
 interrupted.
 """
 
@@ -239,7 +239,7 @@ class Scene:
         return self.dataset.read_test()
 
     def fitness(self) -> KNNFitness:
-        """Return a new fitness of what is compared."""
+        """Return a new fitness."""
         return KNNFitness(self.stack, Split(self.references, None))
 
     def correct(self, stack: ConvStack) -> dict[str, int]:
@@ -248,7 +248,7 @@ class Scene:
         return self.count(engine.predict_labels(self.tests.images))
 
     def count(self, predicted: NDArray[np.int64]) -> dict[str, int]:
-        """Count how many of the test images, and of the first, are classified rightly."""
+        """Count how many of the test images, and of the first, are classified correctly."""
         right = predicted == self.tests.labels
         sizes = sorted({min(_FEW_TESTS, len(right)), len(right)})
         return {str(size): int(right[:size].sum()) for size in sizes}
@@ -279,7 +279,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--json", type=Path, metavar="FILE",
-        help="keep the results there, and go on from those that it holds",
+        help="keep the results there, and compute only what is missing",
     )  # fmt: skip
     parser.add_argument(
         "--figure", type=Path, metavar="FILE", help="draw the convergence there, as PNG"

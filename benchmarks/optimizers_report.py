@@ -54,7 +54,7 @@ class Case:
     seeds : int
         They are 0, 1, ...
     refused : dict of str to int
-        Optimizers that do not take so many dimensions, and how many they do.
+        Optimizers that take fewer dimensions, and their limits.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Run:
     seconds, optimizer_seconds : float
         Wall clock, and what of it was spent inside the optimizer.
     correct : dict of str to int
-        How many of the first so many test images are classified rightly.
+        Correct answers, by the number of the first test images.
     curve_evaluations : list of int
         Evaluations, from 0, at some generations and at the end of each block.
     curve_losses : list of float

@@ -1,4 +1,4 @@
-"""Files that a benchmark writes: tried before there is anything to write, then whole or not."""
+"""Files that a benchmark writes: checked first, then written whole or not at all."""
 
 import json
 import tempfile
@@ -32,7 +32,7 @@ class Output:
         if self.path.is_dir():
             raise InputError(f"{self.option} {self.path} is a folder: give the name of a file.")
         if self.path.exists() and not self.path.is_file():
-            raise InputError(f"{self.option} {self.path} is no file: give the name of one.")
+            raise InputError(f"{self.option} {self.path} is not a regular file: give another name.")
         try:
             with tempfile.TemporaryFile(dir=self.path.resolve().parent):
                 pass

@@ -1,4 +1,4 @@
-"""The cells of the paper's tables, one experiment's each, and the file that keeps them."""
+"""The cells of the paper's tables, and the file that keeps them."""
 
 import base64
 import fcntl
@@ -46,7 +46,7 @@ class Cell:
         How many of the test images, from the first, the slides' column has.
     n_tests : int
     right : str
-        Which of them are classified rightly: a bit each, compressed by zlib, in base 64.
+        Which of them are classified correctly: a bit each, compressed by zlib, in base 64.
     """
 
     row: str
@@ -73,7 +73,7 @@ class Cell:
 
     @property
     def bits(self) -> NDArray[np.bool_]:
-        """Which test images are classified rightly, shape (n_tests,).
+        """Which test images are classified correctly, shape (n_tests,).
 
         Raises
         ------
@@ -82,12 +82,12 @@ class Cell:
         """
         packed = np.frombuffer(zlib.decompress(base64.b64decode(self.right)), np.uint8)
         if len(packed) != -(-self.n_tests // 8):
-            raise ValueError(f"what {self.row} classifies rightly is not of {self.n_tests} images")
+            raise ValueError(f"the bits of {self.row} are not those of {self.n_tests} images")
         return np.unpackbits(packed, count=self.n_tests).astype(bool)
 
 
 def packed(right: NDArray[np.bool_]) -> str:
-    """Write which images are classified rightly as :attr:`Cell.right` has it."""
+    """Pack which images are classified correctly, as :attr:`Cell.right` has it."""
     return base64.b64encode(zlib.compress(np.packbits(right).tobytes(), 9)).decode()
 
 
@@ -104,7 +104,7 @@ def _checked(cell: Cell) -> Cell:
 
 
 class Store:
-    """The file of cells: those that there are, whatever else is computed."""
+    """The file of cells."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -131,11 +131,11 @@ class Store:
         return None
 
     def of(self, jobs: Sequence[Job]) -> list[Cell]:
-        """Give the cells of some jobs, of those that there are."""
+        """Return the known cells of some jobs."""
         return [cell for cell in map(self.find, jobs) if cell is not None]
 
     def add(self, cells: Sequence[Cell]) -> None:
-        """Keep cells, in the place of those that had other options."""
+        """Keep cells; they replace those with other options."""
         with self._alone():
             self._read()  # another column's process may have written since
             places = {cell.place for cell in cells}

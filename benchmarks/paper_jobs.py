@@ -1,4 +1,4 @@
-"""What the tables of the paper are made of: rows, columns, budgets, and the cells they ask for."""
+"""The plan of the paper's tables: rows, columns, budgets, and their cells."""
 
 import hashlib
 import json
@@ -50,7 +50,7 @@ class Row:
 
 
 def title(row: str, protocol: str) -> str:
-    """Tell a row whose test images chose the kernels from the one that is named alike."""
+    """Mark a row whose kernels were chosen by the test images."""
     return row + (" LEAKS" if protocol == "test" else "")
 
 
@@ -150,7 +150,7 @@ def _levers() -> Iterator[Row]:
 
 
 LEVERS = tuple(_levers())
-"""What could make kernels generalize, evolved ones and those to begin with."""
+"""Changes that might make evolved or initial kernels generalize better."""
 
 PAIRS = (
     (_PLAIN, _NOT_EVOLVED),
@@ -185,8 +185,7 @@ class Column:
     overrides : tuple of str
         What asks for it.
     less : dict of str to tuple of str
-        By the beginning of rows' names, what else is asked for in them, so that they take less
-        time.
+        By the beginning of rows' names, further options that make them faster.
     seeds : dict of str to int
         By the beginning of rows' names, how many seeds they have, where the others have more.
     """
@@ -201,7 +200,7 @@ class Column:
         for name, less in self.less.items():
             asked += less if row.name.startswith(name) else ()
         if "baseline=random" in row.overrides:
-            # Nobody trains it.
+            # It is not trained.
             asked = [each for each in asked if not each.startswith("baseline.epochs")]
         return tuple(asked)
 
@@ -212,7 +211,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Budget:
-    """What is computed.
+    """Rows, columns and seeds that are computed.
 
     Attributes
     ----------

@@ -30,7 +30,7 @@ SLIDES: dict[str, dict[str, float]] = {
 }
 """The slides' accuracies, in percent, by column and row."""
 
-# The slides' columns 4000/1000 have so many test images.
+# Test images of the slides' columns 4000/1000.
 _FEW = 1000
 _CONFIDENCE = 0.95
 _SIGNIFICANT = 0.05
@@ -39,13 +39,13 @@ _DPI = 120
 
 @dataclass(frozen=True)
 class Entry:
-    """All seeds of a row and column, on so many test images.
+    """All seeds of a row and column, on the first test images.
 
     Attributes
     ----------
     row, column, protocol : str
     test_images : int
-        The first so many.
+        How many, from the first.
     mean : float
         Mean accuracy over the seeds, 0 to 1.
     low, high : float
@@ -138,7 +138,7 @@ def mcnemar(one: Sequence[Cell], two: Sequence[Cell]) -> tuple[int, int, float]:
     Returns
     -------
     better, worse : int
-        Images that only the first, or only the second, classifies rightly, of all seeds.
+        Images that only the first, or only the second, classifies correctly, of all seeds.
     p : float
         The exact two-sided test's (McNemar, Psychometrika 12, 1947; binomial), twice the median
         over the seeds (of two that is their sum): they share their test images, so that their

@@ -2,10 +2,10 @@
 
 ``python -m benchmarks.paper_tables --budget full --json FILE --csv FILE --figure FILE``
 
-Every cell of the tables, row, column and seed, comes of one experiment, whose command stands beside
+Every cell of the tables, row, column and seed, is from one experiment, whose command stands beside
 it, and which may give several cells. It has a folder of its own in that of ``--folder`` and is a
 run of the MLflow experiment ``paper-tables``. What the file of cells holds is not computed again,
-an experiment that was interrupted is gone on with, and the tables are written anew after each. One
+an interrupted experiment is resumed, and the tables are rewritten after each. One
 process a column, with the same file of cells, makes use of more cores.
 
 Protocols
@@ -14,7 +14,7 @@ Protocols
     they choose the kernels, as in the paper most likely. It LEAKS.
 Rows
     ``sliced``: the defaults of this project, linear discriminants between kernels and k-NN, which
-    evolution learns anew for every candidate. ``all features``: the k-NN on what the kernels give,
+    evolution learns again for every candidate. ``all features``: the k-NN on what the kernels give,
     as in the paper. ``averaged``: ``sliced`` where the k-NN sees the mean features of nine shifted
     copies of each image, a reference's or one to be classified.
 Test images
@@ -52,7 +52,7 @@ _TRACKING = (f"tracking.experiment={_EXPERIMENT}", "tracking.model=false")
 
 
 def compute(same: Sequence[Job], folder: Path, parent: ParentRun, at_commit: str) -> list[Cell]:
-    """Run the experiment of some cells, or go on with it, as a child of a run of MLflow."""
+    """Run or resume the experiment of some cells, as a child of an MLflow run."""
     first, names = same[0], " = ".join(job.row.title for job in same)
     name = f"{names}, {first.column}, seed {first.seed}"
     overrides = [
@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--cells", type=Path, metavar="FILE",
-        help="keep the cells there, and go on from those; default: cells.json in the folder",
+        help="keep the cells there, compute only others; default: cells.json in the folder",
     )  # fmt: skip
     parser.add_argument(
         "--folder", type=Path, default=Path("outputs/paper_tables"),
@@ -132,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write them there as CSV")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="draw them there, as PNG")
     parser.add_argument(
-        "--known", action="store_true", help="compute nothing: tables of the cells that there are"
+        "--known", action="store_true", help="compute nothing: tables of the known cells"
     )
     parser.add_argument("--list", action="store_true", help="only print the commands of the cells")
     return parser
@@ -180,7 +180,7 @@ def _run(options: argparse.Namespace) -> None:
 def _compute(
     todo: Sequence[Job], store: Store, options: argparse.Namespace, outputs: dict[str, Output]
 ) -> None:
-    """Compute the cells that there are not yet."""
+    """Compute the missing cells."""
     # A process that computes other columns at the same time has another parent.
     name = "; ".join([f"paper tables, {options.budget}", *(options.columns or ())])
     # Now: the checkout may have another one when the cells are done.

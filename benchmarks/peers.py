@@ -148,7 +148,7 @@ def find_peers() -> tuple[dict[str, type[Peer]], list[str]]:
 
 
 class _KerasFeatures:
-    """Features by whichever of Keras' two ways is the faster one at this number of images."""
+    """Features by the faster of Keras' two ways, at this number of images."""
 
     def __init__(self, stack: ConvStack, images: NDArray[np.float32]) -> None:
         self._model = to_keras(stack)

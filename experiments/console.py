@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from slicing.errors import InputError
 
 MISTAKE, INTERRUPTED = 2, 130
-"""Exit codes: for what the user can mend, and for Ctrl-C."""
+"""Exit codes: for a mistake that the user can correct, and for Ctrl-C."""
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
@@ -45,7 +45,7 @@ _SENTENCES: Sentences = {InputError: str, OSError: no_access, KeyboardInterrupt:
 
 @contextmanager
 def exit_on_mistake(more: Sentences | None = None) -> Iterator[None]:
-    """End the program where an exception is one that a user can mend, or Ctrl-C.
+    """End the program on an exception that a user can correct, or on Ctrl-C.
 
     It prints one sentence on standard error, without a traceback, and exits with 2, or 130 for
     Ctrl-C. It serves as a decorator, too.

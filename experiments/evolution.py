@@ -20,8 +20,7 @@ def run_schedule(
     monitor : Monitor
         Gets every event until the schedule is stopped.
     after_stop : callable
-        Gets the events after that: how the blocks under way end, which they would not have done
-        yet. A resumed run goes through these blocks again.
+        Gets the events after that: the blocks under way end early. A resumed run repeats them.
 
     Returns
     -------

@@ -107,7 +107,7 @@ class Experiment:
     def run(self) -> Summary:
         """Go through the stages."""
         baseline = self.baseline()
-        # It has begun meanwhile, or there is something to mend before the evolution.
+        # The MLflow run has begun by now, or its error is raised before the evolution.
         self.monitor.say("Waiting for MLflow")
         self.tracker.ready()
         evolution = self.evolve(baseline.stack)
@@ -116,11 +116,11 @@ class Experiment:
         if self.dataset.read_test_all is not None:
             tests.append(self.dataset.read_test_all())
         networks, predicted = self.classify(baseline, engines, tests)
-        # After an interruption nobody waits for more training.
+        # A user who interrupts does not want more training.
         additions = [] if evolution.interrupted else self.add_classes(baseline, engines.saved)
         summary = self.summary(baseline, evolution, networks, additions)
         self.draw_and_report(summary, baseline.stack, evolution, engines.saved, tests[0], predicted)
-        # Last: the folder is complete, whether MLflow answers or not.
+        # Last, so that the folder is complete even if MLflow fails.
         if not evolution.interrupted:
             self.monitor.say("Logging the engine as an MLflow model")
             self.tracker.log_engine(self.folder / ENGINE, engines.saved.stack.input_shape)
@@ -144,7 +144,7 @@ class Experiment:
         loss_before = fitness.loss
         schedule = self.components.schedule(fitness, self.checkpoint)
         self.run_folder.begin(schedule.blocks, schedule.blocks_done)
-        # What an earlier process had not handed to MLflow when it ended.
+        # Events that an earlier process had not sent to MLflow when it ended.
         for event in self.run_folder.events:
             self.tracker.event(event)
         monitor = Monitors(self.monitor, self.tracker)
@@ -153,7 +153,7 @@ class Experiment:
         _save_kernels(after, self.folder / "kernels.npz")
         if not fitness.same_images and not after.equals(before):
             self.monitor.say("Measuring the loss after evolution")
-            # On the images of the first network, which are the same whatever evolves from it.
+            # On the images drawn for the initial network, so that runs compare.
             loss_after = self.components.fitness(before, self.images).loss_of(after)
         events = self.run_folder.events
         return _Evolution(after, loss_before, loss_after, schedule, events, stopped is not None)
@@ -173,7 +173,7 @@ class Experiment:
         if not after.equals(before):
             sliced = make(before, "the engine as it was before evolution")
         if recipe.describe():
-            # It is kept, whatever becomes of the smaller one.
+            # Kept in case the smaller one fails.
             evolved.save(self.folder / ENGINE)
             self.monitor.say("Making the smaller engine")
             with self.monitor.task("engine"):
@@ -187,7 +187,7 @@ class Experiment:
     def classify(
         self, baseline: Baseline, engines: _Engines, tests: list[Images]
     ) -> tuple[dict[str, NetworkResult], NDArray[np.int64]]:
-        """Measure all networks; give what the saved engine says of the first test images, too."""
+        """Measure all networks; also return the saved engine's answers to the first test images."""
         slicing = self.options["slicing"]
         what = "" if slicing["projection"] == "none" else f", {slicing['projection']}"
         what += f", averaged over {slicing['average']} px" if slicing["average"] else ""
@@ -255,7 +255,7 @@ class Experiment:
             versions=versions(),
             commit=commit(),
         ).write(path)
-        # From the file: it holds all that the table, the report and whoever reads it later need.
+        # From the file, so that it is known to hold all that the table and the report need.
         summary = Summary.read(path)
         self.tracker.log(summary.metrics())
         for addition in summary.additions:
@@ -273,7 +273,7 @@ class Experiment:
         test: Images,
         predicted: NDArray[np.int64],
     ) -> None:
-        """Draw the figures, and put them and all else into the report."""
+        """Draw the figures, and write the report."""
         self.monitor.say("Drawing the figures")
         # Here, not above: nothing else needs a library for figures.
         from experiments import plots, report

@@ -34,7 +34,7 @@ class History:
     blocks : sequence of Block
         Those of the run.
     n_kept : int
-        Of so many blocks, from the first, the lines of an earlier process are kept.
+        Lines of the first ``n_kept`` blocks, written by an earlier process, are kept.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class _Lines:
         self._writer.writeheader()
         for event in events:
             self.write(event)
-        # Whatever ends the process before this, the file is what it was.
+        # If the process ends before this, the old file is untouched.
         part.replace(path)
 
     def write(self, event: Event) -> None:

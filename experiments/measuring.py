@@ -1,4 +1,4 @@
-"""Measure a network on the test images, and keep what it says of them."""
+"""Measure a network on the test images."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ def measured(
         What tables call it.
     network : Baseline or Engine
     tests : sequence of Images
-        The test images that were asked for and, where those are a subset, all of them.
+        The chosen test images and, where those are a subset, all of them.
 
     Returns
     -------

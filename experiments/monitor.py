@@ -1,4 +1,4 @@
-"""Who looks on while a run goes on: the contract, and several as one.
+"""Monitors of a run: the contract, and several as one.
 
 A run tells its monitor what it does, how far it is and what evolution yields, and asks it whether
 to stop. :class:`~experiments.terminal.Terminal` shows it to a person,

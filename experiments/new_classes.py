@@ -13,7 +13,7 @@ from slicing.data.dataset import Dataset, Images
 from slicing.engine.classifier import Engine
 from slicing.errors import InputError
 
-# Times are medians of so many.
+# Repetitions whose median is the time to add classes.
 _REPEATS = 5
 
 
@@ -37,17 +37,17 @@ class TaughtClassifier:
 
 @dataclass(frozen=True)
 class ClassAddition:
-    """What some images of each new class came to.
+    """The result of adding classes from some images of each.
 
     Attributes
     ----------
     images : int
         Images of each new class, at most.
     engine : TaughtClassifier
-        To whose references they were added.
+        The engine with the new references.
     cnn : TaughtClassifier or None
-        The CNN, trained anew on all images of the old classes and these; None where it is not one
-        that is trained here.
+        The CNN, trained again on all images of the old classes and these; None for a baseline that
+        is not trained here.
     """
 
     images: int
@@ -70,7 +70,7 @@ def check_options(dataset: Dataset, names: Sequence[str], counts: Sequence[int])
     if len(set(names)) < len(names):
         raise InputError(f"new.classes={list(names)} names a class twice: name it once.")
     if len(dataset.classes) - len(names) < 2:
-        raise InputError("new.classes leaves fewer than two classes to begin with: name fewer.")
+        raise InputError("new.classes leaves fewer than two initial classes: name fewer.")
     if not counts or min(counts) < 1:
         raise InputError(f"new.images={list(counts)} is not possible: give numbers of at least 1.")
 
@@ -94,7 +94,7 @@ def add(
     names : sequence of str
         The new classes.
     counts : sequence of int
-        Images of each, anew each time; all where there are fewer.
+        Images of each class, one addition for each count; all where there are fewer.
     train : callable, optional
         Trains the CNN, given the images and the names of the classes.
     seed : int

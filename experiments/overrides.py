@@ -116,8 +116,8 @@ def resumed(overrides: Sequence[str], multirun: bool = False) -> tuple[Path, lis
     Returns
     -------
     (Path, list of str) or None
-        The run's folder, and the overrides that it was begun with, followed by the others of the
-        command line; None where nothing is resumed.
+        The run's folder, and its own overrides, followed by the others of the command line; None
+        where nothing is resumed.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Runs of MLflow under which others stand: those of a sweep, those of a table."""
+"""Parent MLflow runs: one for a sweep, one for a paper table."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _KEY = "parent_of"
 
-# What the note of a parent tells of each child, and how.
+# Metrics of each child in the note of a parent, and their format.
 _METRICS = {
     "CNN": ("baseline/test_accuracy", "{:.2%}"),
     "not evolved": ("sliced/test_accuracy", "{:.2%}"),
@@ -23,13 +23,13 @@ _METRICS = {
     "loss after": ("evolved/loss", "{:.4f}"),
     "engine bytes": ("engine/total_bytes", "{:,.0f}"),
 }
-# Most runs that MLflow is asked for at a time; most characters of a name, and of a note, which it
-# would cut in the middle of a line.
+# Most runs of one query to MLflow; most characters of a name, and of a note, which MLflow would
+# cut in the middle of a line.
 _MOST, _NAME, _NOTE = 1000, 250, 7900
 
 
 class ParentRun:
-    """A run without an experiment of its own, for as long as the block of its ``with`` statement.
+    """A run that groups others, open during its ``with`` statement.
 
     At the end it gets a note, which by default is a table of its children.
 
@@ -42,7 +42,7 @@ class ParentRun:
     name : str
         What the UI calls it.
     key : str, optional
-        What it holds. Where there is a parent of the same key, that one is gone on with.
+        Identifies it: an existing parent of the same key is reopened.
 
     Raises
     ------
@@ -86,7 +86,7 @@ class ParentRun:
 
     @property
     def override(self) -> str:
-        """What makes a run of the command line a child of this one."""
+        """The override that makes a run a child of this one."""
         return f"tracking.parent={self.run_id}"
 
     def describe(self, note: str, files: Iterable[Path]) -> None:

@@ -22,7 +22,7 @@ from experiments.tracking import Mlflow, leaves
 
 log = logging.getLogger(__name__)
 
-# What a run leaves in its folder, and MLflow gets.
+# Files of a run's folder that MLflow gets.
 _FILES = (
     "config.yaml",
     "kernels.npz",
@@ -76,13 +76,13 @@ def run(
     Raises
     ------
     InputError
-        For what the user can mend. The MLflow run, if it has begun, is marked as failed.
+        For a mistake that the user can correct. An MLflow run that has begun is marked as failed.
     """
     if monitor is None:
         with Terminal() as terminal:
             return run(config, choices, folder, overrides, terminal)
     checkpoint = checkpoint_of(folder)
-    # A job that a cluster starts again finds its own beginning in its folder.
+    # A job that a cluster restarts finds its own origin in its folder.
     had_begun = resume.has_begun(folder)
     with checkpoint.locked():
         try:

@@ -183,7 +183,7 @@ def accuracy(networks: Sequence[NetworkResult], path: Path, title: str = "") -> 
         axes.set_ylabel(f"% of {measured.total:,} test images")
         sizes.append(row.total_bytes)
         ends += [low, high]
-    # Matplotlib does not look for limits among what is moved aside.
+    # Matplotlib does not take shifted points into account for its limits.
     margin = 0.1 * (max(ends) - min(ends))
     axes.set_ylim(min(ends) - margin, max(ends) + margin)
     axes.set_xlim(min(sizes) / 2, 2 * max(sizes))

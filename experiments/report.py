@@ -19,8 +19,7 @@ from slicing.data.dataset import Images
 from slicing.engine.classifier import Engine
 from slicing.engine.votes import count_votes
 
-# At most so many mistakes, and of each so many neighbors, of so many pixels a side: a report is
-# opened in a browser.
+# Limits for a page that a browser opens: mistakes, neighbors of each, and pixels a side.
 _MISTAKES, _NEAREST, _PIXELS = 24, 9, 64
 
 _FIGURES = ("accuracy", "convergence", "kernels", "confusion")
@@ -28,7 +27,7 @@ _FIGURES = ("accuracy", "convergence", "kernels", "confusion")
 
 @dataclass(frozen=True)
 class Answers:
-    """What the saved engine takes the test images for.
+    """The saved engine's answers to the test images.
 
     Attributes
     ----------
@@ -145,7 +144,7 @@ def _configuration(
 
 
 def _mistakes(answers: Answers, references_are_images: bool) -> list[_Mistake]:
-    """Look at the first test images that the engine gets wrong, and at what is nearest to them."""
+    """Look at the first test images that the engine gets wrong, and at their nearest references."""
     engine, train, test = answers.engine, answers.train, answers.test
     wrong = np.flatnonzero(answers.predicted != test.labels)[:_MISTAKES]
     distances, indices = engine.kneighbors(test.images[wrong])

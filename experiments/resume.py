@@ -1,4 +1,4 @@
-"""Going on with a run that has not ended."""
+"""Resume a run that has not ended."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +9,16 @@ from evolve.schedule_state import STATE
 from experiments.tracking import leaves
 from slicing.errors import InputError
 
-# Options, and a group of them, that may be others when a run is gone on with.
+# Options, and a group, that may change when a run is resumed.
 _CHANGE_NOTHING, _EXECUTOR = ("name", "tracking.parent"), "executor."
 
 NAME = "run"
-"""Name of what a run was begun with in its checkpoint."""
+"""Name of a run's origin in its checkpoint."""
 
 
 @dataclass(frozen=True)
 class RunOrigin:
-    """What a run was begun with.
+    """How a run was started.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class RunOrigin:
         checkpoint.save(NAME, self, durable=True)
 
     def check(self, options: dict[str, Any], train_digest: str) -> None:
-        """Refuse to go on with other options, but for those that change nothing, or other images.
+        """Refuse to resume with other images, or with options that change the result.
 
         Raises
         ------
@@ -49,18 +49,18 @@ class RunOrigin:
             Naming the first difference.
         """
         before, now = leaves(self.options), leaves(options)
-        # What is no part of a group comes first: values of groups follow the seed, say.
+        # Options outside of groups first: those of groups may follow from them, as from the seed.
         for name in sorted(dict.fromkeys([*before, *now]), key=lambda name: "." in name):
             free = name in _CHANGE_NOTHING or name.startswith(_EXECUTOR)
             if not free and before.get(name) != now.get(name):
                 raise InputError(
                     f"{name} was {before.get(name)} when the run began and is {now.get(name)} now: "
-                    "resume it as it was, or begin a new run."
+                    "resume it as it was, or start a new run."
                 )
         if train_digest != self.train_digest:
             raise InputError(
-                "The training images are not those that the run began with: give it those, or "
-                "begin a new run."
+                "The training images differ from those at the start of the run: use the same, or "
+                "start a new run."
             )
 
 
@@ -75,26 +75,26 @@ def has_begun(folder: Path) -> bool:
 
 
 def has_evolved(folder: Path) -> bool:
-    """Whether there is more to go on with than the beginning."""
+    """Whether there is more to resume than the start."""
     return checkpoint_of(folder).has(STATE)
 
 
 def load(folder: Path) -> RunOrigin:
-    """Read what a run that has not ended was begun with.
+    """Read the origin of a run that has not ended.
 
     Raises
     ------
     InputError
         Where there is no such run.
     """
-    begun: RunOrigin | None = checkpoint_of(folder).load(NAME)
-    if begun is None and (folder / "summary.md").exists():
+    origin: RunOrigin | None = checkpoint_of(folder).load(NAME)
+    if origin is None and (folder / "summary.md").exists():
         raise InputError(
             f"The run in {folder} has ended: its results are in {folder / 'summary.md'}."
         )
-    if begun is None:
+    if origin is None:
         raise InputError(
             f"There is nothing to resume in {folder}: give the folder that a run named at its "
-            "start, such as outputs/<date>/<time>, or begin anew."
+            "start, such as outputs/<date>/<time>, or start a new run."
         )
-    return begun
+    return origin

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class _JobFailedError(Exception):
-    """One run of a sweep failed, in a folder and for a reason; the others go on."""
+    """One run of a sweep failed; the others continue."""
 
 
 def main() -> None:
@@ -146,7 +146,7 @@ def _way_on(folder: Path) -> str:
 
 
 def _with_resumed(overrides: list[str], multirun: bool) -> list[str]:
-    """Replace ``resume=<run folder>`` by all that the run was begun with."""
+    """Replace ``resume=<run folder>`` by the command line of that run."""
     run = resumed(overrides, multirun)
     if run is None:
         return overrides
@@ -155,7 +155,7 @@ def _with_resumed(overrides: list[str], multirun: bool) -> list[str]:
 
 
 def _sweep(configs: list[DictConfig], overrides: list[str]) -> None:
-    """Run a sweep whose runs stand under one run of MLflow."""
+    """Run a sweep, with one parent run in MLflow."""
     from experiments.parents import ParentRun
     from experiments.tracking import connect
 
@@ -167,7 +167,7 @@ def _sweep(configs: list[DictConfig], overrides: list[str]) -> None:
         _job()
         return
     words = [word for word in overrides if not word.startswith("hydra")]
-    # What is swept over first, for the name may be cut; the commas of lists are none of a sweep.
+    # Swept options first, since the name may be cut; commas within brackets are no sweep.
     name = " ".join(sorted(words, key=lambda word: "," not in re.sub(r"\[.*?\]", "", word)))
     with ParentRun(*stores.pop(), f"sweep {name}".strip()) as parent:
         sys.argv.append(parent.override)

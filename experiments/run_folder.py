@@ -1,10 +1,10 @@
-"""Write down what a run does, in its folder, for whatever looks at it: a person, a web page.
+"""Record what a run does, in its folder, for people and programs that follow it.
 
 ``events.jsonl`` is a file of JSON objects, one a line, each added and flushed as it happens. Each
 has a ``type`` and a ``time`` (UTC, ISO 8601); the others depend on the type:
 
 ``message``
-    ``text``: what the run does from now on.
+    ``text``: what the run does now.
 ``task``
     ``name``, ``done``: a task begins, of which a part, 0 to 1, was done before.
 ``progress``
@@ -73,7 +73,7 @@ class RunFolder(Silent):
         return self._history.events if self._history else []
 
     def begin(self, blocks: Sequence[Block], n_kept: int) -> None:
-        """Begin the evolution, or resume it where so many of its blocks are done.
+        """Begin the evolution, or resume it after its first ``n_kept`` blocks.
 
         What earlier processes wrote after these blocks is removed: it happens again.
         """

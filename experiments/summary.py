@@ -1,4 +1,4 @@
-"""The result of a run: as JSON, as metrics, and as the table at its end.
+"""The result of a run, as JSON, as metrics, and as the table at its end.
 
 ``summary.json`` in the folder of a run is a :class:`Summary` as one JSON object: its attributes by
 their names, those of networks and new classes nested. An accuracy is an object of ``correct`` and
@@ -41,9 +41,9 @@ class NetworkResult:
     total_bytes : int
         Bytes of all that classifying needs.
     test : Accuracy or None
-        On the test images that were asked for; None where the network cannot classify.
+        On the chosen test images; None where the network cannot classify.
     test_all : Accuracy or None
-        On all test images of the dataset, where fewer were asked for.
+        On all test images of the dataset, where fewer were chosen.
     """
 
     name: str
@@ -74,8 +74,8 @@ class Summary:
         Loss before and after evolution, both on the images drawn for the initial network, so that
         runs compare.
     blocks_done, blocks_accepted, n_blocks : int
-        Blocks that were optimized, those of them that were plugged in, and those that there are
-        over all passes.
+        Blocks that were optimized, those of them that were plugged in, and all blocks over all
+        passes.
     evaluations : int
     ended : str
         Why the evolution ended, as in :class:`evolve.schedule.Schedule`.
@@ -140,7 +140,7 @@ class Summary:
 
     @property
     def warning(self) -> str:
-        """What the reader has to know before the figures; empty: nothing."""
+        """Warning before the figures; empty if there is none."""
         if not self.leaks:
             return ""
         return f"protocol {self.protocol} {LEAKS}; the accuracies flatter it"

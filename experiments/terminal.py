@@ -22,7 +22,7 @@ class Terminal(Silent):
     """A monitor that prints to a stream, standard error by default.
 
     As a context manager it is never silent for long: where nothing new was said for
-    ``line_seconds``, it repeats what is being done and since when.
+    ``line_seconds``, it repeats what is being done, and for how long.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class Terminal(Silent):
         self._task = name
         self._begun = time.monotonic()
         self._done = done
-        # The first line comes at once, so that nobody waits in the dark.
+        # The first line comes at once, so that the user sees that it has begun.
         self._shown = -float("inf")
         if self._terminal:
             # Here, not above: it takes a while, and elsewhere there is no bar.

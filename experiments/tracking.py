@@ -1,4 +1,4 @@
-"""MLflow: every experiment is a run, whatever happens to it."""
+"""Log to MLflow: every experiment is a run there, even if it fails."""
 
 import logging
 import os
@@ -38,7 +38,7 @@ _ENGINE_LIBRARIES = (
     "threadpoolctl",
 )
 
-# The UI otherwise shows what belongs to language models first.
+# Otherwise the UI first shows views for language models.
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 PARENT = "mlflow.parentRunId"
@@ -46,8 +46,8 @@ PARENT = "mlflow.parentRunId"
 
 _HERE = Path(__file__).resolve().parent
 
-# A call to the store takes about 20 ms, whether it logs one point or hundreds: so they are
-# gathered for some seconds. A call takes up to 1000 metrics or 100 parameters.
+# A call to the store takes about 20 ms, for one point or hundreds, so points are collected for some
+# seconds. A call takes up to 1000 metrics or 100 parameters.
 _SECONDS, _BATCH, _PARAMETERS = 5.0, 1000, 100
 # Seconds before a store that did not answer is asked again.
 _PATIENCE = 60.0
@@ -74,11 +74,11 @@ def connect(uri: str | None, experiment: str) -> tuple["MlflowClient", str]:
     InputError
         Where there is no store at the address.
     """
-    # MLflow would try for minutes before it says that there is no answer.
+    # Otherwise MLflow retries for minutes before it reports that there is no answer.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # They would be drawn across our own.
+    # They would overwrite ours.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -102,7 +102,7 @@ def connect(uri: str | None, experiment: str) -> tuple["MlflowClient", str]:
             raise InputError(f"no experiment {experiment} can be created there")
     except Exception as error:  # each kind of store has exceptions of its own
         raise InputError(
-            f"MLflow cannot use tracking.uri={address} ({_gist(error)}): start the server, or mend "
+            f"MLflow cannot use tracking.uri={address} ({_gist(error)}): start the server, correct "
             "the address, or leave it out for a database in this folder."
         ) from error
     if found.lifecycle_stage != "active":
@@ -209,7 +209,7 @@ class Mlflow(Silent):
         """
 
         def reopen() -> None:
-            with one_sentence("Resume it where it was begun: it belongs to a run there."):
+            with one_sentence("Resume it in the folder or with the server where it started."):
                 run = self._client.get_run(run_id)
                 for key in run.data.metrics:
                     history = self._client.get_metric_history(run_id, key)
@@ -312,7 +312,7 @@ class Mlflow(Silent):
         with one_sentence(f"The engine is in {path}."):
             outputs = self._client.get_run(self._run_id).outputs
         if outputs is not None and outputs.model_outputs:
-            return  # by the process that this one goes on from
+            return  # an earlier process has logged it
         import mlflow
         from mlflow.models import Model, ModelSignature
         from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
@@ -347,7 +347,7 @@ class Mlflow(Silent):
     def finish(
         self, folder: Path, files: Iterable[str], note: str, interrupted: bool = False
     ) -> None:
-        """End the run: what is left of its metrics, a note, and the files of a folder.
+        """End the run: send the remaining metrics, a note, and the files of a folder.
 
         Parameters
         ----------
