@@ -60,12 +60,24 @@ nitpick_ignore_regex = [
         r"py:.*",
         r"(abc|collections|hydra|keras|mlflow|numpy|np|omegaconf|os|pathlib|typing|types)\..*",
     ),
+    # Type variables, and classes that are private.
+    (r"py:.*", r"evolve\.(executors\.base|jobs)\.(T|R|J|T_co|R_contra)"),
+    (r"py:.*", r"(.*\.)?_\w+"),
 ]
+# Packages give names of their modules, which are documented there.
+autosummary_context = {
+    "packages": [
+        ".".join(path.parent.relative_to(HERE.parent).parts)
+        for room in ("slicing", "evolve")
+        for path in (HERE.parent / room).rglob("__init__.py")
+    ]
+}
 
 
 def setup(app):
     """Fill the pages in as Sphinx reads them, and keep what it would misread."""
     app.connect("source-read", _fill)
+    app.connect("missing-reference", _find)
     app.connect("autodoc-process-signature", _shorten)
     app.connect("autodoc-process-docstring", _keep_prose, priority=900)
     app.add_html_math_renderer("mathml", (_math, None), (_math, None))
@@ -75,6 +87,19 @@ def _fill(app, page, source):
     """Put into a page what the repository has not: tables, options, links to the reference."""
     if app.env.doc2path(page).suffix == ".md":
         source[0] = built(source[0], HERE)
+
+
+def _find(app, env, node, shown):
+    """Find what a docstring names without its module, or by the package that gives it."""
+    package, _, last = node["reftarget"].rpartition(".")
+    domain = env.get_domain("py")
+    found = [name for name in domain.objects if name.endswith(f".{node['reftarget']}")] or [
+        name for name in domain.objects if package and re.match(rf"{package}\..*\b{last}$", name)
+    ]
+    if node.get("refdomain") != "py" or len(found) != 1:
+        return None
+    place = node["refdoc"], app.builder, node["reftype"], found[0], node, shown
+    return domain.resolve_xref(env, *place)
 
 
 def _math(self, node):

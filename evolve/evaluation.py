@@ -41,7 +41,7 @@ class Evaluated:
     losses : ndarray of shape (n,), float64
         In the order of the candidates, the same bits in every process.
     counts : mapping of str to int
-        What the fitness counted for these candidates: see :attr:`.Fitness.counts`.
+        What the fitness counted for these candidates: see ``Fitness.counts``.
     """
 
     losses: NDArray[np.float64]

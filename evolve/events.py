@@ -28,7 +28,7 @@ class Generation:
     evaluations : int
         Candidates evaluated in the whole run so far, counted block after block.
     counts : mapping of str to int
-        What the fitness has counted for this block so far: see :attr:`.Fitness.counts`.
+        What the fitness has counted for this block so far: see ``Fitness.counts``.
     """
 
     block: Block

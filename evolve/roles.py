@@ -45,7 +45,7 @@ class Roles:
 
     @property
     def excluded(self) -> NDArray[np.int64] | None:
-        """The reference, of shape (n_queries,), that each query must not find: itself."""
+        """Index of each query among the references, which it must not find; shape (n_queries,)."""
         return np.arange(self.n_queries) if self.leave_one_out else None
 
     @property

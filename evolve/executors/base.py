@@ -65,7 +65,7 @@ class Executor(ABC, Generic[T, R]):
         Raises
         ------
         InputError
-            Where workers die over the same task :data:`MAX_DEATHS` times.
+            Where workers die over the same task ``MAX_DEATHS`` times.
         """
 
     @abstractmethod

@@ -24,7 +24,7 @@ from slicing.stack import ConvStack
 ObjectiveName = Literal["neighbors", "accuracy"]
 
 FULL_SCANS = "full_scans"
-"""What the fitness counts: queries compared with all references, for want of a longer list."""
+"""Counts queries that were compared with all references, because their lists were too short."""
 
 
 class KNNFitness(Fitness):

@@ -130,7 +130,7 @@ class BaselineBuilder(ABC):
 
     @property
     def variant(self) -> str:
-        """What tells it from others of its kind, in the names of runs: "64" for 64 units."""
+        """Suffix that names one of its kind in the names of runs, as "64" names 64 units."""
         return ""
 
     @abstractmethod

@@ -36,9 +36,9 @@ Tune = Callable[
     ],
     NDArray[np.float32],
 ]
-"""Moves prototypes: takes their features (n_prototypes, n_features) and labels, the features
-(n, n_features) and labels of the training images, and a :data:`~slicing.show.Show`; gives features
-of the same shape."""
+"""A function that moves prototypes. It takes their features (n_prototypes, n_features) and labels,
+the features (n, n_features) and labels of the training images, and a :data:`~slicing.show.Show`. It
+gives features of the same shape."""
 
 # Parts of the progress: up to the projection where references are made after it, and up to tuning.
 _PROJECTED, _PLACED = 0.2, 0.3
