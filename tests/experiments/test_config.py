@@ -1,5 +1,5 @@
 import inspect
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import get_args
 
 import pytest
@@ -12,10 +12,13 @@ import evolve.protocols
 import evolve.schedule
 import slicing.data.mnist_family
 import slicing.engine.classifier
+import slicing.engine.recipe
 import slicing.neighbors.exact
 from experiments import config as schema
 from experiments.config import GROUPS, Config, field_docs, plain
 from experiments.overrides import CONF, check
+from slicing.baselines import TrainedCNN
+from slicing.engine.recipe import Recipe
 
 OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
 PRESETS = [
@@ -66,7 +69,10 @@ def test_fields_and_defaults_are_those_of_the_target(group, option):
     [config] = check([f"{group}={option}", *([extra] if extra else [])])
     node = plain(config)[group]
     target = get_object(node.pop("_target_"))
-    parameters = inspect.signature(target).parameters
+    parameters = dict(inspect.signature(target).parameters)
+    if "options" in parameters:
+        # What it does not name, it hands on.
+        parameters |= inspect.signature(TrainedCNN).parameters
     for name, value in node.items():
         if name in ELSEWHERE.get(group, ()):
             continue
@@ -75,6 +81,13 @@ def test_fields_and_defaults_are_those_of_the_target(group, option):
         if default is not inspect.Parameter.empty and name not in ("seed", "objective"):
             differs = {("mnist_cnn", "pooling"), ("mnist_cnn", "units")}
             assert (option, name) in differs or list_of(default) == value
+
+
+def test_the_options_of_slicing_are_those_of_a_recipe():
+    [config] = check(["slicing=knn"])
+    options = plain(config)["slicing"]
+    assert options.pop("tuning_generations") == 0
+    assert options == asdict(Recipe())
 
 
 def list_of(value):
@@ -92,6 +105,7 @@ def list_of(value):
         (schema.Objective, evolve.fitness.knn.ObjectiveName),
         (schema.Protocol, evolve.protocols.Protocol),
         (schema.Storage, slicing.engine.classifier.Storage),
+        (schema.References, slicing.engine.recipe.References),
     ],
 )
 def test_choices_are_those_of_the_library(choices, literal):
