@@ -15,13 +15,16 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # A notebook with an error is not a result.
 .DELETE_ON_ERROR:
-.PHONY: run test lint format docs notebooks ui clean
+.PHONY: run test test-processors lint format docs notebooks ui clean
 
 run: $(VENV)/.run ## Run the main experiment: make run ARGS="optimizer=random seed=1"
 	$(BIN)/python -m experiments.run optimizer=cmaes $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests: make test ARGS="-k engine"
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
+
+test-processors: $(VENV)/.dev ## Run the numeric tests as on other processors, with 1 and 2 threads
+	$(BIN)/python -m tests.processors $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, format and types
 	$(BIN)/ruff check .

@@ -9,20 +9,23 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 EXECUTE = ConstrainedLayoutEngine.execute
 
 
-def one_thread():
-    """Where tests run beside each other, a parallel loop would wait for a core that others have."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        numba.set_num_threads(1)
+def set_threads():
+    """Give parallel loops TEST_THREADS threads; by default all, or one in each of several workers.
+
+    Where tests run beside each other, a parallel loop would wait for a core that others have.
+    """
+    default = 1 if "PYTEST_XDIST_WORKER" in os.environ else numba.config.NUMBA_NUM_THREADS
+    numba.set_num_threads(int(os.environ.get("TEST_THREADS", default)))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_thread_for_fixtures():
-    one_thread()
+def _threads_of_fixtures():
+    set_threads()
 
 
 @pytest.fixture(autouse=True)
-def _one_thread_for_tests():
-    one_thread()
+def _threads_of_tests():
+    set_threads()
 
 
 @pytest.fixture(scope="session", autouse=True)

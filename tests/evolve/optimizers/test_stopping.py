@@ -51,15 +51,27 @@ def test_stops_when_converged(optimizer_class, reasons):
     assert optimizer.best_loss < 1e-15
 
 
-@every_optimizer
-def test_the_unit_does_not_matter(optimizer_class):
-    """Neither to the candidates nor to the stops: a power of two scales without rounding."""
-    unit = 2.0**-30
-    optimizer = make(optimizer_class)
-    scaled = optimizer_class(unit * X0, unit * 0.5, np.random.default_rng(0))
+def squares_alike(optimizer, scaled, unit):
+    """Whether DEAP squares the step of both alike.
+
+    It does so by the C library's pow(), which in another unit rounds the last bit of one square in
+    2000 otherwise. What comes next then differs more with each generation. Which steps these are
+    depends on all earlier rounding, and so on the processor.
+    """
+    if not isinstance(optimizer, DeapCMAES):
+        return True
+    return scaled._strategy.sigma**2 == unit**2 * optimizer._strategy.sigma**2
+
+
+def scales_to_the_end(optimizer_class, seed, unit=2.0**-30):
+    """Compare both until they converge; False where the squares of the step end it before."""
+    optimizer = make(optimizer_class, seed)
+    scaled = optimizer_class(unit * X0, unit * 0.5, np.random.default_rng(seed))
     for _ in range(500):
         candidates = optimizer.ask()
         np.testing.assert_array_equal(scaled.ask(), unit * candidates)
+        if not squares_alike(optimizer, scaled, unit):
+            return False
         for each in (optimizer, scaled):
             each.tell(each._asked, sphere(candidates))
         assert scaled.population == optimizer.population
@@ -67,6 +79,14 @@ def test_the_unit_does_not_matter(optimizer_class):
         if optimizer.population > 10 or optimizer.stop():
             break
     np.testing.assert_array_equal(scaled.mean, unit * optimizer.mean)
+    return True
+
+
+@every_optimizer
+def test_the_unit_does_not_matter(optimizer_class):
+    """Neither to the candidates nor to the stops: a power of two scales without rounding."""
+    # Of DEAP's, one seed in four ends early.
+    assert any(scales_to_the_end(optimizer_class, seed) for seed in range(12))
 
 
 @pytest.mark.parametrize("optimizer_class", [CMAES, DeapCMAES])

@@ -1,0 +1,106 @@
+"""Run the numeric tests as other processors would: ``python -m tests.processors [pytest's words]``.
+
+OpenBLAS, which does NumPy's and SciPy's linear algebra, has a kernel for each kind of processor,
+and each rounds in its own way. Here the tests meet two that are not this processor's own, one with
+two threads and one with one thread. What the processor cannot execute is left out, and named.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+# What goes through a BLAS, a LAPACK or parallel loops; not TensorFlow, other runtimes, processes.
+OPTIMIZERS = ("tests/evolve/optimizers",)
+LOOPS = (
+    "tests/evolve/fitness",
+    "tests/evolve/test_prototypes.py",
+    "tests/evolve/test_schedule.py",
+    "tests/slicing/engine",
+    "tests/slicing/neighbors",
+    "tests/slicing/test_stack.py",
+    "--ignore=tests/slicing/engine/test_export.py",
+)
+# AVX2 (Zen's, too), SSE, AVX-512, AVX, SSE4: those that differ most come first.
+KERNELS = ("Haswell", "Prescott", "SkylakeX", "Sandybridge", "Nehalem")
+WANTED = 2  # and `make test` runs them with the processor's own
+
+# Some of each level of a BLAS, and of LAPACK, by both libraries.
+_TRY = """
+import json, numpy, scipy.linalg, threadpoolctl
+a = numpy.random.default_rng(0).normal(size=(70, 70))
+b = a @ a.T + numpy.eye(70)
+for library in (numpy.linalg, scipy.linalg):
+    values, vectors = library.eigh(b)
+    assert abs(vectors * values @ vectors.T - b).max() < 1e-6
+    assert abs(b @ library.solve(b, a[0]) - a[0]).max() < 1e-6
+blas = [each for each in threadpoolctl.threadpool_info() if each["internal_api"] == "openblas"]
+print(json.dumps(sorted({each["architecture"] for each in blas})))
+"""
+
+
+def architecture(kernel: str | None) -> str | None:
+    """What OpenBLAS computes with where it is asked for a kernel, or for its own choice.
+
+    Returns
+    -------
+    str or None
+        None where there is no OpenBLAS, where the libraries disagree, or where the processor cannot
+        execute the kernel.
+    """
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
+    if kernel is not None:
+        environment["OPENBLAS_CORETYPE"] = kernel
+    done = subprocess.run(
+        [sys.executable, "-c", _TRY], env=environment, capture_output=True, text=True, check=False
+    )
+    found = json.loads(done.stdout) if done.returncode == 0 else []
+    return found[0] if len(found) == 1 else None
+
+
+def start(kernel: str, threads: int, tests: Sequence[str]) -> subprocess.Popen[str]:
+    """Begin some tests with a kernel, in one process."""
+    own = {"OPENBLAS_CORETYPE": kernel, "OPENBLAS_NUM_THREADS": str(threads)}
+    # At least two, for tests that compare one thread with two.
+    own |= {"NUMBA_NUM_THREADS": "2", "TEST_THREADS": str(threads)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "pytest", "--quiet", *tests, *sys.argv[1:]],
+        env=os.environ | own,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def main() -> int:
+    """Run the tests with two kernels beside each other; 0 where all passed."""
+    own = architecture(None)
+    print(f"This processor's own kernel is {own}.", flush=True)
+    seen, chosen = {own}, []
+    for kernel in KERNELS:
+        found = architecture(kernel)
+        if found is None:
+            print(f"Left out: {kernel}, which this machine does not execute.", flush=True)
+        elif found not in seen:
+            seen.add(found)
+            chosen.append(kernel)
+    chosen = chosen[:WANTED]
+    if len(chosen) < WANTED:
+        print(f"Left out: all but {len(chosen)} of {WANTED} further kernels.", flush=True)
+    # Small parallel loops wait long for a core that another process has: those of two threads run
+    # alone. The optimizers' linear algebra is theirs, on one thread whatever is allowed.
+    [first, second] = (chosen + [None] * WANTED)[:WANTED]
+    rounds = [[(first, 2, OPTIMIZERS), (second, 1, OPTIMIZERS + LOOPS)], [(first, 2, LOOPS)]]
+    codes = []
+    for beside in rounds:
+        runs = [(k, n, start(k, n, tests)) for k, n, tests in beside if k is not None]
+        for kernel, threads, process in runs:
+            printed, _ = process.communicate()
+            print(f"\nOPENBLAS_CORETYPE={kernel}, threads: {threads}\n{printed}", flush=True)
+            codes.append(process.returncode)
+    return int(any(codes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
