@@ -102,7 +102,7 @@ def test_ctrl_c_keeps_what_was_found(small, tmp_path):
 
 def test_ctrl_c_before_evolution_is_one_sentence(small, tmp_path):
     process = command_line([*small, "baseline.epochs=100000"], tmp_path)
-    result = interrupt_after("training", process)
+    result = interrupt_after("training  ", process)
     assert result.code == 130
     assert result.err.rstrip().endswith("Interrupted before there was anything to keep.")
     assert "Traceback" not in result.err
