@@ -1,10 +1,11 @@
 """Show a run on standard error: a bar on a terminal, elsewhere a line every few seconds."""
 
+import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from experiments.console import say
@@ -22,7 +23,8 @@ class Terminal(Silent):
     """A monitor that prints to a stream, standard error by default.
 
     As a context manager it is never silent for long: where nothing new was said for
-    ``line_seconds``, it repeats what is being done, and for how long.
+    ``line_seconds``, it repeats what is being done, and for how long. It then has a file descriptor
+    of its own for standard error, since that of the process is withheld while TensorFlow starts.
 
     Parameters
     ----------
@@ -32,7 +34,7 @@ class Terminal(Silent):
     """
 
     def __init__(self, stream: TextIO | None = None, line_seconds: float = _LINE) -> None:
-        self._stream = stream or sys.stderr
+        self._given, self._stream = stream, stream or sys.stderr
         self._terminal = self._stream.isatty()
         self._line_seconds = line_seconds
         self._wait = _REFRESH if self._terminal else line_seconds
@@ -47,6 +49,12 @@ class Terminal(Silent):
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> "Terminal":
+        if self._given is None:
+            # Where a notebook or a test has put something else there, it has no descriptor.
+            with suppress(OSError, ValueError, AttributeError):
+                self._stream = os.fdopen(
+                    os.dup(sys.stderr.fileno()), "w", errors="backslashreplace"
+                )
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._thread.start()
         return self
@@ -55,6 +63,9 @@ class Terminal(Silent):
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
+        if self._stream not in (self._given, sys.stderr):
+            self._stream.close()
+            self._stream = sys.stderr
 
     def say(self, text: str) -> None:
         """Print a line of its own, above the bar if there is one."""

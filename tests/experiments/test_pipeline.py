@@ -286,7 +286,7 @@ def test_every_shipped_experiment_runs_shrunk(preset, digits, tmp_path):
 
 
 def test_a_mistake_that_shows_late_marks_the_run_as_failed(small, tmp_path):
-    with pytest.raises(InputError, match=r"diverged at learning_rate 1e\+30"):
+    with pytest.raises(InputError, match=r"learning_rate=1e\+30 is too large"):
         run_here([*small, "baseline.learning_rate=1e30"], tmp_path)
     _, [failed] = runs_of(tmp_path)
     assert failed.info.status == "FAILED"

@@ -1,4 +1,5 @@
 import io
+import os
 import threading
 import time
 
@@ -116,3 +117,16 @@ def test_it_repeats_by_itself_while_it_is_open(monkeypatch):
     monkeypatch.setattr(Terminal, "repeat", lambda self: repeated.set())
     with Terminal(io.StringIO()):
         assert repeated.wait(timeout=60)
+
+
+def test_it_is_heard_while_standard_error_is_withheld(capfd):
+    with Terminal() as terminal:
+        before = os.dup(2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        terminal.say("Starting TensorFlow")
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
+    terminal.say("afterwards")
+    assert capfd.readouterr().err == "Starting TensorFlow\nafterwards\n"

@@ -1,5 +1,5 @@
 import inspect
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import get_args
 
 import pytest
@@ -12,6 +12,7 @@ import evolve.schedule_options
 import evolve.search
 import slicing.data.mnist_family
 import slicing.engine.classifier
+import slicing.engine.recipe
 import slicing.neighbors.exact
 from evolve.optimizers import BY_NAME
 from experiments.overrides import check
@@ -19,6 +20,7 @@ from experiments.schema import data, engine, evolution
 from experiments.schema.docs import CONF, field_docs, option_doc
 from experiments.schema.run import GROUPS, Config, plain
 from slicing.baselines import TrainedCNN
+from slicing.engine.recipe import Recipe
 
 OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
 PRESETS = [
@@ -78,6 +80,13 @@ def test_fields_and_defaults_are_those_of_the_target(group, option):
             assert (option, name) in differs or list_of(default) == value
 
 
+def test_the_options_of_slicing_are_those_of_a_recipe():
+    [config] = check(["slicing=knn"])
+    options = plain(config)["slicing"]
+    assert options.pop("tuning_generations") == 0
+    assert options == asdict(Recipe())
+
+
 def list_of(value):
     return list(value) if isinstance(value, tuple) else value
 
@@ -88,6 +97,7 @@ def list_of(value):
         (data.Sample, slicing.data.mnist_family.Sample),
         (engine.Metric, slicing.neighbors.exact.Metric),
         (engine.Storage, slicing.engine.classifier.Storage),
+        (engine.References, slicing.engine.recipe.References),
         (evolution.Order, evolve.schedule_options.Order),
         (evolution.HandOver, evolve.search.HandOver),
         (evolution.Objective, evolve.fitness.knn.ObjectiveName),
