@@ -159,7 +159,7 @@ class Mlflow(Silent):
         self._beginning: threading.Thread | None = None
         self._trouble: BaseException | None = None
         self._metrics: list[Metric] = []
-        self._next_flush = 0.0
+        self._next_flush = float("inf")  # until it begins
         self._last_steps: dict[str, int] = {}
         self._generations = 0
 

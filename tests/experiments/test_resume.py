@@ -205,7 +205,7 @@ def test_another_executor_takes_over(broken_off, tiny):
     assert resumed(new)[1] == [*tiny[1:], "strategy=parallel", "executor=serial", tiny[0]]
     assert resumed(new[:1])[1] == list(overrides)
     for mistake in ([f"resume={broken_off},a"], ["resume=1,2"]):
-        with pytest.raises(InputError, match="resume goes on with one run"):
+        with pytest.raises(InputError, match="resume takes the folder of one run"):
             resumed(mistake)
 
 

