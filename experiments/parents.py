@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from experiments.console import say
+from experiments.mlflow_store import PARENT, connect, one_sentence
 from experiments.summary import table
-from experiments.tracking import PARENT, connect, one_sentence
 from slicing.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class ParentRun:
     Parameters
     ----------
     uri : str or None
-        See :func:`experiments.tracking.connect`.
+        See :func:`experiments.mlflow_store.connect`.
     experiment : str
         That of its children.
     name : str

@@ -156,8 +156,8 @@ def _with_resumed(overrides: list[str], multirun: bool) -> list[str]:
 
 def _sweep(configs: list[DictConfig], overrides: list[str]) -> None:
     """Run a sweep, with one parent run in MLflow."""
+    from experiments.mlflow_store import connect
     from experiments.parents import ParentRun
-    from experiments.tracking import connect
 
     stores = {(each.tracking.uri, each.tracking.experiment) for each in configs}
     for store in stores:

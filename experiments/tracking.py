@@ -1,14 +1,11 @@
 """Log to MLflow: every experiment is a run there, even if it fails."""
 
 import logging
-import os
-import tempfile
-import textwrap
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +14,8 @@ import numpy as np
 
 from evolve.events import BlockEnd
 from experiments.history import Event
+from experiments.mlflow_store import PARENT, connect, gist, one_sentence
 from experiments.monitor import Silent
-from slicing.errors import InputError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,12 +35,6 @@ _ENGINE_LIBRARIES = (
     "threadpoolctl",
 )
 
-# Otherwise the UI first shows views for language models.
-_KIND = {"mlflow.experimentKind": "custom_model_development"}
-
-PARENT = "mlflow.parentRunId"
-"""The tag by which MLflow's UI puts a run under another."""
-
 _HERE = Path(__file__).resolve().parent
 
 # A call to the store takes about 20 ms, for one point or hundreds, so points are collected for some
@@ -51,84 +42,6 @@ _HERE = Path(__file__).resolve().parent
 _SECONDS, _BATCH, _PARAMETERS = 5.0, 1000, 100
 # Seconds before a store that did not answer is asked again.
 _PATIENCE = 60.0
-
-
-def connect(uri: str | None, experiment: str) -> tuple["MlflowClient", str]:
-    """Open the store of runs, create what is missing in it, and find the experiment.
-
-    Parameters
-    ----------
-    uri : str or None
-        An SQLAlchemy or HTTP address; None is the database ``mlflow.db`` in the working directory,
-        with the artifacts in ``mlartifacts`` beside it.
-    experiment : str
-        The experiment's name.
-
-    Returns
-    -------
-    client : MlflowClient
-    experiment_id : str
-
-    Raises
-    ------
-    InputError
-        Where there is no store at the address.
-    """
-    # Otherwise MLflow retries for minutes before it reports that there is no answer.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # They would overwrite ours.
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    database = Path.cwd() / "mlflow.db"
-    address = uri or _sqlite(database)
-    location = None if uri else (database.parent / "mlartifacts").as_uri()
-    try:
-        if uri is None and not database.exists():
-            _create(database)
-        client = MlflowClient(address)
-        found = client.get_experiment_by_name(experiment)
-        if found is None:
-            # Another run may create it at the same time.
-            with suppress(MlflowException):
-                client.create_experiment(experiment, location, tags=_KIND)
-            found = client.get_experiment_by_name(experiment)
-        if found is None:
-            raise InputError(f"no experiment {experiment} can be created there")
-    except Exception as error:  # each kind of store has exceptions of its own
-        raise InputError(
-            f"MLflow cannot use tracking.uri={address} ({_gist(error)}): start the server, correct "
-            "the address, or leave it out for a database in this folder."
-        ) from error
-    if found.lifecycle_stage != "active":
-        raise InputError(
-            f"The MLflow experiment {experiment} was deleted: restore it there, or choose another "
-            "name with tracking.experiment=..."
-        )
-    return client, found.experiment_id
-
-
-def _sqlite(path: Path) -> str:
-    return f"sqlite:///{path.as_posix()}"
-
-
-def _create(database: Path) -> None:
-    """Create a database whole: processes that fill the same one at the same time spoil it."""
-    from mlflow import MlflowClient
-
-    with tempfile.TemporaryDirectory(
-        prefix=".mlflow-", dir=database.parent, ignore_cleanup_errors=True
-    ) as folder:
-        whole = Path(folder) / database.name
-        MlflowClient(_sqlite(whole))
-        # Another process may have been faster; then its database is the one.
-        with suppress(FileExistsError):
-            os.link(whole, database)
 
 
 class Mlflow(Silent):
@@ -140,7 +53,7 @@ class Mlflow(Silent):
     Parameters
     ----------
     uri, experiment
-        See :func:`connect`.
+        See :func:`experiments.mlflow_store.connect`.
     model : bool
         Whether :meth:`log_engine` does anything.
     parent : str, optional
@@ -287,7 +200,7 @@ class Mlflow(Silent):
         try:
             self._flush()
         except MlflowException as error:
-            log.warning("MLflow does not answer, more later: %s", _gist(error))
+            log.warning("MLflow does not answer, more later: %s", gist(error))
             self._next_flush = time.monotonic() + _PATIENCE
 
     def log_engine(self, path: Path, input_shape: tuple[int, int, int]) -> None:
@@ -404,20 +317,3 @@ def leaves(config: Mapping[str, Any], owner: str = "") -> dict[str, object]:
         else:
             found[f"{owner}{key}"] = value
     return found
-
-
-@contextmanager
-def one_sentence(way_out: str) -> Iterator[None]:
-    """Turn what MLflow raises into an InputError: one sentence, and the way out."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        raise InputError(f"MLflow did not take everything ({_gist(error)}). {way_out}") from error
-
-
-def _gist(error: BaseException) -> str:
-    """Shorten a message to its beginning."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return textwrap.shorten(lines[0], 160)

@@ -7,7 +7,8 @@ from mlflow.exceptions import MlflowException
 
 from evolve.events import BlockEnd, Generation
 from experiments import tracking
-from experiments.tracking import Mlflow, connect, leaves
+from experiments.mlflow_store import connect
+from experiments.tracking import Mlflow, leaves
 from slicing.errors import InputError
 
 FILES = ("figure.png", "config.yaml", "missing.txt")
