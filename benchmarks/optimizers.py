@@ -226,7 +226,10 @@ class Scene:
     @classmethod
     def load(cls, data: str, n_references: int, n_queries: int) -> "Scene":
         """Read the images, and train the network, or read it from the cache."""
-        dataset = DATASETS[data](train_size=n_references + n_queries)
+        try:
+            dataset = DATASETS[data](train_size=n_references + n_queries)
+        except InputError as error:
+            raise InputError(f"The images cannot be had: {error}") from error
         references = dataset.train[:n_references]
         say("training the network, or reading it from the cache")
         baseline = TrainedCNN().build(references, dataset.classes)

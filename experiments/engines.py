@@ -36,8 +36,8 @@ def check_options(
     at_least("tuning_generations", generations, 0)
     if generations and options["references"] != "prototypes":
         raise InputError(
-            f"tuning_generations={generations} moves prototypes, and references are "
-            f"{options['references']}: choose prototypes.",
+            f"tuning_generations={generations} moves prototypes: add "
+            "slicing.references=prototypes.",
             "tuning_generations",
         )
     if generations:

@@ -70,7 +70,7 @@ def check_options(dataset: Dataset, names: Sequence[str], counts: Sequence[int])
     if len(set(names)) < len(names):
         raise InputError(f"new.classes={list(names)} names a class twice: name it once.")
     if len(dataset.classes) - len(names) < 2:
-        raise InputError("new.classes leaves fewer than two initial classes: name fewer.")
+        raise InputError("new.classes leaves fewer than two classes to evolve with: name fewer.")
     if not counts or min(counts) < 1:
         raise InputError(f"new.images={list(counts)} is not possible: give numbers of at least 1.")
 

@@ -57,7 +57,7 @@ def make_scene(data, n_references, n_queries):
         Dataset("patterns", tuple("abc"), train, lambda: tests),
         train[:n_references],
         train[n_references:],
-        SimpleNamespace(predict=lambda images: np.zeros(len(images), np.int64)),
+        SimpleNamespace(predict_labels=lambda images: np.zeros(len(images), np.int64)),
         ConvStack((conv(1, 4), Pool(), conv(4, 6)), (12, 12, 1)),
     )
 
@@ -321,7 +321,7 @@ def test_without_mnist_there_is_a_way_out(monkeypatch, capsys):
     monkeypatch.setenv("MNIST_DIR", "/nowhere")
     err = complaint([], capsys)
     assert err.startswith("The images cannot be had: /nowhere is not a folder")
-    assert err.endswith("or take --data mnist5k.\n")
+    assert err.endswith("or take mnist5k, which needs no download.\n")
     assert err.count("\n") == 1
 
 

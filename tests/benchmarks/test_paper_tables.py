@@ -139,7 +139,7 @@ def test_columns_that_ask_for_the_same_share_a_cell(tmp_path):
         ),
         (["--folder", "broken.json/runs"], "broken.json/runs cannot be read or written: Not a"),
         (["--known", "--cells", "torn.json"], "torn.json holds no cells of these tables (Error -3"),
-        (["--known", "--cells", "many.json"], "is not of 20 images"),
+        (["--known", "--cells", "many.json"], "are not those of 20 images"),
         (["--known", "--cells", "words.json"], "the numbers of a are (0, 1, 4, 10, 'fast'"),
         (["--json", "/dev/null"], "--json /dev/null is not a regular file"),
         (["--cells", "no/cells.json"], "--cells no/cells.json cannot be written"),
