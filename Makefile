@@ -10,7 +10,7 @@ PIP_INSTALL := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --qui
 INSTALL := sh -c '$(PIP_INSTALL) uv && $(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable "$$0" || { echo "pip goes on where uv could not."; $(PIP_INSTALL) --editable "$$0"; }'
 
 # What is installed is compiled where it is first imported, and that is kept: otherwise every process
-# would compile TensorFlow anew.
+# would compile TensorFlow again.
 unexport PYTHONDONTWRITEBYTECODE
 
 # A notebook with an error is not a result.
@@ -31,7 +31,7 @@ lint: $(VENV)/.dev ## Check style, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(VENV)/.dev ## Mend style and format
+format: $(VENV)/.dev ## Fix style and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -14,6 +14,7 @@ from evolve.block import Block, kernels, layers
 from evolve.fitness.knn import KNNFitness
 from evolve.protocols import Split
 from slicing.data import Dataset, mnist, mnist5k
+from slicing.errors import InputError
 from slicing.stack import ConvStack, slide
 
 K = 9
@@ -88,9 +89,24 @@ CASES = {
 }
 
 
+def dataset_of(data: str, **sizes: int) -> Dataset:
+    """Open the dataset that the option ``--data`` names.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be had; the sentence names the benchmarks' own way out.
+    """
+    try:
+        return DATASETS[data](**sizes)
+    except InputError as error:
+        sentence = str(error).replace("mnist5k, which needs no download", "--data mnist5k")
+        raise InputError(sentence, error.option) from error
+
+
 def load(data: str, n_references: int, n_queries: int) -> Split:
     """Load the first training images of a dataset as references, the first test ones as queries."""
-    dataset = DATASETS[data](train_size=n_references, test_size=n_queries)
+    dataset = dataset_of(data, train_size=n_references, test_size=n_queries)
     return Split(dataset.train, dataset.read_test())
 
 

@@ -28,8 +28,8 @@ Share of sgemm
     the layer, that times its kernels, plus the product behind all distances,
     2 · queries · references · features. For a kernel of the first layer, its convolution, plus
     2 · images · positions · height · width · kernels for what it contributes to the next layer,
-    plus the product behind the distances. Who saves multiplications (Winograd) or distances
-    (pruning) can pass 100 %.
+    plus the product behind the distances. An implementation that saves multiplications
+    (Winograd) or distances (pruning) can exceed 100 %.
 Peak memory
     Of a process of its own that loads the images, binds and evaluates one generation.
 """

@@ -1,9 +1,7 @@
 """The machine that a benchmark runs on: its name, its speed at products, its memory."""
 
-import os
 import platform
 import re
-import resource
 import shlex
 import sys
 import time
@@ -13,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from experiments.environment import versions
+from experiments.environment import cores, versions
 
 T = TypeVar("T")
 
@@ -70,6 +68,8 @@ def peak_memory() -> int:
     found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.exists() else None
     if found:
         return 1024 * int(found[1])
+    import resource  # which only Unix has
+
     # Not the first choice: Linux lets a process inherit it from the one that started it.
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -82,10 +82,9 @@ def describe() -> dict[str, str | int | list[str]]:
     model = re.search(r"^model name\s*: (.+)$", cpuinfo, re.MULTILINE)
     known = {"avx2": "avx2", "avx512f": "avx512", "asimd": "neon"}
     words = set(cpuinfo.split())
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return {
         "cpu": model[1] if model else platform.processor() or platform.machine(),
-        "cores": cores,
+        "cores": cores(),
         "vector_extensions": [name for flag, name in known.items() if flag in words],
         "system": f"{platform.system()} {platform.machine()}",
     }

@@ -29,28 +29,25 @@ interrupted.
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.fitness_cases import BLOCKS, DATASETS, FEWEST, Kind, make_fitness
+from benchmarks.fitness_cases import BLOCKS, DATASETS, FEWEST, Kind, dataset_of, make_fitness
 from benchmarks.machine import LIBRARIES, command_line, describe
 from benchmarks.optimizers_report import Case, Network, Overhead, Results, Run
 from benchmarks.output import Output
+from benchmarks.timed_evolution import evolve
 from evolve.block import Block
-from evolve.events import BlockEnd, Generation
 from evolve.fitness.knn import KNNFitness
-from evolve.optimizers import BY_NAME, Optimizer, RandomSearch
+from evolve.optimizers import BY_NAME, RandomSearch
 from evolve.protocols import Split
-from evolve.schedule import ScheduleOptions, Serial
 from evolve.search import HandOver
 from experiments.console import exit_on_mistake, say
 from experiments.environment import versions
@@ -64,8 +61,6 @@ from slicing.stack import ConvStack
 # Test images of the slides.
 _FEW_TESTS = 1000
 _OVERHEAD_KERNELS = 3
-# Points of a curve that are kept beside the ends of blocks.
-_CURVE_POINTS = 75
 
 
 class Defaults(NamedTuple):
@@ -78,130 +73,6 @@ class Defaults(NamedTuple):
 CASES: dict[Kind, Defaults] = {"kernel": Defaults(14, 5), "layer": Defaults(20, 3)}
 # References and queries; mnist5k has no more than 4000 training images.
 _IMAGES = {"mnist": (4000, 1000), "mnist5k": (3200, 800)}
-
-
-class Stopwatch:
-    """Adds up the seconds that are spent within it."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __enter__(self) -> None:
-        self._start = time.perf_counter()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.seconds += time.perf_counter() - self._start
-
-
-class Timed:
-    """An optimizer whose construction, methods and properties are timed.
-
-    Parameters
-    ----------
-    stopwatch : Stopwatch
-    kind : type of Optimizer
-    start, sigma, rng
-        As for `evolve.optimizers.Optimizer`.
-    """
-
-    def __init__(
-        self,
-        stopwatch: Stopwatch,
-        kind: type[Optimizer],
-        start: NDArray[np.float64],
-        sigma: float,
-        rng: np.random.Generator,
-    ) -> None:
-        self._stopwatch = stopwatch
-        with stopwatch:
-            self._optimizer = kind(start, sigma, rng)
-
-    def __getattr__(self, name: str) -> Any:
-        with self._stopwatch:
-            value = getattr(self._optimizer, name)
-        if not callable(value):
-            return value
-
-        def call(*arguments: Any) -> Any:
-            with self._stopwatch:
-                return value(*arguments)
-
-        return call
-
-
-@dataclass(frozen=True)
-class Evolution:
-    """What a schedule did.
-
-    Attributes
-    ----------
-    events : list of Generation and BlockEnd
-    seconds, optimizer_seconds : list of float
-        Of each block: wall clock, and what of it was spent inside the optimizer.
-    """
-
-    events: list[Generation | BlockEnd]
-    seconds: list[float]
-    optimizer_seconds: list[float]
-
-    @property
-    def ends(self) -> list[BlockEnd]:
-        """The blocks' ends."""
-        return [event for event in self.events if isinstance(event, BlockEnd)]
-
-    def curve(self) -> tuple[list[int], list[float]]:
-        """Return evaluations and losses, as `Run` keeps them."""
-        step = -(-(len(self.events) - len(self.ends)) // _CURVE_POINTS)
-        before = self.ends[0].loss_before
-        evaluations, losses = [0], [before]
-        for event in self.events:
-            if isinstance(event, BlockEnd):
-                before = loss = event.loss_after
-            elif event.generation % step:
-                continue
-            else:
-                loss = min(before, event.best_loss)
-            evaluations.append(event.evaluations)
-            losses.append(round(loss, 6))
-        return evaluations, losses
-
-
-def evolve(
-    fitness: KNNFitness,
-    blocks: Sequence[Block],
-    kind: type[Optimizer],
-    generations: int,
-    hand_over: HandOver,
-    seed: int = 0,
-) -> Evolution:
-    """Optimize blocks one after the other; the result is ``fitness.stack``."""
-    stopwatch = Stopwatch()
-
-    def make(start: NDArray[np.float64], sigma: float, rng: np.random.Generator) -> Optimizer:
-        return cast(Optimizer, Timed(stopwatch, kind, start, sigma, rng))
-
-    schedule = Serial(
-        fitness,
-        blocks,
-        make,
-        ScheduleOptions(generations, order="layer", hand_over=hand_over),
-        seed=seed,
-    )
-    evolution = Evolution([], [], [])
-    begin, inside = time.perf_counter(), 0.0
-    for event in schedule:
-        evolution.events.append(event)
-        if isinstance(event, BlockEnd):
-            now = time.perf_counter()
-            evolution.seconds.append(now - begin)
-            evolution.optimizer_seconds.append(stopwatch.seconds - inside)
-            begin, inside = now, stopwatch.seconds
-    return evolution
 
 
 @dataclass
@@ -227,7 +98,7 @@ class Scene:
     def load(cls, data: str, n_references: int, n_queries: int) -> "Scene":
         """Read the images, and train the network, or read it from the cache."""
         try:
-            dataset = DATASETS[data](train_size=n_references + n_queries)
+            dataset = dataset_of(data, train_size=n_references + n_queries)
         except InputError as error:
             raise InputError(f"The images cannot be had: {error}") from error
         references = dataset.train[:n_references]

@@ -1,16 +1,14 @@
 """The cells of the paper's tables, and the file that keeps them."""
 
 import base64
-import fcntl
 import json
-import os
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from benchmarks.output import Output
@@ -136,18 +134,8 @@ class Store:
 
     def add(self, cells: Sequence[Cell]) -> None:
         """Keep cells; they replace those with other options."""
-        with self._alone():
+        with FileLock(f"{self._path}.lock"):
             self._read()  # another column's process may have written since
             places = {cell.place for cell in cells}
             self.cells = [each for each in self.cells if each.place not in places] + [*cells]
             Output("--cells", self._path).write_json({"cells": self.cells})
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let other processes wait meanwhile."""
-        folder = os.open(self._path.resolve().parent, os.O_RDONLY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(folder)

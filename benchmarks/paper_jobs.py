@@ -30,7 +30,7 @@ class Row:
     part : str
         Which network of the experiment's summary it is: baseline or evolved.
     overrides : tuple of str
-        What asks for it.
+        Command-line options that select it.
     """
 
     name: str
@@ -183,7 +183,7 @@ class Column:
     Attributes
     ----------
     overrides : tuple of str
-        What asks for it.
+        Command-line options that select it.
     less : dict of str to tuple of str
         By the beginning of rows' names, further options that make them faster.
     seeds : dict of str to int

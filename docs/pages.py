@@ -130,7 +130,7 @@ def sizes() -> str:
     return "\n".join(table(header, body))
 
 
-def images() -> str:
+def inference_table() -> str:
     """Set the table of inference, image by image."""
     return inference.report([Measured(**each) for each in _read("inference")["results"]])
 
@@ -144,7 +144,7 @@ def _read(name: str) -> Any:
 
 def options() -> str:
     """Describe every option of every group, and the presets."""
-    parts = ["## The run as a whole", _table(_rows(Config))]
+    parts = ["## The run as a whole", _described(_rows(Config))]
     docs = field_docs(Config)
     for group, options in GROUPS.items():
         parts += [f"## {group}", docs[group]]
@@ -154,9 +154,9 @@ def options() -> str:
             if values := _values(CONF / group / f"{option}.yaml"):
                 parts += [f"```yaml\n{values}\n```"]
             if schema not in shown:
-                parts += [_table(_rows(schema, group))]
+                parts += [_described(_rows(schema, group))]
             shown.add(schema)
-    parts += ["## new", docs["new"], _table(_rows(NewClasses, "new"))]
+    parts += ["## new", docs["new"], _described(_rows(NewClasses, "new"))]
     parts += ["## Presets", "A preset changes several values at once. It comes on top of the rest."]
     for path in sorted(CONF.glob("*/*.yaml")):
         if path.parent.name not in GROUPS:
@@ -165,6 +165,11 @@ def options() -> str:
             parts += [option_doc(path.parent.name, path.stem)]
             parts += [f"```yaml\n{content.rstrip()}\n```"]
     return "\n\n".join(parts)
+
+
+def _described(rows: Iterable[list[str]]) -> str:
+    header, rule, *body = table(["value", "kind", "default", "meaning"], [*rows])
+    return "\n".join([header, rule.replace(":", "-"), *body])  # prose stands to the left
 
 
 def _rows(schema: type, owner: str = "") -> Iterator[list[str]]:
@@ -216,15 +221,6 @@ def notebooks(folder: Path) -> str:
     return "\n".join(["```{toctree}", ":hidden:", "", *names, "```"]) if names else ""
 
 
-def _table(
-    rows: Iterable[list[str]], header: Iterable[str] = ("value", "kind", "default", "meaning")
-) -> str:
-    """Set a table in Markdown."""
-    header = list(header)
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
 def _escaped(text: str) -> str:
     """Keep what would be markup in Markdown, outside of code."""
     return re.sub(r"(?<!`)([|*<>\[\]_])(?![^`]*`)", r"\\\1", text)
@@ -238,6 +234,6 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "speed": lambda folder: speed(),
     "optimizers": lambda folder: optimizers(),
     "sizes": lambda folder: sizes(),
-    "inference": lambda folder: images(),
+    "inference": lambda folder: inference_table(),
 }
 """What can stand in a page, by the name that the page gives it."""

@@ -139,6 +139,27 @@ def test_every_reason_not_to_run_is_needed():
         assert any(words in command for command in COMMANDS)
 
 
+PLACEHOLDER = re.compile(r"\b(?:FIGURE|SAMPLE|TODO|FIXME|TBD|XXX)\b")
+ROOMS = ("slicing", "evolve", "experiments", "benchmarks", "conf", "docs", "notebooks")
+WRITTEN = [
+    path
+    for room in ROOMS
+    for path in sorted((ROOT / room).rglob("*.*"))
+    if path.suffix in {".py", ".md", ".ipynb", ".yaml", ".j2"}
+    and not set(MADE) & set(path.relative_to(ROOT / "docs").parts if room == "docs" else ())
+] + [ROOT / name for name in ("README.md", "CHANGELOG.md", "Makefile", "CITATION.cff")]
+
+
+def test_nothing_waits_to_be_filled_in():
+    left = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in WRITTEN
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if PLACEHOLDER.search(line)
+    ]
+    assert not left
+
+
 # The workshop.
 
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from scipy.stats import ttest_1samp
 
-from benchmarks import optimizers
-from benchmarks.optimizers import Evolution, Scene, evolve
+from benchmarks import optimizers, timed_evolution
+from benchmarks.optimizers import Scene
 from benchmarks.optimizers_report import (
     _LINES,
     CONTROL,
@@ -24,6 +24,7 @@ from benchmarks.optimizers_report import (
     mean_interval,
 )
 from benchmarks.output import Output
+from benchmarks.timed_evolution import Evolution, evolve
 from evolve.block import kernels
 from evolve.events import BlockEnd, Generation
 from evolve.optimizers import BY_NAME, CMAES, DeapCMAES, RandomSearch
@@ -321,7 +322,7 @@ def test_without_mnist_there_is_a_way_out(monkeypatch, capsys):
     monkeypatch.setenv("MNIST_DIR", "/nowhere")
     err = complaint([], capsys)
     assert err.startswith("The images cannot be had: /nowhere is not a folder")
-    assert err.endswith("or take mnist5k, which needs no download.\n")
+    assert err.endswith("or take --data mnist5k.\n")
     assert err.count("\n") == 1
 
 
@@ -381,7 +382,7 @@ def test_all_that_an_optimizer_does_is_timed(scene, monkeypatch):
         return losses(candidates)
 
     fitness.losses = slow_losses
-    monkeypatch.setattr(optimizers, "time", SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr(timed_evolution, "time", SimpleNamespace(perf_counter=lambda: now))
     evolution = evolve(fitness, kernels(scene.stack, None)[:2], Slow, 3, "mean")
     # Made twice; 3 generations that ask, tell, stop and have a sigma; one mean.
     assert min(evolution.optimizer_seconds) >= 2 + 3 * 4 + 1
