@@ -467,8 +467,13 @@ def test_notebooks_that_there_are_not(pages, tmp_path):
     assert pages.built(page, tmp_path) == "[the idea](../../notebooks/01_idea.ipynb)\n\n\n"
 
 
+def options_of(pages):
+    """Give the page of options with the cells of its tables as wide as their words."""
+    return re.sub(r"\| +", "| ", re.sub(r" +\|", " |", pages.options()))
+
+
 def test_every_option_is_on_the_page_of_options(pages):
-    text = pages.options()
+    text = options_of(pages)
     sections = dict(re.findall(r"^### (.*?)\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL))
     choices = {f"{group}={name}" for group, options in GROUPS.items() for name in options}
     presets = {
@@ -502,7 +507,7 @@ def test_options_in_the_text_are_known(path):
 
 
 def test_kinds_and_defaults_of_options(pages):
-    text = pages.options()
+    text = options_of(pages)
     for row in (
         "| `data.train_size` | whole number | `4000` | Training images, 10 to 4000. |",
         "| `slicing.metric` | `euclidean`, `cosine` | `euclidean` |",
