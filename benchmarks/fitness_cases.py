@@ -9,19 +9,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.datasets import dataset_of
 from benchmarks.machine import peak_memory
 from evolve.block import Block, kernels, layers
 from evolve.fitness.knn import KNNFitness
 from evolve.protocols import Split
-from slicing.data import Dataset, mnist, mnist5k
-from slicing.errors import InputError
 from slicing.stack import ConvStack, slide
 
 K = 9
 
 # The first images of every dataset that together have all classes.
 FEWEST = 100, 10
-DATASETS: dict[str, Callable[..., Dataset]] = {"mnist": mnist, "mnist5k": mnist5k}
 
 Kind = Literal["kernel", "layer"]
 BLOCKS: dict[Kind, Callable[[ConvStack, Sequence[int]], list[Block]]] = {
@@ -87,21 +85,6 @@ CASES = {
         Case("layer", "layer", -1, 4),
     )
 }
-
-
-def dataset_of(data: str, **sizes: int) -> Dataset:
-    """Open the dataset that the option ``--data`` names.
-
-    Raises
-    ------
-    InputError
-        Where it cannot be had; the sentence names the benchmarks' own way out.
-    """
-    try:
-        return DATASETS[data](**sizes)
-    except InputError as error:
-        sentence = str(error).replace("mnist5k, which needs no download", "--data mnist5k")
-        raise InputError(sentence, error.option) from error
 
 
 def load(data: str, n_references: int, n_queries: int) -> Split:

@@ -43,9 +43,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.datasets import DATASETS
 from benchmarks.fitness_cases import (
     CASES,
-    DATASETS,
     FEWEST,
     Case,
     evaluate,

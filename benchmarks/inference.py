@@ -34,6 +34,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.datasets import DATASETS, dataset_of
 from benchmarks.machine import command_line, origin
 from benchmarks.output import Output
 from benchmarks.runtimes import RUNTIMES, Measured
@@ -45,7 +46,6 @@ from experiments.schema.run import plain
 from experiments.summary import table
 from slicing.baselines import Baseline, TrainedCNN
 from slicing.checks import between
-from slicing.data import mnist, mnist5k
 from slicing.engine.classifier import Engine
 from slicing.engine.export import to_litert, to_onnx
 from slicing.engine.onnx_graph import OnnxGraph
@@ -140,8 +140,7 @@ def run(
     runtimes: Sequence[str],
 ) -> list[Measured]:
     """Measure everything."""
-    load = {"mnist": mnist, "mnist5k": mnist5k}[data]
-    dataset = load(train_size=train_size, test_size=test_size)
+    dataset = dataset_of(data, train_size=train_size, test_size=test_size)
     results = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -181,7 +180,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", type=Path, help="write the results there")
-    parser.add_argument("--data", choices=("mnist", "mnist5k"), default="mnist")
+    parser.add_argument("--data", choices=DATASETS, default="mnist")
     parser.add_argument("--train", type=int, default=4000, help="training images")
     parser.add_argument("--test", type=int, default=10_000, help="test images")
     parser.add_argument("--repeats", type=int, default=500, help="images one by one")

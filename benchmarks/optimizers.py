@@ -39,7 +39,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.fitness_cases import BLOCKS, DATASETS, FEWEST, Kind, dataset_of, make_fitness
+from benchmarks.datasets import DATASETS, dataset_of
+from benchmarks.fitness_cases import BLOCKS, FEWEST, Kind, make_fitness
 from benchmarks.machine import LIBRARIES, command_line, describe
 from benchmarks.optimizers_report import Case, Network, Overhead, Results, Run
 from benchmarks.output import Output

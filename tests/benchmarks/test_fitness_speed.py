@@ -139,6 +139,13 @@ def test_a_mistake_is_one_sentence(arguments, sentence, capsys):
     assert err.count("\n") == 1
 
 
+def test_without_mnist_there_is_a_way_out(monkeypatch, capsys):
+    monkeypatch.setenv("MNIST_DIR", "/nowhere")
+    err = complaint([*FEW, "--data", "mnist"], capsys)
+    assert err.startswith("60000/1000 images cannot be had: /nowhere is not a folder")
+    assert err.endswith("or take --data mnist5k.\n")
+
+
 def test_an_unknown_case_is_named(capsys):
     assert "invalid choice: 'kernel'" in complaint(["--cases", "kernel"], capsys)
 
