@@ -89,7 +89,7 @@ class Schedule(ABC):
         self.options = options = options or ScheduleOptions()
         self.seed, self.checkpoint = seed, checkpoint
         executor = executor or SerialExecutor()
-        self.check_executor(executor)
+        self.check(executor)
         self._executor = NetworkExecutor(executor, lambda: self.fitness.stack)
         self.ended: str | None = None
         self._limits = Limits(
@@ -106,8 +106,20 @@ class Schedule(ABC):
         self._restore()
 
     @classmethod
-    def check_executor(cls, executor: Executor[Any, Any]) -> None:
-        """Raise an InputError where a schedule has no work for several workers."""
+    def check(cls, executor: Executor[Any, Any], **own: Any) -> None:
+        """Refuse, before anything is computed, what no schedule can be made with.
+
+        Parameters
+        ----------
+        executor : Executor
+        **own
+            The options that only this class has.
+
+        Raises
+        ------
+        InputError
+            Where the schedule has no work for several workers, or an option is out of range.
+        """
         if not (cls._is_side_by_side or isinstance(executor, SerialExecutor)):
             raise InputError(
                 f"executor={type(executor).__name__} has nothing to do: {cls.__name__} evaluates "
@@ -380,12 +392,21 @@ class Parallel(Schedule):
         executor: Executor[Any, Any] | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> None:
-        at_least("synchronize", synchronize, 1)
+        executor = executor or SerialExecutor()
+        self.check(executor, synchronize=synchronize)
         self.synchronize = synchronize
         super().__init__(
             fitness, blocks, make_optimizer, options,
             seed=seed, executor=executor, checkpoint=checkpoint,
         )  # fmt: skip
+
+    @classmethod
+    def check(
+        cls, executor: Executor[Any, Any], *, synchronize: int | None = None, **own: Any
+    ) -> None:
+        """See :meth:`Schedule.check`."""
+        at_least("synchronize", synchronize, 1)
+        super().check(executor, **own)
 
     def _group_size(self, blocks: list[Block]) -> int:
         layer = [block for block in blocks if block.layers == blocks[0].layers]

@@ -105,7 +105,9 @@ class Components:
                     f"a class derived from {contract.__module__}.{contract.__name__}.",
                     f"{group}._target_",
                 )
-        self._make("strategy").func.check_executor(self._executor())
+        strategy = self._make("strategy", without=_OF_SCHEDULE)
+        with self.naming("strategy"):
+            strategy.func.check(self._executor(), **strategy.keywords)
         builder = self.baseline()
         with self.naming("baseline"):
             stack = builder.shape(images.references.images.shape[1:], n_classes)
