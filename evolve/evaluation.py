@@ -125,7 +125,7 @@ class NetworkExecutor(Executor[Task, Evaluated]):
             slot, result = self._executor.wait()
             if result is not None:
                 return slot, result
-            self._executor.submit(slot, replace(self._tasks[slot], stack=self._network()))
+            self._executor.resubmit(slot, replace(self._tasks[slot], stack=self._network()))
 
     def close(self) -> None:
         """See :meth:`.Executor.close`."""

@@ -52,6 +52,13 @@ class Executor(ABC, Generic[T, R]):
     def submit(self, slot: int, task: T) -> None:
         """Begin a task in a free slot, from 0 to ``n_slots - 1``."""
 
+    def resubmit(self, slot: int, task: T) -> None:
+        """Begin the task that the slot had last again, in another form.
+
+        Workers that died over it before count, where they are counted.
+        """
+        self.submit(slot, task)
+
     @abstractmethod
     def wait(self) -> tuple[int, R]:
         """Wait until a task is done; its slot is then free.

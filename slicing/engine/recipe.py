@@ -131,6 +131,12 @@ class Recipe:
         between("k", self.k, 1, n_references, "references")
         return n_features
 
+    def _check_tune(self, tune: Tune | None) -> None:
+        if tune is not None and self.references != "prototypes":
+            raise InputError(
+                f"references={self.references} cannot be tuned: choose prototypes.", "references"
+            )
+
     def describe(self, is_tuned: bool = False) -> str:
         """Name what makes the engine smaller than all references in float32; empty: nothing.
 
@@ -183,6 +189,7 @@ class Recipe:
         InputError
             As :meth:`check`, and where ``tune`` has no prototypes to move.
         """
+        self._check_tune(tune)
         self.check(stack, train)
         stack, features = self.extract(stack, train, show)
         return self.place(stack, features, train.labels, classes, seed=seed, tune=tune, show=show)
@@ -245,10 +252,7 @@ class Recipe:
         classes, seed, tune, show
             As for :meth:`build`.
         """
-        if tune is not None and self.references != "prototypes":
-            raise InputError(
-                f"references={self.references} cannot be tuned: choose prototypes.", "references"
-            )
+        self._check_tune(tune)
         references, of_class = features, labels
         if self.references == "condensed":
             show(_PROJECTED, f"condensing {len(features):,} references")
