@@ -50,7 +50,8 @@ from evolve.events import BlockEnd, Generation
 from evolve.fitness.knn import KNNFitness
 from evolve.optimizers import BY_NAME, Optimizer, RandomSearch
 from evolve.protocols import Split
-from evolve.schedule import ScheduleOptions, Serial
+from evolve.schedule import Serial
+from evolve.schedule_options import ScheduleOptions
 from evolve.search import HandOver
 from experiments.console import exit_on_mistake, say
 from experiments.environment import versions

@@ -18,7 +18,7 @@ from evolve.fitness.base import Fitness
 from evolve.jobs import run
 from evolve.optimizers import Optimizer
 from evolve.plug_in import plug_in
-from evolve.schedule_options import ScheduleOptions as ScheduleOptions
+from evolve.schedule_options import ScheduleOptions
 from evolve.schedule_state import STATE, Progress, load
 from evolve.search import Ablation, Limits, MakeOptimizer, Search
 from slicing.checks import at_least

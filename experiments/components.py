@@ -20,7 +20,8 @@ from evolve.executors.base import Executor
 from evolve.fitness.base import Fitness
 from evolve.optimizers.base import Optimizer
 from evolve.protocols import Split
-from evolve.schedule import Schedule, ScheduleOptions
+from evolve.schedule import Schedule
+from evolve.schedule_options import ScheduleOptions
 from evolve.search import MakeOptimizer
 from experiments.engines import check_options, recipe_of, tune_of
 from experiments.schema.run import GROUPS

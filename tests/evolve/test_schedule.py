@@ -8,7 +8,8 @@ from evolve.executors import SerialExecutor
 from evolve.fitness.knn import KNNFitness
 from evolve.optimizers import CMAES, RandomSearch
 from evolve.protocols import Split
-from evolve.schedule import Parallel, ScheduleOptions, Serial
+from evolve.schedule import Parallel, Serial
+from evolve.schedule_options import ScheduleOptions
 from slicing.data import Images
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool

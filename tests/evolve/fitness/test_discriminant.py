@@ -11,7 +11,8 @@ from evolve.events import BlockEnd
 from evolve.fitness.discriminant import DiscriminantFitness
 from evolve.optimizers import RandomSearch
 from evolve.protocols import Split
-from evolve.schedule import ScheduleOptions, Serial
+from evolve.schedule import Serial
+from evolve.schedule_options import ScheduleOptions
 from slicing.data import Images
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool
