@@ -15,8 +15,8 @@ from .data import folder as folder
 from .data import mnist as mnist
 from .data import mnist5k as mnist5k
 from .data import mnist_held_out as mnist_held_out
-from .engine.classifier import Engine as Engine
-from .engine.recipe import Recipe as Recipe
+from .engine import Engine as Engine
+from .engine import Recipe as Recipe
 from .errors import InputError as InputError
 from .stack import Conv as Conv
 from .stack import ConvStack as ConvStack

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from slicing.checks import at_least, between, one_of
 from slicing.data.dataset import Images
-from slicing.engine.classifier import Engine, Storage
+from slicing.engine.engine import Engine, Storage
 from slicing.engine.reduction import (
     ProjectionKind,
     check_components,

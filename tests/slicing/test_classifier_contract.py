@@ -6,7 +6,7 @@ import pytest
 
 from slicing.baselines import SavedCNN, TrainedCNN
 from slicing.classifier import Classifier
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 from slicing.errors import InputError
 from tests.slicing.baselines.blobs import CLASSES, blobs
 

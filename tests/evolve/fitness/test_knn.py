@@ -10,7 +10,7 @@ from evolve.fitness import incremental
 from evolve.fitness import moved_features as shifted
 from evolve.fitness.incremental import IncrementalKNN
 from evolve.fitness.knn import KNNFitness
-from evolve.fitness.objectives import query_loss
+from evolve.fitness.knn_objectives import query_loss
 from evolve.protocols import Split
 from evolve.roles import Roles
 from slicing.data import Images

@@ -7,7 +7,7 @@ import pytest
 
 from slicing.baselines import UntrainedCNN
 from slicing.data import Images, mnist5k
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 from slicing.engine.recipe import Recipe
 from slicing.errors import InputError
 

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info
 
 from slicing import files, tensor_file
 from slicing.data import Images
-from slicing.engine.classifier import Engine, quantized
+from slicing.engine.engine import Engine, quantized
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool
 
@@ -313,7 +313,7 @@ def test_a_full_disk_keeps_the_file_that_was_there(engine, file, monkeypatch):
 
 def test_an_engine_works_without_tensorflow(file):
     code = (
-        "import json, sys, numpy as np; from slicing.engine.classifier import Engine;"
+        "import json, sys, numpy as np; from slicing.engine.engine import Engine;"
         f"engine = Engine.load({str(file)!r});"
         "print(json.dumps(engine.predict(np.zeros((2, 9, 8, 1), np.float32)).tolist()));"
         "assert not {'tensorflow', 'keras', 'sklearn', 'mlflow', 'evolve'} & set(sys.modules)"
