@@ -39,7 +39,8 @@ class Evaluated:
     Attributes
     ----------
     losses : ndarray of shape (n,), float64
-        In the order of the candidates, the same bits in every process.
+        In the order of the candidates; the same bits in every process of machines with one kind of
+        processor.
     counts : mapping of str to int
         What the fitness counted for these candidates: see ``Fitness.counts``.
     """

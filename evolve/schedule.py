@@ -53,11 +53,13 @@ class Schedule(ABC):
         Every block of every pass draws from a stream of its own, so that its candidates depend on
         the seed, its place and its losses alone.
     executor : Executor, optional
-        Where the candidates are evaluated; by default in this process. It changes no result.
+        Where the candidates are evaluated; by default in this process. On machines with
+        one kind of processor, it changes no result.
     checkpoint : Checkpoint, optional
         Where the state is kept, after each generation. If it holds the state of an earlier run of
         the same schedule, this run resumes it: iterating starts with the first event of the group
-        of blocks under way, and ends with the same network, bit for bit.
+        of blocks under way, and ends with the same network, bit for bit, on the same machine with
+        the same versions.
 
     Attributes
     ----------
@@ -134,7 +136,7 @@ class Schedule(ABC):
 
     @property
     def blocks_done(self) -> int:
-        """Blocks, from the first, that will give no further event."""
+        """Number of finished blocks; they yield no further events."""
         return self._progress.pass_number * len(self.blocks) + self._progress.position
 
     @property
@@ -330,7 +332,7 @@ class Schedule(ABC):
                 self.checkpoint.save(_name(received), state)
 
     def _identity(self) -> dict[str, Any]:
-        """Tell what must be the same in a state, for this schedule to resume it."""
+        """Give what a state must share with this schedule, to be resumed by it."""
         return {
             "strategy": type(self).__name__,
             "blocks": list(self.blocks),

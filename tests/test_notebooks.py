@@ -55,7 +55,7 @@ def test_their_cells_have_names_of_their_own(path):
 
 
 @each_notebook
-def test_they_begin_with_a_title_and_what_is_learnt(path):
+def test_they_begin_with_a_title_and_what_is_learned(path):
     first, *others = read(path).cells
     assert first.cell_type == "markdown"
     heading, blank, paragraph, *_ = first.source.splitlines()

@@ -26,7 +26,8 @@ class Executor(ABC, Generic[T, R]):
 
     A slot belongs to one worker, which holds its own copy of ``work``: what this keeps from one
     task to the next serves the next task of the same slot. It changes no result, and is lost where
-    a worker is replaced.
+    a worker is replaced. Results have the same bits in every process of machines with one kind of
+    processor.
 
     Attributes
     ----------

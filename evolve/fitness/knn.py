@@ -79,7 +79,7 @@ class KNNFitness(Fitness):
 
     @property
     def loss(self) -> float:
-        """Loss of the network as it stands."""
+        """Loss of the current network."""
         return self._loss
 
     @classmethod

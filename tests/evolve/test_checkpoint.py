@@ -184,7 +184,7 @@ def test_a_truncated_state_gives_way_to_the_one_before(cut, tmp_path, caplog):
 
 
 @pytest.mark.parametrize("n_events", [1, 2, 5])
-def test_what_is_damaged_through_and_through_is_done_anew(n_events, tmp_path, caplog):
+def test_what_is_damaged_through_and_through_is_done_again(n_events, tmp_path, caplog):
     whole = make(Serial, CMAES)
     list(whole)
     run = iter(make(Serial, CMAES, tmp_path))

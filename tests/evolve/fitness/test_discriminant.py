@@ -142,8 +142,8 @@ def test_threads_and_processes_change_no_bit(rng, kind):
     for threads in (1, numba.config.NUMBA_NUM_THREADS):
         numba.set_num_threads(threads)
         with threadpool_limits(threads, user_api="blas"):
-            anew = DiscriminantFitness(stack, fitness._split)
-            for each in (fitness, anew, pickle.loads(pickle.dumps(fitness))):
+            again = DiscriminantFitness(stack, fitness._split)
+            for each in (fitness, again, pickle.loads(pickle.dumps(fitness))):
                 each.bind(block)
                 found.append([each.query_losses(candidates), each._ridge, each.loss])
     for losses, *rest in found[1:]:

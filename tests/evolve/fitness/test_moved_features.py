@@ -51,7 +51,7 @@ def test_the_nearest_after_a_shift(metric, n_queries, shift, monkeypatch):
 
 
 def test_an_image_that_comes_to_life_far_from_its_list(monkeypatch):
-    # Without features it was equally far from all: its list holds the first ones, whoever they are.
+    # Without features it was equally far from all: its list holds the first ones.
     monkeypatch.setattr(shifted, "_SHORTLIST", 10)
     rng = np.random.default_rng(1)
     before = rng.random((200, 12)).astype(np.float32)

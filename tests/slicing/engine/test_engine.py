@@ -141,7 +141,7 @@ def test_int8_is_near_and_lies_on_its_grid(stack, train):
     assert np.abs(engine.references - features).max() <= np.abs(features).max() / 127 * 0.501
 
 
-def test_a_new_class_is_learnt_and_forgotten_without_training(engine, images, tmp_path):
+def test_a_new_class_is_learned_and_forgotten_without_training(engine, images, tmp_path):
     new = np.full((7, 9, 8, 1), 0.9, np.float32)
     wider = engine.add_class(new, "new")
     assert wider.classes == (*CLASSES, "new")
