@@ -103,5 +103,5 @@ def test_mistakes_are_one_sentence(digits):
     ):
         with pytest.raises(InputError, match=sentence):
             tuning(digits, **options)
-    with pytest.raises(InputError, match="each class has one"):
+    with pytest.raises(InputError, match="each class needs one"):
         PrototypeTuning(features[:5], labels[:5], features, labels, CMAES)
