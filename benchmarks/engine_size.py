@@ -36,7 +36,7 @@ from experiments.schema.run import plain
 from experiments.statistics import Accuracy
 from experiments.summary import table
 from slicing.data import Images, mnist
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 from slicing.stack import ConvStack
 
 _PROTOCOL = "validation"

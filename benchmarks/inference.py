@@ -46,7 +46,7 @@ from experiments.schema.run import plain
 from experiments.summary import table
 from slicing.baselines import Baseline, TrainedCNN
 from slicing.checks import between
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 from slicing.engine.export import to_litert, to_onnx
 from slicing.engine.onnx_graph import OnnxGraph
 

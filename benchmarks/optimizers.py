@@ -55,7 +55,7 @@ from experiments.environment import versions
 from slicing.backend import configure_threads
 from slicing.baselines import Baseline, TrainedCNN
 from slicing.data import Dataset, Images
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 from slicing.errors import InputError
 from slicing.stack import ConvStack
 

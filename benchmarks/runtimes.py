@@ -67,7 +67,7 @@ def _openvino(path: str, threads: int) -> Classify:
 def _ours(path: str, threads: int) -> Classify:
     import numba
 
-    from slicing.engine.classifier import Engine
+    from slicing.engine.engine import Engine
 
     numba.set_num_threads(threads)
     return Engine.load(path).predict_labels

@@ -95,6 +95,11 @@ class Checkpoint:
         -------
         object or None
             None where there is no state, or, with a warning, only damaged ones.
+
+        Raises
+        ------
+        InputError
+            Where it holds classes that this version does not have.
         """
         damaged: list[Path] = []
         for path in (self._path(name), self._path(name, _PREVIOUS)):
@@ -109,7 +114,12 @@ class Checkpoint:
                     log.warning("%s is damaged: resuming from the state before it.", each)
                     # Else it would replace this one as the state before.
                     each.unlink()
-                return pickle.loads(content[start:])
+                try:
+                    return pickle.loads(content[start:])
+                except (AttributeError, ImportError) as error:
+                    raise InputError(
+                        f"{path} was written by another version: start a new run."
+                    ) from error
             damaged.append(path)
         if damaged:
             log.warning("%s is damaged, and so is the state before it: starting again.", damaged[0])

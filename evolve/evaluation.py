@@ -39,7 +39,8 @@ class Evaluated:
     Attributes
     ----------
     losses : ndarray of shape (n,), float64
-        In the order of the candidates, the same bits in every process.
+        In the order of the candidates; the same bits in every process of machines with one kind of
+        processor.
     counts : mapping of str to int
         What the fitness counted for these candidates: see ``Fitness.counts``.
     """
@@ -125,7 +126,7 @@ class NetworkExecutor(Executor[Task, Evaluated]):
             slot, result = self._executor.wait()
             if result is not None:
                 return slot, result
-            self._executor.submit(slot, replace(self._tasks[slot], stack=self._network()))
+            self._executor.resubmit(slot, replace(self._tasks[slot], stack=self._network()))
 
     def close(self) -> None:
         """See :meth:`.Executor.close`."""

@@ -26,14 +26,14 @@ class Job(Protocol[T_co, R_contra]):
         """Take the result of the task."""
 
     def end(self, reason: str) -> None:
-        """Come to an end, at once or after some last tasks; not while a task is being done."""
+        """End now, or after a few closing tasks; never called while a task runs."""
 
 
 J = TypeVar("J", bound=Job)  # type: ignore[type-arg]
 
 
 def run(jobs: Sequence[J], executor: Executor[T, R], stop: Callable[[], str | None]) -> Iterator[J]:
-    """Do jobs side by side, in order as far as there are slots.
+    """Do jobs side by side: they start in order, one in each slot that is free.
 
     Parameters
     ----------

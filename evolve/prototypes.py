@@ -44,7 +44,7 @@ def _add_logs(one, two):  # type: ignore[no-untyped-def]
 
 
 @njit(parallel=True, cache=True)
-def _rest(queries, truth, prototypes, labels, moving, temperature):  # type: ignore[no-untyped-def]
+def _log_sums(queries, truth, prototypes, labels, moving, temperature):  # type: ignore[no-untyped-def]
     """Log sums over all prototypes but one (-1: over all): of the query's class, and of all."""
     n = len(queries)
     logs = np.empty((n, 2))
@@ -180,7 +180,7 @@ class PrototypeTuning:
         self._temperature = temperature * unit
         self._step = step * float(np.sqrt(unit / references.shape[1]))
         self.evaluations = 0
-        logs = _rest(self._queries, truth, self.references, labels, -1, self._temperature)
+        logs = _log_sums(self._queries, truth, self.references, labels, -1, self._temperature)
         self.loss = float((logs[:, 1] - logs[:, 0]).mean())
 
     def __len__(self) -> int:
@@ -195,7 +195,7 @@ class PrototypeTuning:
 
     def _move(self, moving: int) -> None:
         """Search for a better place for one prototype; leave it where it is if there is none."""
-        logs = _rest(
+        logs = _log_sums(
             self._queries, self._truth, self.references, self._labels, moving, self._temperature
         )
         start = self.references[moving].astype(np.float64)

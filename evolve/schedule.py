@@ -18,7 +18,7 @@ from evolve.fitness.base import Fitness
 from evolve.jobs import run
 from evolve.optimizers import Optimizer
 from evolve.plug_in import plug_in
-from evolve.schedule_options import ScheduleOptions as ScheduleOptions
+from evolve.schedule_options import ScheduleOptions
 from evolve.schedule_state import STATE, Progress, load
 from evolve.search import Ablation, Limits, MakeOptimizer, Search
 from slicing.checks import at_least
@@ -53,11 +53,13 @@ class Schedule(ABC):
         Every block of every pass draws from a stream of its own, so that its candidates depend on
         the seed, its place and its losses alone.
     executor : Executor, optional
-        Where the candidates are evaluated; by default in this process. It changes no result.
+        Where the candidates are evaluated; by default in this process. On machines with
+        one kind of processor, it changes no result.
     checkpoint : Checkpoint, optional
         Where the state is kept, after each generation. If it holds the state of an earlier run of
         the same schedule, this run resumes it: iterating starts with the first event of the group
-        of blocks under way, and ends with the same network, bit for bit.
+        of blocks under way, and ends with the same network, bit for bit, on the same machine with
+        the same versions.
 
     Attributes
     ----------
@@ -89,7 +91,7 @@ class Schedule(ABC):
         self.options = options = options or ScheduleOptions()
         self.seed, self.checkpoint = seed, checkpoint
         executor = executor or SerialExecutor()
-        self.check_executor(executor)
+        self.check(executor)
         self._executor = NetworkExecutor(executor, lambda: self.fitness.stack)
         self.ended: str | None = None
         self._limits = Limits(
@@ -106,8 +108,20 @@ class Schedule(ABC):
         self._restore()
 
     @classmethod
-    def check_executor(cls, executor: Executor[Any, Any]) -> None:
-        """Raise an InputError where a schedule has no work for several workers."""
+    def check(cls, executor: Executor[Any, Any], **own: Any) -> None:
+        """Refuse, before anything is computed, what no schedule can be made with.
+
+        Parameters
+        ----------
+        executor : Executor
+        **own
+            The options that only this class has.
+
+        Raises
+        ------
+        InputError
+            Where the schedule has no work for several workers, or an option is out of range.
+        """
         if not (cls._is_side_by_side or isinstance(executor, SerialExecutor)):
             raise InputError(
                 f"executor={type(executor).__name__} has nothing to do: {cls.__name__} evaluates "
@@ -122,7 +136,7 @@ class Schedule(ABC):
 
     @property
     def blocks_done(self) -> int:
-        """Blocks, from the first, that will give no further event."""
+        """Number of finished blocks; they yield no further events."""
         return self._progress.pass_number * len(self.blocks) + self._progress.position
 
     @property
@@ -318,7 +332,7 @@ class Schedule(ABC):
                 self.checkpoint.save(_name(received), state)
 
     def _identity(self) -> dict[str, Any]:
-        """Tell what must be the same in a state, for this schedule to resume it."""
+        """Give what a state must share with this schedule, to be resumed by it."""
         return {
             "strategy": type(self).__name__,
             "blocks": list(self.blocks),
@@ -380,12 +394,21 @@ class Parallel(Schedule):
         executor: Executor[Any, Any] | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> None:
-        at_least("synchronize", synchronize, 1)
+        executor = executor or SerialExecutor()
+        self.check(executor, synchronize=synchronize)
         self.synchronize = synchronize
         super().__init__(
             fitness, blocks, make_optimizer, options,
             seed=seed, executor=executor, checkpoint=checkpoint,
         )  # fmt: skip
+
+    @classmethod
+    def check(
+        cls, executor: Executor[Any, Any], *, synchronize: int | None = None, **own: Any
+    ) -> None:
+        """See :meth:`Schedule.check`."""
+        at_least("synchronize", synchronize, 1)
+        super().check(executor, **own)
 
     def _group_size(self, blocks: list[Block]) -> int:
         layer = [block for block in blocks if block.layers == blocks[0].layers]

@@ -20,21 +20,21 @@ class ScheduleOptions:
     passes : int
         How often all blocks are optimized; 0 leaves the network as it is.
     order : {"layer", "random", "importance"}
-        Layer by layer, as in the slides; within a layer kernel by kernel, or shuffled again in
-        every pass, or first those without which (all weights and the bias zero) the loss is
-        highest, which takes one evaluation a block and pass.
+        Layers come one after the other, as in the slides. Within a layer, the blocks keep their
+        order, are shuffled for every pass, or start with those whose removal (all weights and the
+        bias zero) raises the loss most, which takes one evaluation a block and pass.
     step : float
         Initial step size, in standard deviations of the block's own weights.
     hand_over : {"mean", "best"}
         What a block hands over if it improves the loss: the mean of the optimizer's distribution,
         or the best candidate.
     patience_generations, patience_blocks : int, optional
-        A block ends after so many generations without a new best, and the run after so many blocks
-        in a row that were not plugged in.
+        A block ends after so many generations without a new best. The run ends after so many
+        blocks in a row that were not plugged in.
     target_loss : float, optional
-        A block ends with a candidate, and the run with a network, whose loss is not above this.
+        A block ends once a candidate reaches this loss, and the run once the network does.
     max_evaluations : int, optional
-        A generation starts only if it and the evaluations that must follow it fit this number.
+        A generation starts only if it and the evaluations that must follow it fit into this number.
     max_seconds : float, optional
         No generation but the first starts after this time. The network that a run finds then
         depends on the machine's speed.

@@ -37,7 +37,7 @@ class Progress:
     def save(
         self, checkpoint: Checkpoint, identity: Mapping[str, Any], fitness: Fitness, seconds: float
     ) -> None:
-        """Save it with the kernels as they stand.
+        """Save it with the current kernels.
 
         Parameters
         ----------

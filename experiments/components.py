@@ -20,7 +20,8 @@ from evolve.executors.base import Executor
 from evolve.fitness.base import Fitness
 from evolve.optimizers.base import Optimizer
 from evolve.protocols import Split
-from evolve.schedule import Schedule, ScheduleOptions
+from evolve.schedule import Schedule
+from evolve.schedule_options import ScheduleOptions
 from evolve.search import MakeOptimizer
 from experiments.engines import check_options, recipe_of, tune_of
 from experiments.schema.run import GROUPS
@@ -105,7 +106,9 @@ class Components:
                     f"a class derived from {contract.__module__}.{contract.__name__}.",
                     f"{group}._target_",
                 )
-        self._make("strategy").func.check_executor(self._executor())
+        strategy = self._make("strategy", without=_OF_SCHEDULE)
+        with self.naming("strategy"):
+            strategy.func.check(self._executor(), **strategy.keywords)
         builder = self.baseline()
         with self.naming("baseline"):
             stack = builder.shape(images.references.images.shape[1:], n_classes)

@@ -30,7 +30,7 @@ from experiments.summary import SUMMARY, NetworkResult, Summary, addition_metric
 from experiments.tracking import Mlflow
 from slicing.baselines import Baseline
 from slicing.data.dataset import Dataset, Images
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 from slicing.files import replacing
 from slicing.stack import ConvStack
 

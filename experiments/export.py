@@ -8,7 +8,7 @@ from omegaconf import MISSING
 
 from experiments.options import run_tool
 from slicing import tensor_file
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 from slicing.errors import InputError
 
 

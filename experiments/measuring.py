@@ -10,7 +10,7 @@ from experiments.summary import NetworkResult
 from slicing.baselines import Baseline
 from slicing.classifier import Classifier
 from slicing.data.dataset import Images
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 
 
 def measured(

@@ -9,7 +9,7 @@ import numpy as np
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 
 
 class EngineModel(PythonModel):

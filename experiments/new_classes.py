@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from experiments.statistics import Accuracy
 from slicing.baselines import Baseline
 from slicing.data.dataset import Dataset, Images
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 from slicing.errors import InputError
 
 # Repetitions whose median is the time to add classes.

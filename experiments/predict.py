@@ -16,7 +16,7 @@ from omegaconf import MISSING
 from experiments.options import run_tool
 from experiments.summary import table
 from slicing.data.image_folder import MODES, read_image
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 from slicing.errors import InputError
 
 _SUFFIXES = {".png", ".jpg", ".jpeg"}

@@ -16,7 +16,7 @@ from PIL import Image
 from experiments.summary import Summary, addition_cells
 from experiments.tracking import leaves
 from slicing.data.dataset import Images
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 from slicing.engine.votes import count_votes
 
 # Limits for a page that a browser opens: mistakes, neighbors of each, and pixels a side.

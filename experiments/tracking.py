@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 # What an engine needs to classify.
 _ENGINE_LIBRARIES = (
+    "lazy-loader",
     "mlflow",
     "numba",
     "numpy",

@@ -8,7 +8,7 @@ from slicing.errors import InputError
 
 
 def at_least(option: str, value: float | None, least: float) -> None:
-    """Refuse a number below ``least``, and what is not finite; None is no number.
+    """Refuse a number below ``least`` or not finite; None passes.
 
     Raises
     ------
@@ -29,27 +29,29 @@ def whole(option: str, value: object) -> None:
         raise InputError(f"{option}={value!r} is not a whole number.", option)
 
 
-def between(option: str, value: float, low: float, high: float, unit: str = "") -> None:
+def between(option: str, value: float, low: float, high: float, of: str = "") -> None:
     """Refuse a number below ``low`` or above ``high``.
 
     Parameters
     ----------
     option : str
     value, low, high : float
-    unit : str
-        Of the number, in the plural.
+    of : str
+        Words after the range.
 
     Raises
     ------
     InputError
     """
     if not low <= value <= high:
-        of = f" {unit}" if unit else ""
-        raise InputError(f"{option}={value} is out of range: choose {low} to {high}{of}.", option)
+        after = f" {of}" if of else ""
+        raise InputError(
+            f"{option}={value} is out of range: choose {low} to {high}{after}.", option
+        )
 
 
 def positive(option: str, value: float | None) -> None:
-    """Refuse what is not a finite number above 0; None is no number.
+    """Refuse anything but a finite number above 0; None passes.
 
     Raises
     ------

@@ -1,5 +1,7 @@
 """The exception for mistakes that a user can correct."""
 
+import re
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used: one sentence, and the option that it is about.
@@ -27,6 +29,6 @@ class InputError(ValueError):
         if self.option is None:
             return self
         option, sentence = f"{group}.{self.option}", str(self)
-        if sentence.startswith(self.option):
+        if re.match(rf"{re.escape(self.option)}\b", sentence):
             sentence = f"{group}.{sentence}"
         return InputError(sentence, option)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+from uuid import uuid4
 
 
 @contextmanager
@@ -29,7 +30,7 @@ def replacing(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
         Where it cannot be written; the folder is then as before.
     """
     path = path.resolve()
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
     try:
         with part.open("wb") as file:
             yield file

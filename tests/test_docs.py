@@ -435,7 +435,7 @@ def test_a_page_is_filled_in(pages, tmp_path):
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks/01_idea.ipynb").touch()
     page = """\
-[`Engine`](../../slicing/engine/classifier.py)
+[`Engine`](../../slicing/engine/engine.py)
 [`InputError`](../slicing/errors.py)
 [the idea](../../notebooks/01_idea.ipynb), `<!-- build: NAME -->`
 
@@ -446,7 +446,7 @@ hidden
 -->
 """
     filled = """\
-{py:obj}`Engine <slicing.engine.classifier.Engine>`
+{py:obj}`Engine <slicing.engine.engine.Engine>`
 {py:obj}`InputError <slicing.errors.InputError>`
 [the idea](../notebooks/01_idea.ipynb), `<!-- build: NAME -->`
 

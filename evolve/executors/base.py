@@ -26,7 +26,8 @@ class Executor(ABC, Generic[T, R]):
 
     A slot belongs to one worker, which holds its own copy of ``work``: what this keeps from one
     task to the next serves the next task of the same slot. It changes no result, and is lost where
-    a worker is replaced.
+    a worker is replaced. Results have the same bits in every process of machines with one kind of
+    processor.
 
     Attributes
     ----------
@@ -51,6 +52,13 @@ class Executor(ABC, Generic[T, R]):
     @abstractmethod
     def submit(self, slot: int, task: T) -> None:
         """Begin a task in a free slot, from 0 to ``n_slots - 1``."""
+
+    def resubmit(self, slot: int, task: T) -> None:
+        """Begin the task that the slot had last again, in another form.
+
+        Workers that died over it before count, where they are counted.
+        """
+        self.submit(slot, task)
 
     @abstractmethod
     def wait(self) -> tuple[int, R]:

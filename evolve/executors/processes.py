@@ -51,8 +51,12 @@ class ProcessExecutor(Executor[T, R]):
 
     def submit(self, slot: int, task: T) -> None:
         """See :meth:`~evolve.executors.base.Executor.submit`."""
-        self._tasks[slot] = pickle.dumps(task, pickle.HIGHEST_PROTOCOL)
         self._deaths[slot] = 0
+        self.resubmit(slot, task)
+
+    def resubmit(self, slot: int, task: T) -> None:
+        """See :meth:`~evolve.executors.base.Executor.resubmit`."""
+        self._tasks[slot] = pickle.dumps(task, pickle.HIGHEST_PROTOCOL)
         self._workers[slot].send(self._tasks[slot])
 
     def wait(self) -> tuple[int, R]:

@@ -89,7 +89,12 @@ class RayExecutor(Executor[T, R]):
 
     def submit(self, slot: int, task: T) -> None:
         """See :meth:`~evolve.executors.base.Executor.submit`."""
-        self._tasks[slot], self._deaths[slot] = task, 0
+        self._deaths[slot] = 0
+        self.resubmit(slot, task)
+
+    def resubmit(self, slot: int, task: T) -> None:
+        """See :meth:`~evolve.executors.base.Executor.resubmit`."""
+        self._tasks[slot] = task
         self._pending[self._workers[slot].do.remote(task)] = slot
 
     def wait(self) -> tuple[int, R]:

@@ -14,7 +14,7 @@ from slicing.stack import ConvStack
 
 
 class Fitness(ABC):
-    """What the optimizers minimize, and the network as it stands.
+    """What the optimizers minimize, and the current network.
 
     It does not depend on the number of threads, draws nothing at random once it is made, and can be
     pickled; after unpickling, bind again.
@@ -22,7 +22,7 @@ class Fitness(ABC):
     Attributes
     ----------
     stack : ConvStack
-        The network as it stands: the given one, or the one adopted last.
+        The current network: the given one, or the one adopted last.
     block : Block or None
         The bound block.
     counts : mapping of str to int
@@ -30,7 +30,7 @@ class Fitness(ABC):
     """
 
     same_images: ClassVar[bool] = True
-    """Whether it looks at the same images for all networks, so that their losses compare."""
+    """Whether it looks at the same images for all networks: their losses can then be compared."""
 
     stack: ConvStack
     block: Block | None = None
@@ -39,7 +39,7 @@ class Fitness(ABC):
     @property
     @abstractmethod
     def loss(self) -> float:
-        """Loss of the network as it stands."""
+        """Loss of the current network."""
 
     def bind(self, block: Block) -> None:
         """Let candidates replace ``block``, until another network is adopted."""
@@ -78,7 +78,7 @@ class Fitness(ABC):
         return self._query_losses_of(self.block, candidates)
 
     def adopt(self, stack: ConvStack, loss: float) -> None:
-        """Go on from another network; bind again before evaluating.
+        """Continue from another network; bind again before evaluating.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class Fitness(ABC):
 
     @classmethod
     def check(cls, *args: Any, **kwargs: Any) -> None:
-        """Raise the errors of the constructor about its options, at once.
+        """Raise what the constructor would raise about its options, before anything is computed.
 
         Parameters
         ----------
@@ -117,7 +117,7 @@ class Fitness(ABC):
 
     @abstractmethod
     def loss_of(self, stack: ConvStack) -> float:
-        """Measure the loss of a network of the same layers, on the images of the one as it stands.
+        """Measure the loss of a network of the same layers, on the images of the current one.
 
         Nothing is bound or adopted.
         """
@@ -134,4 +134,4 @@ class Fitness(ABC):
 
     @abstractmethod
     def _adopt(self, loss: float) -> None:
-        """Drop what was computed for the network before and does not hold for this one."""
+        """Drop what holds only for the network before."""

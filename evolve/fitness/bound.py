@@ -1,4 +1,4 @@
-"""What a fitness computes once for a block, and evaluates its candidates with."""
+"""A bound block: what is computed once for all its candidates."""
 
 from typing import Protocol
 

@@ -45,7 +45,7 @@ class DiscriminantFitness(Fitness):
         References and queries; where there are no queries, each reference is one, against the
         others.
     max_references : int
-        If there are more, so many are chosen at random.
+        If there are more references, so many of them are chosen at random.
     shift : int
         Each reference is shifted by up to so many pixels in each direction.
     seed : int
@@ -78,7 +78,7 @@ class DiscriminantFitness(Fitness):
 
     @property
     def loss(self) -> float:
-        """Loss of the network, on the references as they are chosen and shifted for it."""
+        """Loss of the network, on the references chosen and shifted for it."""
         if self._loss is None:
             self._loss = self._regression.loss
         return self._loss
@@ -110,7 +110,7 @@ class DiscriminantFitness(Fitness):
         self._draw()
 
     def _draw(self) -> None:
-        """Choose and shift the references for the network as it stands."""
+        """Choose and shift the references for the current network."""
         self._loss = self._bound = None
         key = np.frombuffer(bytes.fromhex(self.stack.digest), np.uint32)
         rng = np.random.default_rng([self._seed, *key])

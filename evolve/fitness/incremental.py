@@ -15,8 +15,8 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from evolve.fitness.objectives import query_loss
-from evolve.fitness.shortlist import displace, greatest, prefetch
+from evolve.fitness.knn_objectives import query_loss
+from evolve.fitness.shortlist import largest, prefetch, replace_farthest
 from evolve.roles import Roles
 from slicing.neighbors.exact import (
     Metric,
@@ -87,8 +87,8 @@ def _distance(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _greatest_residual(kth, tilt, cosine):  # type: ignore[no-untyped-def]
-    """Compute the greatest residual with which a reference may be as near as ``kth``.
+def _largest_residual(kth, tilt, cosine):  # type: ignore[no-untyped-def]
+    """Compute the largest residual with which a reference may be as near as ``kth``.
 
     Cosine: the moving channel tilts the query by an angle θ out of the space of the others, with
     ``tilt`` = cos²θ. If c is the cosine of a pair within the others, then, by Cauchy-Schwarz twice,
@@ -119,11 +119,11 @@ def _visit_all(  # type: ignore[no-untyped-def]
         for j in range(n_references):
             proposals[j] += query_row[axis] * reference_columns[axis, j]
     # The references found so far bound the nearest ones.
-    bound = greatest(distances) * (1.0 + _SLACK)
+    bound = largest(distances) * (1.0 + _SLACK)
     kth = np.inf
     distances[:] = np.inf
     indices[:] = n_references
-    beyond = limit(_greatest_residual(bound, tilt, cosine), factor, slack, product_error, square)
+    beyond = limit(_largest_residual(bound, tilt, cosine), factor, slack, product_error, square)
     for j in range(n_references):
         if proposals[j] > beyond or (leave_one_out and j == query):
             continue
@@ -141,11 +141,11 @@ def _visit_all(  # type: ignore[no-untyped-def]
             residual, features, image, j, residual_lengths, inverse_lengths, cosine
         )
         if distance <= min(kth, bound):
-            kth = displace(distance, j, distances, indices, kth)
+            kth = replace_farthest(distance, j, distances, indices, kth)
             if kth < bound:
                 bound = kth
                 beyond = limit(
-                    _greatest_residual(bound, tilt, cosine), factor, slack, product_error, square
+                    _largest_residual(bound, tilt, cosine), factor, slack, product_error, square
                 )
     return kth
 
@@ -213,8 +213,8 @@ def _scan(  # type: ignore[no-untyped-def]
                 distances[s] = _distance(
                     residuals[query, s], features, image, j, residual_lengths, lengths_now, cosine
                 )
-            kth = greatest(distances)
-            reach = _greatest_residual(kth, tilt, cosine)
+            kth = largest(distances)
+            reach = _largest_residual(kth, tilt, cosine)
             ended = complete
             for s in range(n_neighbors, m):
                 if residuals[query, s] > reach:
@@ -225,8 +225,8 @@ def _scan(  # type: ignore[no-untyped-def]
                     residuals[query, s], features, image, j, residual_lengths, lengths_now, cosine
                 )
                 if distance <= kth:
-                    kth = displace(distance, j, distances, nearest, kth)
-                    reach = _greatest_residual(kth, tilt, cosine)
+                    kth = replace_farthest(distance, j, distances, nearest, kth)
+                    reach = _largest_residual(kth, tilt, cosine)
             if not ended:
                 full_scans[p, query] = True
                 kth = _visit_all(
@@ -299,7 +299,7 @@ class IncrementalKNN:
         ----------
         candidates : ndarray of shape (n_candidates, n_images, n_positions), float32
         temperature : float
-            See :func:`evolve.fitness.objectives.query_loss`.
+            See :func:`evolve.fitness.knn_objectives.query_loss`.
 
         Returns
         -------

@@ -11,9 +11,9 @@ from evolve.fitness.base import Fitness
 from evolve.fitness.bound import Bound
 from evolve.fitness.candidate_features import NetworkFeatures, UpdatedFeatures
 from evolve.fitness.incremental import IncrementalKNN
+from evolve.fitness.knn_objectives import query_losses
 from evolve.fitness.last_channels import LastChannels
-from evolve.fitness.moved_features import ShiftedKNN
-from evolve.fitness.objectives import query_losses
+from evolve.fitness.moved_features import MovedKNN
 from evolve.protocols import Split
 from evolve.roles import Roles
 from slicing.checks import between, one_of, positive
@@ -79,7 +79,7 @@ class KNNFitness(Fitness):
 
     @property
     def loss(self) -> float:
-        """Loss of the network as it stands."""
+        """Loss of the current network."""
         return self._loss
 
     @classmethod
@@ -151,7 +151,7 @@ class _Judge:
     Attributes
     ----------
     temperature : float
-        See :func:`evolve.fitness.objectives.query_losses`; 0 at first.
+        See :func:`evolve.fitness.knn_objectives.query_losses`; 0 at first.
     """
 
     def __init__(
@@ -202,7 +202,7 @@ class _Search:
         judge, roles = self._judge, self._judge.roles
         references = features[roles.references]
         search = NeighborSearch(references, judge.metric, roles.n_queries, self._short_form)
-        self._short_form = search.projection
+        self._short_form = search.short_form
         queries = search.references if roles.leave_one_out else features[roles.queries]
         return search.search(queries, judge.n_neighbors, roles.excluded)
 
@@ -281,7 +281,7 @@ class EarlierKernel:
         self._judge, self._counts = judge, counts
         self._features = UpdatedFeatures(stack, images, block)
         (features,) = self._features(block.read(stack)[None])
-        self._knn = ShiftedKNN(features, judge.roles, judge.n_neighbors, judge.metric)
+        self._knn = MovedKNN(features, judge.roles, judge.n_neighbors, judge.metric)
 
     def query_losses(self, candidates: NDArray[np.float64]) -> NDArray[np.float64]:
         """See :meth:`.Bound.query_losses`."""

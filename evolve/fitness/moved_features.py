@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from evolve.fitness.shortlist import displace, greatest
+from evolve.fitness.shortlist import largest, replace_farthest
 from evolve.roles import Roles
 from slicing.neighbors.exact import Metric, NeighborSearch, inverse, measure
 from slicing.neighbors.short_form import lengths
@@ -27,7 +27,7 @@ _SUMS = {"reassoc", "contract", "nsz"}
 
 
 @njit(parallel=True, cache=True, fastmath=_SUMS)
-def _shifts(before, after, before_scales, after_scales):  # type: ignore[no-untyped-def]
+def _displacements(before, after, before_scales, after_scales):  # type: ignore[no-untyped-def]
     """Distance of each row from the row before it moved, (n,), float64; both scaled by row."""
     out = np.empty(len(before))
     for i in prange(len(before)):
@@ -41,8 +41,8 @@ def _shifts(before, after, before_scales, after_scales):  # type: ignore[no-unty
 
 @njit(parallel=True, cache=True)
 def _follow(  # type: ignore[no-untyped-def]
-    features, inverses, offset, roots, indices, complete, shifts, greatest_shift, factor,
-    cosine, distances, nearest, ended,
+    features, inverses, offset, roots, indices, complete, displacements, largest_displacement,
+    factor, cosine, distances, nearest, ended,
 ):  # fmt: skip
     """Follow the lists of all queries as far as another reference may be near enough.
 
@@ -55,9 +55,9 @@ def _follow(  # type: ignore[no-untyped-def]
         Square roots of the distances before, ascending, and the references they belong to.
     complete : bool
         Whether these are all references; all others follow after the last of these.
-    shifts : (n_images,), float64
-    greatest_shift : float
-        The greatest of the references'.
+    displacements : (n_images,), float64
+    largest_displacement : float
+        The largest of the references'.
     factor : float
         The roots are those of distances times this.
     distances, nearest : (n_queries, k)
@@ -74,23 +74,23 @@ def _follow(  # type: ignore[no-untyped-def]
             j = indices[query, s]
             places[s] = j
             found[s] = measure(own, features[j], inverses[image] * inverses[j], cosine)
-        kth = greatest(found)
-        reach = np.sqrt(kth * factor) * (1.0 + _SLACK) + shifts[image]
+        kth = largest(found)
+        reach = np.sqrt(kth * factor) * (1.0 + _SLACK) + displacements[image]
         ended[query] = complete
         for s in range(k, m):
             root, j = roots[query, s], indices[query, s]
-            if root > reach + greatest_shift:
+            if root > reach + largest_displacement:
                 ended[query] = True
                 break
-            if root > reach + shifts[j]:
+            if root > reach + displacements[j]:
                 continue
             distance = measure(own, features[j], inverses[image] * inverses[j], cosine)
             if distance <= kth:
-                kth = displace(distance, j, found, places, kth)
-                reach = np.sqrt(kth * factor) * (1.0 + _SLACK) + shifts[image]
+                kth = replace_farthest(distance, j, found, places, kth)
+                reach = np.sqrt(kth * factor) * (1.0 + _SLACK) + displacements[image]
 
 
-class ShiftedKNN:
+class MovedKNN:
     """The k-NN of features that differ a little from known ones.
 
     Parameters
@@ -114,7 +114,7 @@ class ShiftedKNN:
         self._n_neighbors = n_neighbors
         self._metric: Metric = metric
         search = NeighborSearch(self._features[roles.references], metric, roles.n_queries)
-        self._projection = search.projection
+        self._short_form = search.short_form
         queries = search.references
         if not roles.leave_one_out:
             queries = search.points(self._features[roles.queries])
@@ -149,10 +149,12 @@ class ShiftedKNN:
         roles, inverses = self._roles, inverse(lengths(features))
         ones = np.ones(len(features))
         before, after = (self._inverses, inverses) if self._cosine else (ones, ones)
-        shifts = _shifts(self._features, features, before, after)
+        displacements = _displacements(self._features, features, before, after)
         if self._cosine:
             # A zero vector is orthogonal to all by definition: it was √2 away, and may now be at 0.
-            shifts[(self._inverses == 0.0) & (inverses > 0.0)] = np.sqrt(2.0) * (1.0 + _SLACK)
+            displacements[(self._inverses == 0.0) & (inverses > 0.0)] = np.sqrt(2.0) * (
+                1.0 + _SLACK
+            )
         distances = np.empty((roles.n_queries, self._n_neighbors))
         indices = np.empty(distances.shape, np.int64)
         ended = np.empty(roles.n_queries, np.bool_)
@@ -163,8 +165,8 @@ class ShiftedKNN:
             self._roots,
             self._indices,
             self._complete,
-            shifts,
-            shifts[roles.references].max(),
+            displacements,
+            displacements[roles.references].max(),
             self._factor,
             self._cosine,
             distances,
@@ -174,7 +176,7 @@ class ShiftedKNN:
         (rest,) = np.nonzero(~ended)
         if len(rest):
             references = features[roles.references]
-            search = NeighborSearch(references, self._metric, len(rest), self._projection)
+            search = NeighborSearch(references, self._metric, len(rest), self._short_form)
             distances[rest], indices[rest] = search.search(
                 features[roles.first_query + rest],
                 self._n_neighbors,

@@ -1,7 +1,7 @@
 """Parts of the scans of short lists: the k nearest so far, in no order, and prefetching.
 
 Most of the first entries of a sorted list stay among the k nearest, so a plain array with its
-greatest distance beats a heap. Numba's cache does not notice an edit here: delete ``__pycache__``
+largest distance beats a heap. Numba's cache does not notice an edit here: delete ``__pycache__``
 in ``evolve`` after one.
 """
 
@@ -15,8 +15,8 @@ from numba.extending import intrinsic
 
 
 @njit(cache=True)
-def greatest(values):  # type: ignore[no-untyped-def]
-    """Find the greatest value; four at a time, so that comparisons need not wait for each other."""
+def largest(values):  # type: ignore[no-untyped-def]
+    """Find the largest value; four at a time, so that comparisons need not wait for each other."""
     a = b = c = d = -np.inf
     n = len(values)
     for s in range(0, n - 3, 4):
@@ -30,8 +30,8 @@ def greatest(values):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def displace(distance, index, distances, indices, kth):  # type: ignore[no-untyped-def]
-    """Replace the farthest entry, of distance ``kth``; return the new greatest distance.
+def replace_farthest(distance, index, distances, indices, kth):  # type: ignore[no-untyped-def]
+    """Replace the farthest entry, of distance ``kth``; return the new largest distance.
 
     Of equally far entries, the one of the highest index is the farthest.
     """
@@ -41,7 +41,7 @@ def displace(distance, index, distances, indices, kth):  # type: ignore[no-untyp
             farthest = s
     if distance < kth or index < indices[farthest]:
         distances[farthest], indices[farthest] = distance, index
-    return greatest(distances)
+    return largest(distances)
 
 
 @intrinsic

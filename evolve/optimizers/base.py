@@ -25,10 +25,10 @@ class Optimizer(ABC):
             optimizer.tell(candidates, [loss(x) for x in candidates])
         optimizer.best
 
-    The same constructor arguments and the same losses give the same candidates, bit for bit,
-    for any number of threads: all randomness comes from `rng` (the global generators of
-    ``numpy.random`` and ``random`` are neither read nor changed), and BLAS, whose last bits
-    depend on the number of its threads, runs on one.
+    The same constructor arguments and the same losses give the same candidates, bit for bit, on one
+    machine with the same versions, for any number of threads: all randomness comes from `rng` (the
+    global generators of ``numpy.random`` and ``random`` are neither read nor changed), and BLAS,
+    whose last bits depend on the number of its threads, runs on one.
 
     The public methods are final: they check, count and keep the best. A subclass writes ``_ask``,
     ``_tell``, ``_sigma``, ``_state`` and ``_restore``, and if it has better ones ``_mean`` and
@@ -271,7 +271,9 @@ class Optimizer(ABC):
 
     @final
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from `state` as the optimizer that gave it would have, bit for bit.
+        """Continue from `state` as the optimizer that gave it would have.
+
+        It is the same bit for bit on the same machine with the same versions.
 
         Parameters
         ----------

@@ -59,9 +59,9 @@ class PSO(Optimizer):
     inertia : float
         How much of its velocity a particle keeps.
     c1 : float
-        Pull towards the best position the particle itself has found.
+        Pull toward the best position the particle itself has found.
     c2 : float
-        Pull towards the best position that the particles it follows have found.
+        Pull toward the best position that the particles it follows have found.
     max_velocity : float or None
         The largest step in each coordinate, in units of `sigma0`; faster ones are cut (the Vmax
         of R. Eberhart and J. Kennedy, A new optimizer using particle swarm theory, MHS 1995).

@@ -258,9 +258,9 @@ class PSO(Optimizer):
     inertia: float = 0.7298
     """How much of its velocity a particle keeps."""
     c1: float = 1.49618
-    """Pull towards the best position of the particle itself."""
+    """Pull toward the best position of the particle itself."""
     c2: float = 1.49618
-    """Pull towards the best position of those it follows."""
+    """Pull toward the best position of those it follows."""
     max_velocity: float | None = None
     """Largest step of a weight, in units of the initial step size; null: any."""
 

@@ -36,8 +36,7 @@ class Tuned(BaselineBuilder):
     Parameters
     ----------
     builder : BaselineBuilder
-        Builds the network that is tuned. Its training images are at least two of each class that
-        there is.
+        Builds the network that is tuned. It needs at least two training images of each class.
     epochs : int, default=20
         Passes over the training images.
     shift : int, default=2

@@ -38,9 +38,9 @@ class TrainedCNN(BaselineBuilder):
     """A CNN trained by backpropagation.
 
     Convolutions (valid padding, ReLU), each with or without 2 x 2 max pooling behind it, a dense
-    layer (ReLU) and a softmax over the classes; Adam on the cross-entropy. At one seed and one
-    number of threads, the weights are the same bit for bit from run to run. Global random
-    generators are neither read nor changed.
+    layer (ReLU) and a softmax over the classes; Adam on the cross-entropy. On one machine, with the
+    same versions, at one seed and one number of threads, the weights are the same bit for bit from
+    run to run. Global random generators are neither read nor changed.
 
     Parameters
     ----------

@@ -1,3 +1,6 @@
 """The inference engine: conv stack, projection, references and k, in one file."""
 
-from slicing.engine.classifier import Engine as Engine
+from slicing.engine.engine import Engine
+from slicing.engine.recipe import Recipe
+
+__all__ = ["Engine", "Recipe"]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slicing.backend import load_keras
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 from slicing.engine.onnx_graph import OnnxGraph
 from slicing.shifts import corners
 from slicing.stack import Conv

@@ -1,4 +1,4 @@
-"""What an engine is made of, and the making."""
+"""The options of an engine, their checks, and how it is built."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from slicing.checks import at_least, between, one_of
 from slicing.data.dataset import Images
-from slicing.engine.classifier import Engine, Storage
+from slicing.engine.engine import Engine, Storage
 from slicing.engine.reduction import (
     ProjectionKind,
     check_components,
@@ -40,15 +40,16 @@ Tune = Callable[
 the features (n, n_features) and labels of the training images, and a :data:`~slicing.show.Show`. It
 gives features of the same shape."""
 
-# Parts of the progress: up to the projection where references are made after it, and up to tuning.
+# Part that is done when the projection is learned, if references are made after it, and when the
+# prototypes are placed.
 _PROJECTED, _PLACED = 0.2, 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What an engine is made of.
+    """The options of an engine.
 
-    What is rounded is rounded at once, so that each step makes up for the one before.
+    Each step rounds at once, so that later steps compensate for it.
 
     Parameters
     ----------
@@ -59,10 +60,11 @@ class Recipe:
         What the k-NN sees of the features: all, principal components or linear discriminants, see
         :func:`~slicing.engine.reduction.project`.
     components : int, optional
-        Numbers that the projection leaves; 32 by default, or fewer where there are not so many.
+        Number of features after the projection; by default 32, or fewer where there are not so
+        many.
     shift : int, default=1
         The projection is learned from copies of the training images, too, shifted by up to so many
-        pixels in each direction. The references are not.
+        pixels in each direction. The references are not shifted.
     average : int, default=0
         An image's features are averaged over copies that are shifted by up to so many pixels, see
         :func:`~slicing.shifts.averaged`.
@@ -71,7 +73,7 @@ class Recipe:
     per_class : int, default=30
         Prototypes of each class.
     storage : {"float32", "int8"}, default="float32"
-        Numbers in the engine's file.
+        Type of the numbers in the engine's file.
     """
 
     k: int = 9
@@ -95,7 +97,7 @@ class Recipe:
         Returns
         -------
         int
-            How many numbers the k-NN will see of an image.
+            Number of features that the k-NN will see.
 
         Raises
         ------
@@ -131,8 +133,14 @@ class Recipe:
         between("k", self.k, 1, n_references, "references")
         return n_features
 
+    def _check_tune(self, tune: Tune | None) -> None:
+        if tune is not None and self.references != "prototypes":
+            raise InputError(
+                f"references={self.references} cannot be tuned: choose prototypes.", "references"
+            )
+
     def describe(self, is_tuned: bool = False) -> str:
-        """Name what makes the engine smaller than all references in float32; empty: nothing.
+        """Name what makes the engine smaller than with all references in float32; "" if nothing.
 
         Parameters
         ----------
@@ -183,6 +191,7 @@ class Recipe:
         InputError
             As :meth:`check`, and where ``tune`` has no prototypes to move.
         """
+        self._check_tune(tune)
         self.check(stack, train)
         stack, features = self.extract(stack, train, show)
         return self.place(stack, features, train.labels, classes, seed=seed, tune=tune, show=show)
@@ -245,10 +254,7 @@ class Recipe:
         classes, seed, tune, show
             As for :meth:`build`.
         """
-        if tune is not None and self.references != "prototypes":
-            raise InputError(
-                f"references={self.references} cannot be tuned: choose prototypes.", "references"
-            )
+        self._check_tune(tune)
         references, of_class = features, labels
         if self.references == "condensed":
             show(_PROJECTED, f"condensing {len(features):,} references")

@@ -34,7 +34,7 @@ _NOTHING = 1e-12
 def check_components(
     kind: ProjectionKind, components: int | None, shape: tuple[int, int], n_classes: int
 ) -> int:
-    """Refuse a projection that cannot be.
+    """Refuse a projection that cannot be made.
 
     Parameters
     ----------

@@ -221,13 +221,13 @@ class NeighborSearch:
         Squared Euclidean distance, or 1 - cosine (1 where a vector is zero).
     n_queries : int
         About how many queries will come: a projection of the references pays only for many.
-    projection : ShortForm, optional
+    short_form : ShortForm, optional
         One that was made for similar references; a new one by default.
 
     Attributes
     ----------
     references : Points
-    projection : ShortForm
+    short_form : ShortForm
 
     Raises
     ------
@@ -240,7 +240,7 @@ class NeighborSearch:
         references: NDArray[np.float32],
         metric: Metric,
         n_queries: int,
-        projection: ShortForm | None = None,
+        short_form: ShortForm | None = None,
     ) -> None:
         one_of("metric", metric, get_args(Metric))
         self.cosine = metric == "cosine"
@@ -254,7 +254,7 @@ class NeighborSearch:
         longest = row_lengths.max(initial=0.0) or 1.0
         self._scale = 2.0 ** -np.ceil(np.log2(longest))
         worthwhile = 4 * _AXES * (n_queries + n) < n_queries * n and n_features >= 4 * _AXES
-        self.projection = projection or ShortForm(
+        self.short_form = short_form or ShortForm(
             references, self._scales(row_lengths), _AXES if worthwhile else 0
         )
         self.references = self._points(references, row_lengths)
@@ -360,8 +360,8 @@ class NeighborSearch:
 
     def product_errors(self, queries: Points) -> NDArray[np.float64]:
         """Bound the error of each query's proposals."""
-        greatest = self.references.squares.max(initial=0.0)
-        products = greatest + 2.0 * np.sqrt(greatest * queries.squares)
+        largest = self.references.squares.max(initial=0.0)
+        products = largest + 2.0 * np.sqrt(largest * queries.squares)
         errors: NDArray[np.float64] = rounding(queries.points.shape[1] + 3) * products + _UNDERFLOW
         return errors
 
@@ -369,7 +369,7 @@ class NeighborSearch:
         return inverse(row_lengths) if self.cosine else np.full(len(row_lengths), self._scale)
 
     def _points(self, features: NDArray[np.float32], row_lengths: NDArray[np.float64]) -> Points:
-        points, slack = self.projection(features, row_lengths, self._scales(row_lengths))
+        points, slack = self.short_form(features, row_lengths, self._scales(row_lengths))
         return Points(features, inverse(row_lengths), points, slack, lengths(points) ** 2)
 
 

@@ -28,7 +28,8 @@ from benchmarks.timed_evolution import Evolution, evolve
 from evolve.block import kernels
 from evolve.events import BlockEnd, Generation
 from evolve.optimizers import BY_NAME, CMAES, DeapCMAES, RandomSearch
-from evolve.schedule import ScheduleOptions, Serial
+from evolve.schedule import Serial
+from evolve.schedule_options import ScheduleOptions
 from slicing.data import Dataset, Images
 from slicing.stack import Conv, ConvStack, Pool
 

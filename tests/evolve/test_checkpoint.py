@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,8 @@ from evolve.fitness.discriminant import DiscriminantFitness
 from evolve.fitness.knn import KNNFitness
 from evolve.optimizers import BY_NAME, CMAES, PSO
 from evolve.protocols import Split
-from evolve.schedule import Parallel, ScheduleOptions, Serial
+from evolve.schedule import Parallel, Serial
+from evolve.schedule_options import ScheduleOptions
 from slicing.data import Images
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool
@@ -182,7 +184,7 @@ def test_a_truncated_state_gives_way_to_the_one_before(cut, tmp_path, caplog):
 
 
 @pytest.mark.parametrize("n_events", [1, 2, 5])
-def test_what_is_damaged_through_and_through_is_done_anew(n_events, tmp_path, caplog):
+def test_what_is_damaged_through_and_through_is_done_again(n_events, tmp_path, caplog):
     whole = make(Serial, CMAES)
     list(whole)
     run = iter(make(Serial, CMAES, tmp_path))
@@ -205,6 +207,19 @@ def test_a_damaged_state_does_not_push_the_whole_one_out(tmp_path):
     assert checkpoint.load("a") == 1
     assert {path.name for path in tmp_path.iterdir()} == {"a.previous"}
     assert checkpoint.has("a")
+
+
+def test_a_state_of_another_version_is_one_sentence(tmp_path, monkeypatch):
+    class Gone:
+        pass
+
+    Gone.__qualname__ = "Gone"
+    checkpoint = Checkpoint(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules[__name__], "Gone", Gone, raising=False)
+        checkpoint.save("a", Gone())
+    with pytest.raises(InputError, match=r"a\.state was written by another version: start a new"):
+        checkpoint.load("a")
 
 
 def test_clearing_leaves_what_is_not_a_state(tmp_path):

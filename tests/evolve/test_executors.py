@@ -123,6 +123,34 @@ def test_a_task_over_which_every_worker_dies_ends_the_run():
             executor.wait()
 
 
+class Deadly:
+    """Dies over every task, at first before it asks for the network."""
+
+    def __init__(self, deaths):
+        self.deaths = deaths
+
+    def __call__(self, task):
+        if task.stack is None and self.deaths.read_text():
+            return
+        with self.deaths.open("a") as file:
+            file.write("died\n")
+        os._exit(7)
+
+
+def test_deaths_count_across_the_question_for_the_network(tmp_path):
+    deaths = tmp_path / "deaths"
+    deaths.write_text("")
+    stack = make_fitness().stack
+    task = Task(make_blocks(stack)[0], stack.digest, np.zeros((1, 1)))
+    executor = NetworkExecutor(ProcessExecutor(1), lambda: stack)
+    with executor:
+        executor.start(Deadly(deaths), 1)
+        executor.submit(0, task)
+        with pytest.raises(InputError, match="died 3 times over the same task"):
+            executor.wait()
+    assert deaths.read_text().count("died") == 3
+
+
 class Recording(SerialExecutor):
     """Notes which tasks bring a network; its worker holds a copy of the fitness."""
 

@@ -99,9 +99,9 @@ def test_mistakes_are_one_sentence(digits):
         ({"passes": 0}, "passes=0"),
         ({"temperature": 0.0}, "temperature=0.0"),
         ({"step": float("inf")}, "step=inf"),
-        ({"metric": "l1"}, "metric='l1'"),
+        ({"metric": "l1"}, "metric=l1"),
     ):
         with pytest.raises(InputError, match=sentence):
             tuning(digits, **options)
-    with pytest.raises(InputError, match="each class has one"):
+    with pytest.raises(InputError, match="each class needs one"):
         PrototypeTuning(features[:5], labels[:5], features, labels, CMAES)

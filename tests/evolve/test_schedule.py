@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from evolve.events import BlockEnd, Generation
+from evolve.executors import SerialExecutor
 from evolve.fitness.knn import KNNFitness
 from evolve.optimizers import CMAES, RandomSearch
 from evolve.protocols import Split
-from evolve.schedule import Parallel, ScheduleOptions, Serial
+from evolve.schedule import Parallel, Serial
+from evolve.schedule_options import ScheduleOptions
 from slicing.data import Images
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool
@@ -221,6 +223,9 @@ def test_bad_options(fitness, kwargs, words):
 def test_a_group_has_blocks(fitness):
     with pytest.raises(InputError, match="synchronize=0"):
         parallel(fitness, synchronize=0)
+    with pytest.raises(InputError, match="synchronize=0") as raised:
+        Parallel.check(SerialExecutor(), synchronize=0)
+    assert raised.value.option == "synchronize"
 
 
 def test_order_by_importance(fitness):

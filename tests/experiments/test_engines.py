@@ -22,7 +22,7 @@ from experiments.overrides import check
 from experiments.schema.run import plain
 from slicing.baselines import UntrainedCNN
 from slicing.data import mnist
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 from slicing.errors import InputError
 from tests.experiments.runs import run_here
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from slicing.data import mnist
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 from slicing.errors import InputError
 from tests.experiments.runs import run_here
 

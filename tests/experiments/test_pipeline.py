@@ -16,7 +16,7 @@ from experiments.schema.docs import CONF
 from experiments.schema.run import plain
 from experiments.tracking import leaves
 from slicing.data import mnist
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 from slicing.engine.reduction import project
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool

@@ -19,7 +19,7 @@ from experiments.statistics import Accuracy
 from experiments.summary import addition_cells
 from slicing.data import mnist
 from slicing.data.dataset import Images
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 from slicing.stack import Conv, ConvStack, Pool
 from tests.experiments.runs import run_here
 from tests.experiments.test_summary import SUMMARY

@@ -16,7 +16,7 @@ from PIL import Image
 from experiments.options import run_tool
 from experiments.schema.docs import CONF
 from slicing.data import idx
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 
 
 def tool(name, *arguments):

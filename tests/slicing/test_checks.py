@@ -54,5 +54,7 @@ def test_an_option_keeps_its_name_through_a_pipe_and_gets_that_of_its_group():
     assert (str(error), error.option) == ("slicing.k=0 is out of range.", "slicing.k")
     other = InputError("There are no images.", "directory").within("data")
     assert (str(other), other.option) == ("There are no images.", "data.directory")
+    longer = InputError("kernels are odd.", "k").within("slicing")
+    assert (str(longer), longer.option) == ("kernels are odd.", "slicing.k")
     plain = InputError("There are no images.")
     assert plain.within("data") is plain

@@ -6,7 +6,7 @@ import pytest
 
 from slicing.baselines import SavedCNN, TrainedCNN
 from slicing.classifier import Classifier
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 from slicing.errors import InputError
 from tests.slicing.baselines.blobs import CLASSES, blobs
 
@@ -65,6 +65,36 @@ def test_ties_go_to_the_smallest_label(train, tmp_path):
     np.testing.assert_array_equal(shares[:, 0], shares[:, 1])
     assert (shares[:, 0] > shares[:, 2]).all()
     assert not tied.predict_labels(train.images).any()
+
+
+NEAR = np.nextafter(np.float32(0.4), np.float32(1.0))
+
+
+@pytest.mark.parametrize(
+    ("bias", "activations"),
+    [
+        ([0.0, 1.0, 2.0], ["softmax"]),
+        # Nothing in the last layer says that its inputs are shares.
+        ([0.0, 1.0, 2.0], ["softmax", "linear"]),
+        ([0.4, NEAR, 0.3], ["linear"]),
+        ([-3.0, 0.4, NEAR], ["linear"]),
+        ([0.0, 0.0, 0.0], ["relu"]),
+        ([800.0, 0.4, 0.2], ["linear"]),
+    ],
+)
+def test_outputs_become_shares_once_and_keep_their_order(bias, activations, train, tmp_path):
+    model = keras.Sequential([keras.Input((10, 10, 1)), keras.layers.Conv2D(2, 3)])
+    model.add(keras.layers.Flatten())
+    model.add(keras.layers.Dense(3))
+    for activation in activations:
+        model.add(keras.layers.Activation(activation))
+    model.layers[2].set_weights([np.zeros((128, 3)), np.array(bias)])
+    model.save(tmp_path / "mine.keras")
+    baseline = SavedCNN(path=tmp_path / "mine.keras").build(train, CLASSES)
+    shares = baseline.predict_proba(train.images[:2])
+    exponentials = np.exp(np.float32(bias) - max(bias))
+    np.testing.assert_allclose(shares, [exponentials / exponentials.sum()] * 2, rtol=1e-6)
+    assert baseline.predict_labels(train.images[:2]).tolist() == [np.argmax(np.float32(bias))] * 2
 
 
 def test_no_images_give_no_labels(classifier, train):

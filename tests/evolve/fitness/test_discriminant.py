@@ -11,7 +11,8 @@ from evolve.events import BlockEnd
 from evolve.fitness.discriminant import DiscriminantFitness
 from evolve.optimizers import RandomSearch
 from evolve.protocols import Split
-from evolve.schedule import ScheduleOptions, Serial
+from evolve.schedule import Serial
+from evolve.schedule_options import ScheduleOptions
 from slicing.data import Images
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool
@@ -141,8 +142,8 @@ def test_threads_and_processes_change_no_bit(rng, kind):
     for threads in (1, numba.config.NUMBA_NUM_THREADS):
         numba.set_num_threads(threads)
         with threadpool_limits(threads, user_api="blas"):
-            anew = DiscriminantFitness(stack, fitness._split)
-            for each in (fitness, anew, pickle.loads(pickle.dumps(fitness))):
+            again = DiscriminantFitness(stack, fitness._split)
+            for each in (fitness, again, pickle.loads(pickle.dumps(fitness))):
                 each.bind(block)
                 found.append([each.query_losses(candidates), each._ridge, each.loss])
     for losses, *rest in found[1:]:

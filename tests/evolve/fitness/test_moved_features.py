@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 
 from evolve.fitness import moved_features as shifted
-from evolve.fitness.moved_features import ShiftedKNN
+from evolve.fitness.moved_features import MovedKNN
 from evolve.roles import Roles
 
 
@@ -38,7 +38,7 @@ def test_the_nearest_after_a_shift(metric, n_queries, shift, monkeypatch):
     after = before + (shift * rng.random(before.shape)).astype(np.float32)
     after[:196:14] = after[1:197:14]
     after[::5] = 0.0
-    knn = ShiftedKNN(before, roles(n_queries), 5, metric)
+    knn = MovedKNN(before, roles(n_queries), 5, metric)
     distances, indices, full_scans = knn.neighbors(after)
     np.testing.assert_allclose(
         np.sort(distances, axis=1), nearest(after, n_queries, 5, metric), atol=1e-12
@@ -51,7 +51,7 @@ def test_the_nearest_after_a_shift(metric, n_queries, shift, monkeypatch):
 
 
 def test_an_image_that_comes_to_life_far_from_its_list(monkeypatch):
-    # Without features it was equally far from all: its list holds the first ones, whoever they are.
+    # Without features it was equally far from all: its list holds the first ones.
     monkeypatch.setattr(shifted, "_SHORTLIST", 10)
     rng = np.random.default_rng(1)
     before = rng.random((200, 12)).astype(np.float32)
@@ -59,7 +59,7 @@ def test_an_image_that_comes_to_life_far_from_its_list(monkeypatch):
     before[160] = 0.0  # a query: no reference moves
     after = before.copy()
     after[160] = before[140]
-    distances, indices, _ = ShiftedKNN(before, roles(50), 5, "cosine").neighbors(after)
+    distances, indices, _ = MovedKNN(before, roles(50), 5, "cosine").neighbors(after)
     assert 140 in indices[10]
     np.testing.assert_allclose(
         np.sort(distances, axis=1), nearest(after, 50, 5, "cosine"), atol=1e-12

@@ -11,7 +11,7 @@ import evolve.schedule
 import evolve.schedule_options
 import evolve.search
 import slicing.data.mnist_family
-import slicing.engine.classifier
+import slicing.engine.engine
 import slicing.engine.recipe
 import slicing.neighbors.exact
 from evolve.optimizers import BY_NAME
@@ -96,7 +96,7 @@ def list_of(value):
     [
         (data.Sample, slicing.data.mnist_family.Sample),
         (engine.Metric, slicing.neighbors.exact.Metric),
-        (engine.Storage, slicing.engine.classifier.Storage),
+        (engine.Storage, slicing.engine.engine.Storage),
         (engine.References, slicing.engine.recipe.References),
         (evolution.Order, evolve.schedule_options.Order),
         (evolution.HandOver, evolve.search.HandOver),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evolve.fitness.objectives import query_losses
+from evolve.fitness.knn_objectives import query_losses
 from slicing.backend import load_keras
 from slicing.baselines import TrainedCNN, Tuned, UntrainedCNN, gradient_cnn
 from slicing.baselines.gradient import neighbor_loss, squared_distances

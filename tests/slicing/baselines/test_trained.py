@@ -158,7 +158,7 @@ def baseline_keys(train, folder, changes, classes=CLASSES):
 @pytest.mark.parametrize(
     "damage", [truncated, flipped, lambda _: b"", lambda _: b"no archive"], ids=range(4)
 )
-def test_a_damaged_cache_file_is_trained_anew(damage, train, cached, tmp_path, caplog):
+def test_a_damaged_cache_file_is_trained_again(damage, train, cached, tmp_path, caplog):
     first, whole = cached
     file = tmp_path / whole.name
     file.write_bytes(damage(whole.read_bytes()))
@@ -172,7 +172,7 @@ def test_a_damaged_cache_file_is_trained_anew(damage, train, cached, tmp_path, c
     assert TrainedCNN(cache_dir=tmp_path, **SMALL).build(train, CLASSES).from_cache
 
 
-def test_weights_of_another_network_are_trained_anew(train, cached, tmp_path, caplog):
+def test_weights_of_another_network_are_trained_again(train, cached, tmp_path, caplog):
     first, whole = cached
     write_weights(tmp_path / whole.name, [np.zeros(2)] * 6, 1.0)
     assert weights_of(TrainedCNN(cache_dir=tmp_path, **SMALL).build(train, CLASSES)) == weights_of(

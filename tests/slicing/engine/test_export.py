@@ -6,7 +6,7 @@ import pytest
 
 from slicing.baselines import UntrainedCNN
 from slicing.data import Images, mnist, mnist5k
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 from slicing.engine.export import to_litert, to_onnx
 from slicing.engine.reduction import project
 from slicing.errors import InputError

@@ -7,7 +7,7 @@ import pytest
 
 from slicing.baselines import UntrainedCNN
 from slicing.data import Images, mnist5k
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 from slicing.engine.recipe import Recipe
 from slicing.errors import InputError
 
@@ -55,8 +55,13 @@ def test_what_tunes_gets_prototypes_and_all_features_and_reports(data, stack):
     assert shown[-2:] == [(0.3, "moving"), (1.0, "moved")]
     fractions = [done for done, _ in shown]
     assert fractions == sorted(fractions)
+    shown.clear()
     with pytest.raises(InputError, match="references=all cannot be tuned: choose prototypes"):
-        Recipe().build(stack, data.train, data.classes, tune=tune)
+        Recipe().build(
+            stack, data.train, data.classes, tune=tune, show=lambda *told: shown.append(told)
+        )
+    # Not even the projection is learned.
+    assert not shown
 
 
 def test_its_name_says_what_makes_it_small():

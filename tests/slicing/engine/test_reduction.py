@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 from slicing.baselines import UntrainedCNN
 from slicing.data import Images, mnist5k
 from slicing.engine import reduction
-from slicing.engine.classifier import Engine
+from slicing.engine.engine import Engine
 from slicing.engine.reduction import check_components, class_centers, condense, project
 from slicing.errors import InputError
 from slicing.shifts import shifted

@@ -21,8 +21,8 @@ def test_no_distance_grows(seed, n_features, n_axes, shift, scale):
     features *= np.float32(scale)
     row_lengths = lengths(features)
     scales = np.full(50, 1.0 / row_lengths.max())
-    projection = ShortForm(features, scales, min(n_axes, n_features))
-    points, slack = projection(features, row_lengths, scales)
+    short_form = ShortForm(features, scales, min(n_axes, n_features))
+    points, slack = short_form(features, row_lengths, scales)
     assert points.shape == (50, min(n_axes, n_features) + 1 if n_axes else n_features)
     exact = features.astype(np.float64) * scales[:, None]
     distances = np.linalg.norm(exact[:, None] - exact, axis=2)
@@ -35,9 +35,9 @@ def test_no_distance_grows(seed, n_features, n_axes, shift, scale):
 def test_a_row_that_is_much_too_long_says_nothing():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(30, 8)).astype(np.float32)
-    projection = ShortForm(features, np.full(30, 0.1), 3)
+    short_form = ShortForm(features, np.full(30, 0.1), 3)
     features[4] *= np.float32(1e30)
-    points, slack = projection(features, lengths(features), np.full(30, 0.1))
+    points, slack = short_form(features, lengths(features), np.full(30, 0.1))
     assert np.isfinite(points).all()
     assert slack[4] == np.inf
     assert np.isfinite(np.delete(slack, 4)).all()

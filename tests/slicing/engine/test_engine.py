@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info
 
 from slicing import files, tensor_file
 from slicing.data import Images
-from slicing.engine.classifier import Engine, quantized
+from slicing.engine.engine import Engine, quantized
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool
 
@@ -141,7 +141,7 @@ def test_int8_is_near_and_lies_on_its_grid(stack, train):
     assert np.abs(engine.references - features).max() <= np.abs(features).max() / 127 * 0.501
 
 
-def test_a_new_class_is_learnt_and_forgotten_without_training(engine, images, tmp_path):
+def test_a_new_class_is_learned_and_forgotten_without_training(engine, images, tmp_path):
     new = np.full((7, 9, 8, 1), 0.9, np.float32)
     wider = engine.add_class(new, "new")
     assert wider.classes == (*CLASSES, "new")
@@ -313,7 +313,7 @@ def test_a_full_disk_keeps_the_file_that_was_there(engine, file, monkeypatch):
 
 def test_an_engine_works_without_tensorflow(file):
     code = (
-        "import json, sys, numpy as np; from slicing.engine.classifier import Engine;"
+        "import json, sys, numpy as np; from slicing.engine.engine import Engine;"
         f"engine = Engine.load({str(file)!r});"
         "print(json.dumps(engine.predict(np.zeros((2, 9, 8, 1), np.float32)).tolist()));"
         "assert not {'tensorflow', 'keras', 'sklearn', 'mlflow', 'evolve'} & set(sys.modules)"
