@@ -148,7 +148,9 @@ class Experiment:
         for event in self.run_folder.events:
             self.tracker.event(event)
         monitor = Monitors(self.monitor, self.tracker)
-        stopped = run_schedule(schedule, monitor, after_stop=self.run_folder.event)
+        naming = self.components.naming
+        with naming("strategy"), naming("executor"):
+            stopped = run_schedule(schedule, monitor, after_stop=self.run_folder.event)
         after, loss_after = fitness.stack, fitness.loss
         _save_kernels(after, self.folder / "kernels.npz")
         if not fitness.same_images and not after.equals(before):

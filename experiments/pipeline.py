@@ -121,6 +121,11 @@ def _run(
         old = [name for name in dataset.classes if name not in names]
         whole, dataset = dataset.of_classes([*old, *names]), dataset.of_classes(old)
     images = components.split(dataset)
+    builder = components.baseline()
+    # A network of the user's own is read to check it; the others are checked without TensorFlow.
+    is_read = builder.uses_tensorflow and not builder.is_trained
+    if is_read:
+        threads = _start_tensorflow(monitor, threads)
     components.check(images, len(dataset.classes))
     name = options["name"] or components.name(dataset)
     tracker = Mlflow(**options["tracking"])
@@ -128,12 +133,8 @@ def _run(
     monitor = Monitors(monitor, run_folder)
     try:
         monitor.say(f"{name}: {len(dataset.train):,} training images of {dataset.name}, {folder}")
-        if components.baseline().uses_tensorflow:
-            monitor.say("Starting TensorFlow")
-            from slicing.backend import configure_threads
-
-            # What TensorFlow has in force: it takes a number only before its first computation.
-            threads = configure_threads(threads)
+        if builder.uses_tensorflow and not is_read:
+            threads = _start_tensorflow(monitor, threads)
         tags = {
             "dataset": dataset.name,
             "dataset.train_digest": digest,
@@ -168,7 +169,18 @@ def _run(
         tracker.finish(folder, _FILES, summary.text(), summary.interrupted)
     except BaseException as error:
         status = "killed" if isinstance(error, KeyboardInterrupt) else "failed"
-        run_folder.end(status)
-        tracker.abandon(status.upper())
+        try:
+            run_folder.end(status)
+        finally:
+            # On a full disk, too.
+            tracker.abandon(status.upper())
         raise
     return summary
+
+
+def _start_tensorflow(monitor: Monitor, threads: int) -> int:
+    """Start TensorFlow; return the threads in force: it takes a number only at first."""
+    monitor.say("Starting TensorFlow")
+    from slicing.backend import configure_threads
+
+    return configure_threads(threads)

@@ -1,9 +1,11 @@
 """Several monitors are told the same, and the first that gives a reason stops the run."""
 
+import signal
 from contextlib import contextmanager
 
 import pytest
 
+from evolve.search import Ablation
 from experiments.evolution import run_schedule
 from experiments.monitor import Monitors, Silent
 
@@ -75,3 +77,26 @@ def test_without_a_reason_it_goes_on_to_its_end(schedule):
     assert after == []
     assert recorder.told[0] == ("begin", "evolving", 0.0)
     assert recorder.told[-1] == ("end", "evolving")
+
+
+def test_ctrl_c_is_heard_where_no_event_follows(make_schedule, monkeypatch):
+    """The order by importance measures the loss without each block, and yields nothing."""
+    schedule = make_schedule(order="importance")
+    measured, measure = [], Ablation.receive
+
+    def interrupted(ablation, result):
+        measure(ablation, result)
+        measured.append(ablation)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Ablation, "receive", interrupted)
+    recorder, after = Recorder(), []
+    # Where the tests run in the background, Ctrl-C is ignored.
+    at_first = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert run_schedule(schedule, recorder, after.append) == "interrupted"
+    finally:
+        signal.signal(signal.SIGINT, at_first)
+    assert len(measured) == 1
+    assert schedule.ended == "interrupted"
+    assert recorder.events == after == []
