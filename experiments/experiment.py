@@ -58,7 +58,7 @@ class _Evolution:
 
 @dataclass(frozen=True)
 class _Engines:
-    """Those before and after evolution, with all references, and the one that is saved."""
+    """The engines before and after evolution (all references), and the saved one."""
 
     sliced: Engine
     evolved: Engine
@@ -262,7 +262,8 @@ class Experiment:
         self.tracker.log(summary.metrics())
         for addition in summary.additions:
             self.tracker.log(addition_metrics(addition), addition.images)
-        (self.folder / "summary.md").write_text(summary.text() + "\n", encoding="utf-8")
+        with replacing(self.folder / "summary.md") as file:
+            file.write((summary.text() + "\n").encode())
         log.info("%s", summary.text())
         return summary
 
