@@ -22,7 +22,7 @@ from evolve.optimizers.base import Optimizer
 from evolve.protocols import Split
 from evolve.schedule import Schedule, ScheduleOptions
 from evolve.search import MakeOptimizer
-from experiments.engines import check_options, recipe_of, tune_of
+from experiments.recipes import check_options, recipe_of, tune_of
 from experiments.schema.run import GROUPS
 from slicing.baselines import BaselineBuilder
 from slicing.data.dataset import Dataset

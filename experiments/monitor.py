@@ -1,8 +1,8 @@
 """Monitors of a run: the contract, and several as one.
 
 A run tells its monitor what it does, how far it is and what evolution yields, and asks it whether
-to stop. :class:`~experiments.terminal.Terminal` shows it to a person,
-:class:`~experiments.run_folder.RunFolder` writes it down, :class:`~experiments.tracking.Mlflow`
+to stop. :class:`~experiments.progress.Terminal` shows it to a person,
+:class:`~experiments.recorder.Recorder` writes it down, :class:`~experiments.tracking.MLflowRun`
 logs it.
 """
 

@@ -10,15 +10,15 @@ from evolve.checkpoint import Checkpoint
 from experiments import new_classes, resume
 from experiments.components import Components
 from experiments.environment import commit, set_threads, versions
-from experiments.experiment import Experiment
 from experiments.history import BLOCKS, GENERATIONS
 from experiments.monitor import Monitor, Monitors
+from experiments.progress import Terminal
+from experiments.recorder import EVENTS, Recorder
 from experiments.resume import RunOrigin, checkpoint_of
-from experiments.run_folder import EVENTS, RunFolder
 from experiments.schema.run import plain
+from experiments.stages import Experiment
 from experiments.summary import LEAKS, SUMMARY, Summary
-from experiments.terminal import Terminal
-from experiments.tracking import Mlflow, leaves
+from experiments.tracking import MLflowRun, leaves
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def run(
     folder : Path
         An existing folder for what the experiment leaves behind: the resolved configuration, the
         evolved kernels, the engine, the history, ``events.jsonl``
-        (:mod:`experiments.run_folder`), the figures, the report and ``summary.json``
+        (:mod:`experiments.recorder`), the figures, the report and ``summary.json``
         (:mod:`experiments.summary`). MLflow gets all of it, too. Until the experiment has ended, it
         also holds the folder ``checkpoint``; where that is there at the start, the run is resumed.
         ``config.resume`` demands it.
@@ -128,9 +128,9 @@ def _run(
         threads = _start_tensorflow(monitor, threads)
     components.check(images, len(dataset.classes))
     name = options["name"] or components.name(dataset)
-    tracker = Mlflow(**options["tracking"])
-    run_folder = RunFolder(folder, origin is not None)
-    monitor = Monitors(monitor, run_folder)
+    tracker = MLflowRun(**options["tracking"])
+    recorder = Recorder(folder, origin is not None)
+    monitor = Monitors(monitor, recorder)
     try:
         monitor.say(f"{name}: {len(dataset.train):,} training images of {dataset.name}, {folder}")
         if builder.uses_tensorflow and not is_read:
@@ -160,17 +160,17 @@ def _run(
             # The user's own server: a mistake shows before anything is computed.
             tracker.ready()
         experiment = Experiment(
-            components, name, threads, dataset, whole, images, folder, monitor, run_folder, tracker,
+            components, name, threads, dataset, whole, images, folder, monitor, recorder, tracker,
             checkpoint,
         )  # fmt: skip
         summary = experiment.run()
         monitor.say("Sending the results to MLflow")
-        run_folder.end("interrupted" if summary.interrupted else "finished")
+        recorder.end("interrupted" if summary.interrupted else "finished")
         tracker.finish(folder, _FILES, summary.text(), summary.interrupted)
     except BaseException as error:
         status = "killed" if isinstance(error, KeyboardInterrupt) else "failed"
         try:
-            run_folder.end(status)
+            recorder.end(status)
         finally:
             # On a full disk, too.
             tracker.abandon(status.upper())

@@ -17,7 +17,7 @@ from experiments.components import Components
 from experiments.environment import set_threads
 from experiments.monitor import Interrupts, Silent
 from experiments.overrides import check
-from experiments.run_folder import EVENTS, RunFolder
+from experiments.recorder import EVENTS, Recorder
 from experiments.schema.docs import CONF
 from experiments.schema.run import plain
 from experiments.tracking import leaves
@@ -343,7 +343,7 @@ class Stubs(Silent):
 
     def __init__(self, monkeypatch):
         self.happened, self.failures = [], {}
-        for name in ("Mlflow", "Experiment"):
+        for name in ("MLflowRun", "Experiment"):
             monkeypatch.setattr(pipeline, name, lambda *args, **options: self)
 
     def say(self, text):
@@ -385,7 +385,7 @@ def test_the_mlflow_run_ends_where_the_folder_takes_nothing_more(
     def end(folder, status):
         raise full
 
-    monkeypatch.setattr(RunFolder, "end", end)
+    monkeypatch.setattr(Recorder, "end", end)
     stubs.failures["run"] = full
     with pytest.raises(OSError, match="No space left"):
         start([*tiny, "name=full"], tmp_path, Silent())

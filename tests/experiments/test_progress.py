@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from experiments.terminal import Terminal
+from experiments.progress import Terminal
 
 
 class Screen(io.StringIO):

@@ -47,7 +47,7 @@ _TYPES: dict[type[Event], str] = {Generation: "generation", BlockEnd: "block_end
 _PAUSE = 1.0
 
 
-class RunFolder(Silent):
+class Recorder(Silent):
     """A monitor that writes down what it is told.
 
     Parameters
