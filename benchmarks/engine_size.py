@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from benchmarks.machine import command_line, origin
 from benchmarks.output import Output
 from experiments.console import exit_on_mistake, say
-from experiments.engines import recipe_of, tune_of
 from experiments.overrides import check
+from experiments.recipes import recipe_of, tune_of
 from experiments.schema.run import plain
 from experiments.statistics import Accuracy
 from experiments.summary import table

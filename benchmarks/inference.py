@@ -39,9 +39,9 @@ from benchmarks.machine import command_line, origin
 from benchmarks.output import Output
 from benchmarks.runtimes import RUNTIMES, Measured
 from experiments.console import exit_on_mistake, say
-from experiments.engines import recipe_of
 from experiments.environment import cores
 from experiments.overrides import check
+from experiments.recipes import recipe_of
 from experiments.schema.run import plain
 from experiments.summary import table
 from slicing.baselines import Baseline, TrainedCNN

@@ -13,7 +13,8 @@ from evolve.block import Block
 from evolve.events import BlockEnd, Generation
 from evolve.fitness.knn import KNNFitness
 from evolve.optimizers import Optimizer
-from evolve.schedule_options import ScheduleOptions, Serial
+from evolve.schedule import Serial
+from evolve.schedule_options import ScheduleOptions
 from evolve.search import HandOver
 
 # Points of a curve that are kept beside the ends of blocks.

@@ -23,7 +23,7 @@ from evolve.protocols import Split
 from evolve.schedule import Schedule
 from evolve.schedule_options import ScheduleOptions
 from evolve.search import MakeOptimizer
-from experiments.engines import check_options, recipe_of, tune_of
+from experiments.recipes import check_options, recipe_of, tune_of
 from experiments.schema.run import GROUPS
 from slicing.baselines import BaselineBuilder
 from slicing.data.dataset import Dataset
@@ -41,6 +41,22 @@ _CONTRACTS = {
     "optimizer": Optimizer, "fitness": Fitness, "strategy": Schedule, "executor": Executor
 }  # fmt: skip
 _OF_SCHEDULE = tuple(each.name for each in fields(ScheduleOptions))
+
+# What a library's sentence names, and what the command line calls it.
+_WORDS = {
+    "SepCMAES": "optimizer=sep_cmaes",
+    "VkDCMAES": "optimizer=vkd_cmaes",
+    "smaller blocks": "smaller blocks (block=kernel)",
+    "choose Parallel": "choose strategy=parallel",
+    "SerialExecutor": "executor=serial",
+    "executor=ProcessExecutor": "executor=processes",
+    "executor=RayExecutor": "executor=ray",
+    "RayExecutor needs": "executor=ray needs",
+    "features as they are": "features as they are (slicing.projection=none fitness=neighbors)",
+    "take mnist5k": "take data=mnist5k",
+}
+# Parameters that are no options, and the group that they are about.
+_GROUP_OF = {"x0": "optimizer"}
 
 
 class Components:
@@ -106,9 +122,9 @@ class Components:
                     f"a class derived from {contract.__module__}.{contract.__name__}.",
                     f"{group}._target_",
                 )
-        strategy = self._make("strategy", without=_OF_SCHEDULE)
+        executor, strategy = self._executor(), self._make("strategy", without=_OF_SCHEDULE)
         with self.naming("strategy"):
-            strategy.func.check(self._executor(), **strategy.keywords)
+            strategy.func.check(executor, **strategy.keywords)
         builder = self.baseline()
         with self.naming("baseline"):
             stack = builder.shape(images.references.images.shape[1:], n_classes)
@@ -215,10 +231,13 @@ class Components:
 
     @contextmanager
     def naming(self, group: str) -> Iterator[None]:
-        """Name an option as the command line does, where a library names its parameter."""
+        """Name options as the command line does, where a library names what is its own."""
         try:
             yield
         except InputError as error:
-            if error.option not in self.options[group]:
-                raise
-            raise error.within(group) from error
+            sentence, option = str(error), error.option
+            for name, word in _WORDS.items():
+                if word not in sentence:
+                    sentence = sentence.replace(name, word)
+            named = InputError(sentence, _GROUP_OF.get(option or "", option))
+            raise (named.within(group) if option in self.options[group] else named) from error

@@ -38,7 +38,7 @@ def no_access(error: OSError) -> str:
 
 
 Sentences = Mapping[type[BaseException], Callable[[Any], str | None]]
-"""Of kinds of exceptions, what to print; an empty text prints nothing, None lets it pass."""
+"""Maps an exception type to the function that words it; "" prints nothing, None raises it again."""
 
 _SENTENCES: Sentences = {InputError: str, OSError: no_access, KeyboardInterrupt: lambda error: ""}
 
@@ -53,7 +53,8 @@ def exit_on_mistake(more: Sentences | None = None) -> Iterator[None]:
     Parameters
     ----------
     more : mapping of exception types to callables, optional
-        What to print for further exceptions, or for others than usual; the nearest type counts.
+        Sentences for more exception types, or other ones for the usual; the most specific type
+        wins.
     """
     sentences = {**_SENTENCES, **(more or {})}
     try:

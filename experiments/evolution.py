@@ -30,7 +30,7 @@ def run_schedule(
     options = schedule.options
     at_first, done = None, schedule.blocks_done / max(schedule.n_blocks, 1)
     reason = None
-    with Interrupts() as interrupts:
+    with Interrupts(schedule.stop) as interrupts:
         monitor = Monitors(monitor, interrupts)
         with monitor.task("evolving", done):
             begun = time.monotonic()
@@ -57,4 +57,5 @@ def run_schedule(
                     f"generation {event.generation}/{event.n_generations}, "
                     f"best loss {event.best_loss:.4f}, {speed:.3g} evaluations/s",
                 )
-    return reason
+    # Ctrl-C may have come where no event followed.
+    return reason or interrupts.stop_reason()

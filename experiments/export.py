@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import MISSING
 
-from experiments.options import run_tool
+from experiments.tools import run_tool
 from slicing import tensor_file
 from slicing.engine.engine import Engine
 from slicing.errors import InputError

@@ -12,7 +12,7 @@ from evolve.events import BlockEnd, Generation
 
 Event = Generation | BlockEnd
 
-# The one thing that a fitness counts, and that has a column of its own.
+# The only count that has its own CSV column.
 _COUNT = "full_scans"
 
 GENERATIONS, BLOCKS = "history.csv", "blocks.csv"
@@ -88,7 +88,7 @@ class _Lines:
         if isinstance(event, BlockEnd):
             row["reasons"] = "; ".join(event.reasons)
         else:
-            row[_COUNT] = row.pop("counts").get(_COUNT, 0)
+            row[_COUNT] = row.pop("counts").get(_COUNT, "")
         self._writer.writerow(row)
         self._file.flush()
 
@@ -115,7 +115,7 @@ def _read(path: Path, kind: type[Event], blocks: Mapping[str, Block], n_kept: in
         values: dict[str, Any] = {"block": blocks[row["block"]]}
         for field in fields(kind):
             if field.name == "counts":
-                values["counts"] = {_COUNT: int(row[_COUNT])}
+                values["counts"] = {_COUNT: int(row[_COUNT])} if row[_COUNT] else {}
             elif field.name != "block":
                 values[field.name] = _READ[field.type](row[field.name])
         events.append(kind(**values))

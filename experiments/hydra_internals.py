@@ -1,4 +1,4 @@
-"""What Hydra 1.3 has, but not in its interface: all of it is used here and nowhere else."""
+"""The private parts of Hydra 1.3 that this project uses, all in one place."""
 
 import argparse
 from collections.abc import Iterator, Sequence

@@ -1,14 +1,14 @@
 """Monitors of a run: the contract, and several as one.
 
 A run tells its monitor what it does, how far it is and what evolution yields, and asks it whether
-to stop. :class:`~experiments.terminal.Terminal` shows it to a person,
-:class:`~experiments.run_folder.RunFolder` writes it down, :class:`~experiments.tracking.Mlflow`
+to stop. :class:`~experiments.progress.Terminal` shows it to a person,
+:class:`~experiments.recorder.Recorder` writes it down, :class:`~experiments.tracking.MLflowRun`
 logs it.
 """
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Protocol
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
 
 class Monitor(Protocol):
-    """Looks on. All methods return soon and raise nothing, so that looking on ends no run."""
+    """Looks on; all methods return soon.
+
+    A monitor that cannot write raises OSError, which ends the run.
+    """
 
     def say(self, text: str) -> None:
         """Take note of what the run does from now on, in one sentence."""
 
     def task(self, name: str, done: float = 0.0) -> AbstractContextManager[None]:
-        """Take what happens inside a ``with`` statement as a task of which a part is done."""
+        """Treat the body of a ``with`` statement as one task; ``done`` is its finished part."""
 
     def show(self, fraction: float, text: str) -> None:
         """Take note of how far the task is, 0 to 1, and of what is under way."""
@@ -34,9 +37,9 @@ class Monitor(Protocol):
         """Take note of the end of a generation or block."""
 
     def stop_reason(self) -> str | None:
-        """Say why the evolution shall end after its generation; None: it shall not.
+        """Return a reason to stop after this generation, or None.
 
-        A run that was stopped so is evaluated and saved, and can be resumed.
+        A stopped run is still evaluated and saved, and can be resumed.
         """
 
 
@@ -107,9 +110,15 @@ class Interrupts(Silent):
 
     It watches for as long as the block of its ``with`` statement, in the main thread: Python gives
     signals to no other.
+
+    Parameters
+    ----------
+    stop : callable
+        Is given the reason at once, within the signal handler: there may be no event for long.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stop: Callable[[str], None]) -> None:
+        self._tell = stop
         self._reason: str | None = None
         self._previous: signal._HANDLER = None
 
@@ -130,6 +139,7 @@ class Interrupts(Silent):
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, self._previous)
         self._reason = "interrupted"
+        self._tell(self._reason)
         # Not print: the signal may have come in the middle of one.
         with suppress(OSError):
             os.write(2, b"\nStopping after this generation; Ctrl-C again ends at once.\n")

@@ -10,15 +10,15 @@ from evolve.checkpoint import Checkpoint
 from experiments import new_classes, resume
 from experiments.components import Components
 from experiments.environment import commit, set_threads, versions
-from experiments.experiment import Experiment
 from experiments.history import BLOCKS, GENERATIONS
 from experiments.monitor import Monitor, Monitors
+from experiments.progress import Terminal
+from experiments.recorder import EVENTS, Recorder
 from experiments.resume import RunOrigin, checkpoint_of
-from experiments.run_folder import EVENTS, RunFolder
 from experiments.schema.run import plain
+from experiments.stages import Experiment
 from experiments.summary import LEAKS, SUMMARY, Summary
-from experiments.terminal import Terminal
-from experiments.tracking import Mlflow, leaves
+from experiments.tracking import MLflowRun, leaves
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def run(
     folder : Path
         An existing folder for what the experiment leaves behind: the resolved configuration, the
         evolved kernels, the engine, the history, ``events.jsonl``
-        (:mod:`experiments.run_folder`), the figures, the report and ``summary.json``
+        (:mod:`experiments.recorder`), the figures, the report and ``summary.json``
         (:mod:`experiments.summary`). MLflow gets all of it, too. Until the experiment has ended, it
         also holds the folder ``checkpoint``; where that is there at the start, the run is resumed.
         ``config.resume`` demands it.
@@ -121,19 +121,20 @@ def _run(
         old = [name for name in dataset.classes if name not in names]
         whole, dataset = dataset.of_classes([*old, *names]), dataset.of_classes(old)
     images = components.split(dataset)
+    builder = components.baseline()
+    # A network of the user's own is read to check it; the others are checked without TensorFlow.
+    is_read = builder.uses_tensorflow and not builder.is_trained
+    if is_read:
+        threads = _start_tensorflow(monitor, threads)
     components.check(images, len(dataset.classes))
     name = options["name"] or components.name(dataset)
-    tracker = Mlflow(**options["tracking"])
-    run_folder = RunFolder(folder, origin is not None)
-    monitor = Monitors(monitor, run_folder)
+    tracker = MLflowRun(**options["tracking"])
+    recorder = Recorder(folder, origin is not None)
+    monitor = Monitors(monitor, recorder)
     try:
         monitor.say(f"{name}: {len(dataset.train):,} training images of {dataset.name}, {folder}")
-        if components.baseline().uses_tensorflow:
-            monitor.say("Starting TensorFlow")
-            from slicing.backend import configure_threads
-
-            # What TensorFlow has in force: it takes a number only before its first computation.
-            threads = configure_threads(threads)
+        if builder.uses_tensorflow and not is_read:
+            threads = _start_tensorflow(monitor, threads)
         tags = {
             "dataset": dataset.name,
             "dataset.train_digest": digest,
@@ -159,16 +160,27 @@ def _run(
             # The user's own server: a mistake shows before anything is computed.
             tracker.ready()
         experiment = Experiment(
-            components, name, threads, dataset, whole, images, folder, monitor, run_folder, tracker,
+            components, name, threads, dataset, whole, images, folder, monitor, recorder, tracker,
             checkpoint,
         )  # fmt: skip
         summary = experiment.run()
         monitor.say("Sending the results to MLflow")
-        run_folder.end("interrupted" if summary.interrupted else "finished")
+        recorder.end("interrupted" if summary.interrupted else "finished")
         tracker.finish(folder, _FILES, summary.text(), summary.interrupted)
     except BaseException as error:
         status = "killed" if isinstance(error, KeyboardInterrupt) else "failed"
-        run_folder.end(status)
-        tracker.abandon(status.upper())
+        try:
+            recorder.end(status)
+        finally:
+            # On a full disk, too.
+            tracker.abandon(status.upper())
         raise
     return summary
+
+
+def _start_tensorflow(monitor: Monitor, threads: int) -> int:
+    """Start TensorFlow; return the threads in force: it takes a number only at first."""
+    monitor.say("Starting TensorFlow")
+    from slicing.backend import configure_threads
+
+    return configure_threads(threads)

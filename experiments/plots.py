@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from evolve.events import BlockEnd, Generation
 from experiments.summary import NetworkResult
+from slicing.files import replacing
 from slicing.stack import Conv, ConvStack
 
 _BLUE, _ORANGE, _GRAY = "#1f6fb4", "#e07b00", "0.6"
@@ -228,4 +229,5 @@ def _grid(conv: Conv, columns: int) -> NDArray[np.float32]:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    FigureCanvasAgg(figure).print_png(str(path))
+    with replacing(path) as file:
+        FigureCanvasAgg(figure).print_png(file)

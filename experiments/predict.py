@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import MISSING
 
-from experiments.options import run_tool
 from experiments.summary import table
+from experiments.tools import run_tool
 from slicing.data.image_folder import MODES, read_image
 from slicing.engine.engine import Engine
 from slicing.errors import InputError

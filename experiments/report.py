@@ -18,6 +18,7 @@ from experiments.tracking import leaves
 from slicing.data.dataset import Images
 from slicing.engine.engine import Engine
 from slicing.engine.votes import count_votes
+from slicing.files import replacing
 
 # Limits for a page that a browser opens: mistakes, neighbors of each, and pixels a side.
 _MISTAKES, _NEAREST, _PIXELS = 24, 9, 64
@@ -106,7 +107,8 @@ def write(
         metric=answers.engine.metric,
         configuration=_configuration(options, choices),
     )
-    path.write_text(text, encoding="utf-8")
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def _about(summary: Summary, answers: Answers) -> dict[str, object]:

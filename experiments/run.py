@@ -22,8 +22,8 @@ from omegaconf import DictConfig
 from experiments.console import MISTAKE, Sentences, exit_on_mistake, no_access, say
 from experiments.hydra_internals import VERSION_BASE, parsed_arguments
 from experiments.overrides import check, quoted, resumed
+from experiments.progress import Terminal
 from experiments.schema.docs import CONF
-from experiments.terminal import Terminal
 from slicing.errors import InputError
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""What a measured accuracy says about the true one."""
+"""Accuracies with confidence intervals."""
 
 from dataclasses import dataclass
 

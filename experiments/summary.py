@@ -199,7 +199,7 @@ class Summary:
         return "\n".join(lines)
 
     def facts(self) -> list[str]:
-        """Say what the evolution and the baseline took, and gave."""
+        """Report the cost and the gain of evolution, and the cost of the baseline."""
         gain = 1.0 - self.loss_after / self.loss_before if self.loss_before else 0.0
         change = f"{abs(gain):.1%} {'lower' if gain >= 0 else 'higher'}"
         trained = "not trained here"

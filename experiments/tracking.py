@@ -45,7 +45,7 @@ _SECONDS, _BATCH, _PARAMETERS = 5.0, 1000, 100
 _PATIENCE = 60.0
 
 
-class Mlflow(Silent):
+class MLflowRun(Silent):
     """A monitor that logs to one MLflow run.
 
     The run begins in the background: importing MLflow and opening its store take seconds, in which

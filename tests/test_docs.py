@@ -229,9 +229,9 @@ def _log_as_before():
 
 def interrupt(patch, folder):
     """Leave a run that Ctrl-C has ended after a generation, and its engine."""
-    show = "experiments.terminal.Terminal.show"
+    show = "experiments.progress.Terminal.show"
     with patch.context() as inner:
-        real = import_module("experiments.terminal").Terminal.show
+        real = import_module("experiments.progress").Terminal.show
 
         def show_and_interrupt(self, done, text):
             real(self, done, text)

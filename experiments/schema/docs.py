@@ -1,4 +1,4 @@
-"""What the schema and the YAML files say of themselves, for ``--help`` and the docs."""
+"""Read the documentation of options from the schema and the YAML files."""
 
 import ast
 import inspect

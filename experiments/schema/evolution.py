@@ -112,7 +112,7 @@ class Serial:
     generations: int = 14
     """Generations a block."""
     passes: int = 1
-    """How often all blocks are gone through; 0: the kernels stay as they are."""
+    """Passes over all blocks; 0 leaves the kernels unchanged."""
     order: Order = Order.random
     """Within a layer: kernel by kernel, shuffled again in every pass, or first those without which
     the loss is highest (importance)."""
@@ -313,4 +313,5 @@ class Ray(Executor):
     workers: int | None = None
     """Workers; null: one a core of the cluster."""
     address: str | None = None
-    """Of a running cluster, such as ray://host:10001 or auto; null: one on this machine."""
+    """Address of a running cluster, such as ray://host:10001 or auto; null starts one on this
+    machine."""

@@ -67,13 +67,13 @@ def _all_threads_afterwards():
 def make_schedule():
     """Make a small serial schedule: three kernels, three generations each."""
 
-    def make():
+    def make(**more):
         rng = np.random.default_rng(0)
         conv = Conv(rng.normal(size=(3, 3, 1, 3)).astype(np.float32), np.zeros(3, np.float32))
         stack = ConvStack((conv, Pool()), (10, 10, 1))
         images = Images(rng.random((24, 10, 10, 1), np.float32), np.arange(24) % 3)
         fitness = KNNFitness(stack, Split(images, None), neighbors=5)
-        options = ScheduleOptions(generations=3)
+        options = ScheduleOptions(generations=3, **more)
         return Serial(fitness, kernels(stack), RandomSearch, options)
 
     return make

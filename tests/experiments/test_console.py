@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from experiments.console import exit_on_mistake, no_access, say
-from experiments.terminal import Terminal
+from experiments.progress import Terminal
 from slicing.errors import InputError
 
 

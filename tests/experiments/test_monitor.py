@@ -1,14 +1,16 @@
 """Several monitors are told the same, and the first that gives a reason stops the run."""
 
+import signal
 from contextlib import contextmanager
 
 import pytest
 
+from evolve.search import Ablation
 from experiments.evolution import run_schedule
 from experiments.monitor import Monitors, Silent
 
 
-class Recorder(Silent):
+class Listener(Silent):
     def __init__(self, reason=None, after=0):
         self.told, self.reason, self.after = [], reason, after
 
@@ -36,20 +38,20 @@ class Recorder(Silent):
 
 
 def test_all_are_told_the_same():
-    recorders = Recorder(), Recorder()
-    monitors = Monitors(*recorders, Silent())
+    listeners = Listener(), Listener()
+    monitors = Monitors(*listeners, Silent())
     monitors.say("one")
     with monitors.task("training", 0.25):
         monitors.show(0.5, "half")
     monitors.event(event := object())
-    for each in recorders:
+    for each in listeners:
         assert each.told == [
             "one", ("begin", "training", 0.25), (0.5, "half"), ("end", "training"), event
         ]  # fmt: skip
 
 
 def test_the_first_reason_counts():
-    assert Monitors(Silent(), Recorder("b"), Recorder("c")).stop_reason() == "b"
+    assert Monitors(Silent(), Listener("b"), Listener("c")).stop_reason() == "b"
     assert Monitors(Silent()).stop_reason() is None
 
 
@@ -59,19 +61,42 @@ def schedule(make_schedule):
 
 
 def test_a_monitor_stops_a_schedule(schedule):
-    recorder, after = Recorder("full", after=1), []
-    assert run_schedule(schedule, recorder, after.append) == "full"
+    listener, after = Listener("full", after=1), []
+    assert run_schedule(schedule, listener, after.append) == "full"
     assert schedule.ended == "full"
-    assert len(recorder.events) == 1
+    assert len(listener.events) == 1
     # The generation after which it was stopped, and how its block ended.
     assert [type(each).__name__ for each in after] == ["Generation", "BlockEnd"]
     assert "full" in after[-1].reasons
 
 
 def test_without_a_reason_it_goes_on_to_its_end(schedule):
-    recorder, after = Recorder(), []
-    assert run_schedule(schedule, recorder, after.append) is None
+    listener, after = Listener(), []
+    assert run_schedule(schedule, listener, after.append) is None
     assert schedule.ended == "passes"
     assert after == []
-    assert recorder.told[0] == ("begin", "evolving", 0.0)
-    assert recorder.told[-1] == ("end", "evolving")
+    assert listener.told[0] == ("begin", "evolving", 0.0)
+    assert listener.told[-1] == ("end", "evolving")
+
+
+def test_ctrl_c_is_heard_where_no_event_follows(make_schedule, monkeypatch):
+    """The order by importance measures the loss without each block, and yields nothing."""
+    schedule = make_schedule(order="importance")
+    measured, measure = [], Ablation.receive
+
+    def interrupted(ablation, result):
+        measure(ablation, result)
+        measured.append(ablation)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Ablation, "receive", interrupted)
+    listener, after = Listener(), []
+    # Where the tests run in the background, Ctrl-C is ignored.
+    at_first = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert run_schedule(schedule, listener, after.append) == "interrupted"
+    finally:
+        signal.signal(signal.SIGINT, at_first)
+    assert len(measured) == 1
+    assert schedule.ended == "interrupted"
+    assert listener.events == after == []

@@ -1,5 +1,8 @@
+import errno
+import json
 import signal
 import threading
+from types import SimpleNamespace
 
 import numba
 import numpy as np
@@ -7,11 +10,14 @@ import pytest
 from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 
+import slicing.backend
 import slicing.data
+from experiments import pipeline
 from experiments.components import Components
 from experiments.environment import set_threads
-from experiments.monitor import Interrupts
+from experiments.monitor import Interrupts, Silent
 from experiments.overrides import check
+from experiments.recorder import EVENTS, Recorder
 from experiments.schema.docs import CONF
 from experiments.schema.run import plain
 from experiments.tracking import leaves
@@ -310,9 +316,11 @@ def test_the_second_ctrl_c_ends_at_once(capfd):
     # Where the tests run in the background, Ctrl-C is ignored.
     before = signal.default_int_handler
     at_first = signal.signal(signal.SIGINT, before)
-    with Interrupts() as interrupts:
+    told = []
+    with Interrupts(told.append) as interrupts:
         assert interrupts.stop_reason() is None
         signal.raise_signal(signal.SIGINT)
+        assert told == ["interrupted"]
         assert interrupts.stop_reason() == "interrupted"
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
@@ -328,3 +336,82 @@ def test_runs_outside_the_main_thread(small, tmp_path):
     thread.join()
     [result] = found
     assert result.run.info.status == "FINISHED"
+
+
+class Stubs(Silent):
+    """What a run is made of, with nothing to compute; each may fail."""
+
+    def __init__(self, monkeypatch):
+        self.happened, self.failures = [], {}
+        for name in ("MLflowRun", "Experiment"):
+            monkeypatch.setattr(pipeline, name, lambda *args, **options: self)
+
+    def say(self, text):
+        self.happened.append(text)
+
+    def begin(self, *args):
+        pass
+
+    def run(self):
+        self.fail("run")
+        return SimpleNamespace(interrupted=False, text=str)
+
+    def finish(self, *args):
+        self.fail("finish")
+
+    def abandon(self, status):
+        self.happened.append(f"abandoned {status}")
+
+    def fail(self, where):
+        if where in self.failures:
+            raise self.failures[where]
+
+
+@pytest.fixture
+def stubs(monkeypatch):
+    return Stubs(monkeypatch)
+
+
+def start(overrides, folder, monitor):
+    [config] = check(overrides)
+    pipeline.run(config, {"baseline": "random"}, folder, overrides, monitor)
+
+
+def test_the_mlflow_run_ends_where_the_folder_takes_nothing_more(
+    stubs, tiny, tmp_path, monkeypatch
+):
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def end(folder, status):
+        raise full
+
+    monkeypatch.setattr(Recorder, "end", end)
+    stubs.failures["run"] = full
+    with pytest.raises(OSError, match="No space left"):
+        start([*tiny, "name=full"], tmp_path, Silent())
+    assert stubs.happened == ["abandoned FAILED"]
+
+
+def test_a_run_that_mlflow_does_not_take_has_failed(stubs, tiny, tmp_path):
+    stubs.failures["finish"] = InputError("MLflow did not take everything.")
+    with pytest.raises(InputError, match="did not take"):
+        start([*tiny, "name=refused"], tmp_path, Silent())
+    lines = map(json.loads, (tmp_path / EVENTS).read_text().splitlines())
+    assert [line["status"] for line in lines if line["type"] == "end"] == ["finished", "failed"]
+
+
+def test_tensorflow_is_started_before_it_reads_a_network(stubs, tiny, tmp_path, monkeypatch):
+    def checked(components, images, n_classes):
+        stubs.say("checked")
+        raise InputError("That is enough.")
+
+    def configured(threads):
+        stubs.say(f"{threads} threads")
+        return threads
+
+    monkeypatch.setattr(Components, "check", checked)
+    monkeypatch.setattr(slicing.backend, "configure_threads", configured)
+    words = [each for each in tiny if not each.startswith("baseline")]
+    with pytest.raises(InputError, match="enough"):
+        start([*words, "baseline=file", "baseline.path=any.keras"], tmp_path, stubs)
+    assert stubs.happened == ["Starting TensorFlow", "1 threads", "checked"]

@@ -148,3 +148,14 @@ def test_a_dollar_sign_is_no_formula_and_does_not_raise(tmp_path):
     plots.convergence(history(1), tmp_path / "c.png", odd)
     plots.confusion(labels, labels, (odd, "cat"), tmp_path / "f.png", odd)
     plots.accuracy(SUMMARY.rows, tmp_path / "a.png", odd)
+
+
+def test_a_figure_takes_the_place_of_the_old_one_when_it_is_whole(tmp_path):
+    path, old = tmp_path / "kernels.png", tmp_path / "old.png"
+    path.write_bytes(b"old")
+    old.hardlink_to(path)
+    conv = Conv(np.ones((3, 3, 1, 2), np.float32), np.zeros(2, np.float32))
+    stack = ConvStack((conv,), (8, 8, 1))
+    plots.kernels(stack, stack, path)
+    assert old.read_bytes() == b"old"
+    assert pixels(path).size

@@ -361,3 +361,11 @@ def test_new_classes_have_a_table(tmp_path):
     assert "New classes" in [each.text for each in page.all("h2")]
     header, body = addition_cells(additions)
     assert rows_of(list(page.all("table"))[1]) == [header, *body]
+
+
+def test_it_takes_the_place_of_the_old_one_when_it_is_whole(tmp_path):
+    path, old = tmp_path / "report.html", tmp_path / "old.html"
+    path.write_text("old")
+    old.hardlink_to(path)
+    written(tmp_path)
+    assert old.read_text() == "old"

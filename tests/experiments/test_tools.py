@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.options import run_tool
 from experiments.schema.docs import CONF
+from experiments.tools import run_tool
 from slicing.data import idx
 from slicing.engine.engine import Engine
 

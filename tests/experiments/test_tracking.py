@@ -8,7 +8,7 @@ from mlflow.exceptions import MlflowException
 from evolve.events import BlockEnd, Generation
 from experiments import tracking
 from experiments.mlflow_store import connect
-from experiments.tracking import Mlflow, leaves
+from experiments.tracking import MLflowRun, leaves
 from slicing.errors import InputError
 
 FILES = ("figure.png", "config.yaml", "missing.txt")
@@ -27,7 +27,7 @@ def project(tmp_path_factory):
 @pytest.fixture
 def tracker(project, monkeypatch):
     monkeypatch.chdir(project)
-    tracker = Mlflow(None, "tests")
+    tracker = MLflowRun(None, "tests")
     tracker.begin("a run", {"a": 1, "b.c": [1, 2], "d": None}, {"dataset": "digits", "threads": 2})
     tracker.ready()
     return tracker
@@ -67,7 +67,7 @@ def test_parameters_and_tags(tracker, latest):
 
 def test_more_and_longer_parameters_than_mlflow_takes_at_once(project, monkeypatch, latest):
     monkeypatch.chdir(project)
-    tracker = Mlflow(None, "tests")
+    tracker = MLflowRun(None, "tests")
     tracker.begin("many", {f"p{i}": "x" * 7000 if i == 7 else i for i in range(250)}, {})
     tracker.ready()
     _, run = latest()
@@ -168,7 +168,7 @@ def test_an_abandoned_run_keeps_its_metrics(tracker, latest, status):
 def test_a_run_that_never_began_is_not_marked(project, monkeypatch, latest):
     monkeypatch.chdir(project)
     _, before = latest()
-    Mlflow(None, "tests").abandon("FAILED")
+    MLflowRun(None, "tests").abandon("FAILED")
     _, after = latest()
     assert before.info.run_id == after.info.run_id
 
@@ -214,7 +214,7 @@ def test_leaves():
 def test_it_begins_in_the_background_and_tells_its_id(project, monkeypatch, latest):
     monkeypatch.chdir(project)
     ids = []
-    tracker = Mlflow(None, "tests")
+    tracker = MLflowRun(None, "tests")
     tracker.log({"early": 1.0})
     tracker.begin("in the background", {}, {}, ids.append)
     tracker.ready()
@@ -225,7 +225,7 @@ def test_it_begins_in_the_background_and_tells_its_id(project, monkeypatch, late
 
 
 def test_a_store_that_cannot_be_used_is_told_by_ready_and_leaves_no_run(monkeypatch):
-    tracker = Mlflow("/some/folder", "tests")
+    tracker = MLflowRun("/some/folder", "tests")
     tracker.begin("a run", {}, {})
     with pytest.raises(InputError, match=r"MLflow cannot use tracking\.uri=/some/folder "):
         tracker.ready()

@@ -39,6 +39,8 @@ class Terminal(Silent):
         self._line_seconds = line_seconds
         self._wait = _REFRESH if self._terminal else line_seconds
         self._bar: Any = None
+        # What the bar says, without a time.
+        self._described = ""
         self._task = ""
         self._begun = self._shown = self._printed = 0.0
         self._done = 0.0
@@ -85,6 +87,7 @@ class Terminal(Silent):
             # Here, not above: it takes a while, and elsewhere there is no bar.
             from tqdm import tqdm
 
+            self._described = ""
             self._bar = tqdm(
                 total=1.0,
                 file=self._stream,
@@ -123,17 +126,21 @@ class Terminal(Silent):
             self._shown = now
             if self._bar is not None:
                 self._bar.n = fraction
+                self._described = text
                 self._bar.set_description_str(text)
             else:
                 self._print(line)
 
     def repeat(self) -> None:
-        """Print what is being done if nothing was printed lately; else do nothing."""
+        """Say again what is being done, and for how long, if nothing was said lately."""
         with self._lock:
             now = time.monotonic()
-            if self._doing and now - self._printed >= self._line_seconds and self._bar is None:
-                # What has just been said for the first time has no time of its own yet.
-                so_far = f" ({_clock(now - self._since)} so far)" if now - self._since > 1 else ""
+            # What has just been said for the first time has no time of its own yet.
+            so_far = f" ({_clock(now - self._since)} so far)" if now - self._since > 1 else ""
+            if self._bar is not None:
+                if now - self._since >= self._line_seconds:
+                    self._bar.set_description_str(f"{self._described}{so_far}".strip())
+            elif self._doing and now - self._printed >= self._line_seconds:
                 self._print(f"{self._doing}{so_far}")
 
     def _do(self, text: str) -> None:

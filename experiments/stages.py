@@ -25,9 +25,9 @@ from experiments.history import Event
 from experiments.measuring import measured
 from experiments.monitor import Monitor, Monitors
 from experiments.new_classes import ClassAddition
-from experiments.run_folder import RunFolder
+from experiments.recorder import Recorder
 from experiments.summary import SUMMARY, NetworkResult, Summary, addition_metrics
-from experiments.tracking import Mlflow
+from experiments.tracking import MLflowRun
 from slicing.baselines import Baseline
 from slicing.data.dataset import Dataset, Images
 from slicing.engine.engine import Engine
@@ -58,7 +58,7 @@ class _Evolution:
 
 @dataclass(frozen=True)
 class _Engines:
-    """Those before and after evolution, with all references, and the one that is saved."""
+    """The engines before and after evolution (all references), and the saved one."""
 
     sliced: Engine
     evolved: Engine
@@ -81,9 +81,9 @@ class Experiment:
     images : Split
     folder : Path
     monitor : Monitor
-        Is told what happens; ``run_folder`` is part of it.
-    run_folder : RunFolder
-    tracker : Mlflow
+        Is told what happens; ``recorder`` is part of it.
+    recorder : Recorder
+    tracker : MLflowRun
     checkpoint : Checkpoint
     """
 
@@ -95,8 +95,8 @@ class Experiment:
     images: Split
     folder: Path
     monitor: Monitor
-    run_folder: RunFolder
-    tracker: Mlflow
+    recorder: Recorder
+    tracker: MLflowRun
     checkpoint: Checkpoint
 
     @property
@@ -143,19 +143,21 @@ class Experiment:
         fitness = self.components.fitness(before, self.images)
         loss_before = fitness.loss
         schedule = self.components.schedule(fitness, self.checkpoint)
-        self.run_folder.begin(schedule.blocks, schedule.blocks_done)
+        self.recorder.begin(schedule.blocks, schedule.blocks_done)
         # Events that an earlier process had not sent to MLflow when it ended.
-        for event in self.run_folder.events:
+        for event in self.recorder.events:
             self.tracker.event(event)
         monitor = Monitors(self.monitor, self.tracker)
-        stopped = run_schedule(schedule, monitor, after_stop=self.run_folder.event)
+        naming = self.components.naming
+        with naming("strategy"), naming("executor"):
+            stopped = run_schedule(schedule, monitor, after_stop=self.recorder.event)
         after, loss_after = fitness.stack, fitness.loss
         _save_kernels(after, self.folder / "kernels.npz")
         if not fitness.same_images and not after.equals(before):
             self.monitor.say("Measuring the loss after evolution")
             # On the images drawn for the initial network, so that runs compare.
             loss_after = self.components.fitness(before, self.images).loss_of(after)
-        events = self.run_folder.events
+        events = self.recorder.events
         return _Evolution(after, loss_before, loss_after, schedule, events, stopped is not None)
 
     def engines(self, before: ConvStack, after: ConvStack) -> _Engines:
@@ -260,7 +262,8 @@ class Experiment:
         self.tracker.log(summary.metrics())
         for addition in summary.additions:
             self.tracker.log(addition_metrics(addition), addition.images)
-        (self.folder / "summary.md").write_text(summary.text() + "\n", encoding="utf-8")
+        with replacing(self.folder / "summary.md") as file:
+            file.write((summary.text() + "\n").encode())
         log.info("%s", summary.text())
         return summary
 

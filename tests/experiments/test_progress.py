@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from experiments.terminal import Terminal
+from experiments.progress import Terminal
 
 
 class Screen(io.StringIO):
@@ -81,6 +81,25 @@ def test_a_bar_on_a_terminal(clock):
     assert " 50% |" in text
     assert "0:02 left, step 50" in text
     assert "A line of its own.\n" in text
+
+
+def test_a_bar_that_stands_still_shows_for_how_long(clock):
+    stream = Screen()
+    terminal = Terminal(stream, line_seconds=4)
+    with terminal.task("engine"):
+        clock[0] += 1
+        terminal.show(0.005, "learning")
+        clock[0] += 3
+        terminal.repeat()
+        assert "so far" not in stream.getvalue()
+        clock[0] += 9
+        terminal.repeat()
+        assert "| learning (0:12 so far)" in stream.getvalue()
+        clock[0] += 1
+        terminal.repeat()
+        assert "| learning (0:13 so far)" in stream.getvalue()
+        terminal.show(0.006, "drawing")
+        assert stream.getvalue().rstrip().endswith("| drawing")
 
 
 def test_what_takes_long_is_repeated_with_its_time(clock):

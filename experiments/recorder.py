@@ -17,8 +17,9 @@ has a ``type`` and a ``time`` (UTC, ISO 8601); the others depend on the type:
 ``resumed``
     Another process resumes the run; what follows the last block that counts was removed.
 ``end``
-    ``status``: ``finished``, ``interrupted`` (it can be resumed), ``failed`` or ``killed``. A
-    process that was killed at once writes none.
+    ``status``: ``finished``, ``interrupted`` (it can be resumed), ``failed`` or ``killed``. Of
+    several, the last counts: a run may fail after its last event, where MLflow does not take its
+    results. A process that was killed at once writes none.
 
 ``history.csv`` and ``blocks.csv`` are the generations and blocks as tables.
 """
@@ -46,7 +47,7 @@ _TYPES: dict[type[Event], str] = {Generation: "generation", BlockEnd: "block_end
 _PAUSE = 1.0
 
 
-class RunFolder(Silent):
+class Recorder(Silent):
     """A monitor that writes down what it is told.
 
     Parameters
@@ -122,12 +123,19 @@ class RunFolder(Silent):
             os.fsync(self._file.fileno())
 
     def end(self, status: str) -> None:
-        """Write down how the run ended, and close the files."""
+        """Write down how the run ended, and close the files; a second time, how it did after all.
+
+        Raises
+        ------
+        OSError
+            Where it cannot be written.
+        """
         if self._history:
             self._history.close()
-        if not self._file.closed:
+        if self._file.closed:
+            self._file = self._path.open("a", encoding="utf-8")
+        with self._file:
             self._add("end", status=status)
-            self._file.close()
 
     def _add(self, kind: str, **values: Any) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")

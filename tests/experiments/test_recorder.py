@@ -1,13 +1,13 @@
 """What a run writes down as it goes, and what a resumed run keeps of it."""
 
 import json
-from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
 
 from evolve.events import BlockEnd, Generation
-from experiments.run_folder import EVENTS, RunFolder
+from experiments.recorder import EVENTS, Recorder
 
 
 def lines_of(folder):
@@ -26,7 +26,7 @@ def events(make_schedule):
 
 def test_each_line_is_there_as_soon_as_it_is_told(tmp_path, events):
     blocks, happened = events
-    folder = RunFolder(tmp_path)
+    folder = Recorder(tmp_path)
     folder.say("Measuring")
     assert lines_of(tmp_path)[-1]["text"] == "Measuring"
     folder.begin(blocks, 0)
@@ -53,7 +53,7 @@ def test_each_line_is_there_as_soon_as_it_is_told(tmp_path, events):
 
 
 def test_progress_is_written_now_and_then_and_at_its_end(tmp_path):
-    folder = RunFolder(tmp_path)
+    folder = Recorder(tmp_path)
     with folder.task("training"):
         for step in range(1, 1001):
             folder.show(step / 1000, f"step {step}")
@@ -66,7 +66,7 @@ def test_progress_is_written_now_and_then_and_at_its_end(tmp_path):
 @pytest.mark.parametrize("n_kept", [0, 1, 2])
 def test_a_resumed_run_keeps_what_it_had_up_to_there(tmp_path, events, n_kept):
     blocks, happened = events
-    first = RunFolder(tmp_path)
+    first = Recorder(tmp_path)
     first.say("The first process")
     first.begin(blocks, 0)
     # Killed in the middle of the third block, and of a line.
@@ -75,7 +75,7 @@ def test_a_resumed_run_keeps_what_it_had_up_to_there(tmp_path, events, n_kept):
         first.event(event)
     with (tmp_path / EVENTS).open("a") as file:
         file.write('{"type": "gener')
-    second = RunFolder(tmp_path, is_resumed=True)
+    second = Recorder(tmp_path, is_resumed=True)
     second.say("The second process")
     second.begin(blocks, n_kept)
     kept = [each for each in happened if each.block_number < n_kept]
@@ -95,14 +95,32 @@ def test_a_resumed_run_keeps_what_it_had_up_to_there(tmp_path, events, n_kept):
 
 
 def test_another_run_in_the_same_folder_begins_again(tmp_path):
-    RunFolder(tmp_path).say("one")
-    RunFolder(tmp_path).say("two")
+    Recorder(tmp_path).say("one")
+    Recorder(tmp_path).say("two")
     assert [line["text"] for line in lines_of(tmp_path)] == ["two"]
 
 
-def test_it_ends_once(tmp_path):
-    folder = RunFolder(tmp_path)
+def test_the_last_end_counts(tmp_path, events):
+    folder = Recorder(tmp_path)
+    folder.begin(events[0], 0)
     folder.end("finished")
-    with suppress(ValueError):
-        folder.end("failed")
-    assert types_of(tmp_path) == ["end"]
+    folder.end("failed")
+    assert [(line["type"], line["status"]) for line in lines_of(tmp_path)] == [
+        ("end", "finished"), ("end", "failed")
+    ]  # fmt: skip
+
+
+def test_a_resumed_run_writes_what_an_unbroken_one_writes(tmp_path, events):
+    blocks, happened = events
+    without_counts = [
+        replace(each, counts={}) if isinstance(each, Generation) else each for each in happened
+    ]
+    folder = Recorder(tmp_path)
+    folder.begin(blocks, 0)
+    for event in without_counts:
+        folder.event(event)
+    written = (tmp_path / "history.csv").read_text()
+    resumed = Recorder(tmp_path, is_resumed=True)
+    resumed.begin(blocks, len(blocks))
+    assert resumed.events == without_counts
+    assert (tmp_path / "history.csv").read_text() == written

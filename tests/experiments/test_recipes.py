@@ -17,8 +17,8 @@ import requests
 from mlflow.exceptions import MlflowException
 
 from evolve.optimizers import CMAES
-from experiments.engines import check_options, recipe_of, tune_of
 from experiments.overrides import check
+from experiments.recipes import check_options, recipe_of, tune_of
 from experiments.schema.run import plain
 from slicing.baselines import UntrainedCNN
 from slicing.data import mnist

@@ -1,0 +1,68 @@
+"""What a library says of itself, in the words of the command line."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from evolve.protocols import Split
+from experiments.components import Components
+from experiments.overrides import check
+from experiments.schema.run import plain
+from slicing.data import Images
+from slicing.errors import InputError
+from tests.experiments.runs import run_here
+
+
+def refusal(overrides, shape=(28, 28, 1)):
+    """What the components say of these options."""
+    [config] = check(overrides)
+    images = Images(np.zeros((20, *shape), np.float32), np.arange(20) % 10)
+    with pytest.raises(InputError) as caught:
+        Components(plain(config), {}).check(Split(images, None), 10)
+    return caught.value
+
+
+def test_an_optimizer_for_small_blocks_names_the_options_that_help():
+    error = refusal(["optimizer=cmaes", "block=layer"])
+    assert error.option == "optimizer"
+    assert str(error).endswith(
+        "choose optimizer=sep_cmaes or optimizer=vkd_cmaes, which take any number, or smaller "
+        "blocks (block=kernel)."
+    )
+
+
+def test_workers_without_work_name_the_options_that_help():
+    error = refusal(["executor=processes"])
+    assert error.option == "executor"
+    assert str(error).startswith("executor=processes has nothing to do")
+    assert str(error).endswith("choose strategy=parallel, or executor=serial.")
+
+
+@pytest.mark.parametrize("overrides", [["slicing.projection=none"], ["fitness=neighbors"], []])
+def test_too_many_features_name_the_options_that_help(overrides):
+    error = refusal(
+        ["baseline=random", "baseline.filters=[64]", "baseline.pooling=[true]", *overrides],
+        (100, 100, 1),
+    )
+    assert str(error).endswith("as they are (slicing.projection=none fitness=neighbors).")
+
+
+def test_images_that_are_not_there_name_the_option_that_helps(tmp_path):
+    [config] = check(["data=mnist", f"data.directory={tmp_path}"])
+    with pytest.raises(InputError, match="take data=mnist5k, which needs no download"):
+        Components(plain(config), {}).dataset()
+
+
+def test_a_missing_ray_is_named_by_its_option(monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "none")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    error = refusal(["strategy=parallel", "executor=ray"])
+    assert str(error).startswith("executor=ray needs the package ray")
+
+
+def test_what_shows_while_the_schedule_runs_is_named_by_its_option(tiny, tmp_path):
+    with pytest.raises(InputError, match=r"^strategy\.max_evaluations=3 does not") as caught:
+        run_here([*tiny, "strategy.max_evaluations=3"], tmp_path)
+    assert caught.value.option == "strategy.max_evaluations"
