@@ -51,11 +51,13 @@ def run_schedule(
                     schedule.seconds / (options.max_seconds or float("inf")),
                 )
                 speed = (schedule.evaluations - at_first) / (time.monotonic() - begun)
+                # The first generation compiles, and tells nothing of those to come.
+                rate = f", {speed:.3g} evaluations/s" if speed else ""
                 monitor.show(
                     min(done, 1.0),
                     f"{event.block.name} ({event.block_number + 1}/{event.n_blocks}), "
                     f"generation {event.generation}/{event.n_generations}, "
-                    f"best loss {event.best_loss:.4f}, {speed:.3g} evaluations/s",
+                    f"best loss {event.best_loss:.4f}{rate}",
                 )
     # Ctrl-C may have come where no event followed.
     return reason or interrupts.stop_reason()

@@ -142,4 +142,8 @@ class Interrupts(Silent):
         self._tell(self._reason)
         # Not print: the signal may have come in the middle of one.
         with suppress(OSError):
-            os.write(2, b"\nStopping after this generation; Ctrl-C again ends at once.\n")
+            os.write(
+                2,
+                b"\nStopping after this generation, then the engine and the report are made. "
+                b"Ctrl-C again ends at once, and nothing is lost.\n",
+            )

@@ -292,6 +292,8 @@ def _suggest_name(program: Program, name: str, known: Sequence[str]) -> str:
         for option, schema in program.groups.get(owner, {}).items()
         if field in {each.name for each in fields(schema)}
     ]
+    if field in program.groups:
+        return f"did you mean {field}={'|'.join(program.groups[field])}?"
     if others:
         return f"it belongs to {' and '.join(f'{owner}={option}' for option in others)}."
     if owner in known and siblings:

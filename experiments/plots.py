@@ -189,7 +189,7 @@ def accuracy(networks: Sequence[NetworkResult], path: Path, title: str = "") -> 
     axes.set_ylim(min(ends) - margin, max(ends) + margin)
     axes.set_xlim(min(sizes) / 2, 2 * max(sizes))
     is_wide = max(sizes) > 5 * min(sizes)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if is_wide else range(1, 10)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if is_wide else (1, 1.5, 2, 3, 4, 5, 7)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(EngFormatter("B"))
     axes.set_xlabel("bytes")

@@ -42,7 +42,7 @@ RUN = Program(
   python -m experiments.run data=folder data.directory=images data.channels=3
   python -m experiments.run --multirun optimizer=cmaes,random seed=0,1,2
   python -m experiments.run optimizer=pso --help             the options of PSO
-  python -m experiments.run +debug=quick                     everything small, in seconds
+  python -m experiments.run +debug=quick                     everything small, in a minute
   python -m experiments.run --cfg job                        print the configuration only
 """,
 )

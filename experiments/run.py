@@ -97,7 +97,8 @@ def _job(config: DictConfig) -> float:
     folder, overrides = Path(settings.runtime.output_dir), settings.overrides.task
     try:
         with Terminal() as terminal:
-            terminal.say(f"Running {shlex.join(overrides) or 'the defaults'}: {folder}")
+            asked = [each for each in overrides if not each.startswith("tracking.parent=")]
+            terminal.say(f"Running {' '.join(asked) or 'the defaults'}: {folder}")
             # Here, not above: it takes seconds, and --help and mistakes on the command line do not
             # need it.
             from experiments.pipeline import run
@@ -118,7 +119,7 @@ def _job(config: DictConfig) -> float:
         log.info("The experiment failed.", exc_info=True)
         raise
     else:
-        say(f"\n{summary.text()}\n\nFigures, kernels and log: {folder}", sys.stdout)
+        say(f"\n{summary.text()}\n\nEngine, report.html, figures and log: {folder}", sys.stdout)
         if summary.interrupted:
             say(_way_on(folder).strip(), sys.stdout)
             raise KeyboardInterrupt

@@ -134,7 +134,7 @@ class Experiment:
                 self.monitor.say("Making the baseline")
                 return builder.build(*given)
             with self.monitor.task("training"):
-                self.monitor.show(0.0, "making the network")
+                self.monitor.show(0.0, "making the network, or reading it from the cache")
                 return builder.build(*given, self.monitor.show)
 
     def evolve(self, before: ConvStack) -> _Evolution:

@@ -31,6 +31,8 @@ MISTAKES = {
     "protocol=none": "choose one of leave_one_out, test, validation.",
     "protocol.fraction=0.3": "it belongs to protocol=validation.",
     "block=kernels": "did you mean block=kernel?",
+    "strategy.block=layer": "strategy.block is unknown: did you mean block=kernel|group|layer|",
+    "fitness.protocol=test": "fitness.protocol is unknown: did you mean protocol=leave_one_out|",
     "block.size=4": "it belongs to block=group.",
     "+debug=quik": "debug=quik is unknown: did you mean debug=quick?",
     "debug=quick": "debug=quick comes on top of the defaults: write +debug=quick",
