@@ -95,11 +95,9 @@ class Schedule(ABC):
         self._executor = NetworkExecutor(executor, lambda: self.fitness.stack)
         self.ended: str | None = None
         self._limits = Limits(
-            options.generations,
-            options.hand_over,
-            options.patience_generations,
+            options.generations, options.hand_over, options.patience_generations,
             options.target_loss,
-        )
+        )  # fmt: skip
         self._progress = Progress()
         self._seconds_before = 0.0
         self._since: float | None = None
@@ -111,16 +109,11 @@ class Schedule(ABC):
     def check(cls, executor: Executor[Any, Any], **own: Any) -> None:
         """Refuse, before anything is computed, what no schedule can be made with.
 
-        Parameters
-        ----------
-        executor : Executor
-        **own
-            The options that only this class has.
-
         Raises
         ------
         InputError
-            Where the schedule has no work for several workers, or an option is out of range.
+            Where the schedule has no work for several workers, or one of its own options is out of
+            range.
         """
         if not (cls._is_side_by_side or isinstance(executor, SerialExecutor)):
             raise InputError(
@@ -236,23 +229,13 @@ class Schedule(ABC):
             is_accepted = search in accepted
             progress.rejected = 0 if is_accepted else progress.rejected + 1
             yield BlockEnd(
-                search.block,
-                search.number,
-                self.n_blocks,
-                before,
-                after,
-                is_accepted,
-                progress.evaluations,
-                search.non_finite,
-                search.reasons,
-            )
+                search.block, search.number, self.n_blocks, before, after, is_accepted,
+                progress.evaluations, search.non_finite, search.reasons,
+            )  # fmt: skip
         progress.position += len(searched)
         if progress.position == len(self.blocks):
-            progress.pass_number, progress.position, progress.order = (
-                progress.pass_number + 1,
-                0,
-                [],
-            )
+            progress.pass_number += 1
+            progress.position, progress.order = 0, []
         if self._reason_to_stop():
             return
         self._save()
@@ -279,15 +262,11 @@ class Schedule(ABC):
         remaining = (self.options.max_evaluations or float("inf")) - progress.evaluations - checks
         self._searches = []
         for place, index in enumerate(indices[:size]):
+            make_optimizer = partial(self._optimizer, index, progress.pass_number)
             search = Search(
-                self.fitness.stack,
-                self.blocks[index],
-                self.blocks_done + place,
-                self.n_blocks,
-                partial(self._optimizer, index, progress.pass_number),
-                self._limits,
-                remaining,
-            )
+                self.fitness.stack, self.blocks[index], self.blocks_done + place, self.n_blocks,
+                make_optimizer, self._limits, remaining,
+            )  # fmt: skip
             if not search.affordable:
                 # A block that does not fit may start the next group.
                 if not place:
