@@ -40,7 +40,7 @@ def test_submitit_fails_with_its_runs(tmp_path):
     logs = [path.read_text() for path in tmp_path.glob("multirun/*/*/.submitit/*/*_log.err")]
     assert len(logs) == 2
     for log in logs:
-        assert log.startswith("/nowhere is not a folder")
+        assert log.splitlines()[-1].startswith("data.directory=/nowhere is not a folder")
 
 
 @pytest.mark.parametrize(

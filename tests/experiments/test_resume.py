@@ -109,7 +109,7 @@ def test_other_images_are_refused(broken_off, tiny, digits, tmp_path):
         begun.check(options, begun.train_digest)
     shutil.copy(path, digits / path.name)
     try:
-        with pytest.raises(InputError, match="training images are not those"):
+        with pytest.raises(InputError, match="training images differ from those"):
             run_here([*tiny, f"resume={broken_off}"], broken_off.parent)
     finally:
         content[16 + 400] ^= 255
