@@ -30,7 +30,7 @@ class Fitness(ABC):
     """
 
     same_images: ClassVar[bool] = True
-    """Whether it looks at the same images for all networks: their losses can then be compared."""
+    """Whether it looks at the same images for all networks, so that their losses compare."""
 
     stack: ConvStack
     block: Block | None = None
