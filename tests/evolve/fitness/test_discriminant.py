@@ -201,7 +201,9 @@ def test_what_overflows_is_infinitely_bad(rng, stack):
 
 def test_too_many_features_are_refused(rng):
     stack = ConvStack(make_stack(rng, (1, 20)).layers, (60, 60, 1))
-    with pytest.raises(InputError, match=r"15,680 features are too many .* see all features as they are"):
+    with pytest.raises(
+        InputError, match=r"15,680 features are too many .* see all features as they are"
+    ):
         DiscriminantFitness.check(stack, Split(make_images(rng, 30), None))
 
 
