@@ -84,7 +84,7 @@ def command_line(arguments, project, **options):
         [sys.executable, "-m", "experiments.run", *arguments],
         cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(CONF.parent)},
-        # Whoever started the tests in the background had Ctrl-C ignored for them and theirs.
+        # Tests started in the background inherit an ignored Ctrl-C: give it back to the process.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options,
     )  # fmt: skip
 

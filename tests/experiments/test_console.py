@@ -1,4 +1,4 @@
-"""Lines that nobody reads any more, and sentences about files."""
+"""Lines after the reader has gone, and sentences about files."""
 
 import os
 from pathlib import Path
