@@ -11,6 +11,8 @@ Numba's cache does not notice the edit of a function in another file: delete ``_
 ``slicing`` and ``evolve`` after one.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
@@ -18,15 +20,7 @@ from numpy.typing import NDArray
 from evolve.fitness.knn_objectives import query_loss
 from evolve.fitness.shortlist import largest, prefetch, replace_farthest
 from evolve.roles import Roles
-from slicing.neighbors.exact import (
-    Metric,
-    NeighborSearch,
-    inverse,
-    least,
-    limit,
-    measure,
-    query_rows,
-)
+from slicing.neighbors.exact import Metric, NeighborSearch, inverse, least, limit, measure
 from slicing.neighbors.short_form import lengths
 
 # References kept in order of their residual, per query, beyond the neighbors themselves: with so
@@ -40,6 +34,58 @@ _SLACK = 1e-9
 
 # Reassociation lets the compiler sum on SIMD lanes; NaN and infinity keep their meaning.
 _SUMS = {"reassoc", "contract", "nsz"}
+
+
+class _Moving(NamedTuple):
+    """The channel that moves, under every candidate.
+
+    Attributes
+    ----------
+    features : ndarray of shape (n_candidates, n_images, n_positions), float32
+    finite : ndarray of shape (n_candidates,), bool
+        Candidates that are not finite are left out.
+    inverse_lengths, tilts : ndarray of shape (n_candidates, n_images), float64
+        One over the length of all features, 0 where that is 0, and the part of the squared length
+        that lies in the other channels; for the cosine alone.
+    """
+
+    features: NDArray[np.float32]
+    finite: NDArray[np.bool_]
+    inverse_lengths: NDArray[np.float64]
+    tilts: NDArray[np.float64]
+
+
+class _Others(NamedTuple):
+    """The other channels, which stand still.
+
+    Attributes
+    ----------
+    features : ndarray of shape (n_images, n_features), float32
+    lengths, inverses : ndarray of shape (n_images,), float64
+        Their lengths, and one over these.
+    """
+
+    features: NDArray[np.float32]
+    lengths: NDArray[np.float64]
+    inverses: NDArray[np.float64]
+
+
+class _Shortlists(NamedTuple):
+    """The references nearest to each query within the other channels.
+
+    Attributes
+    ----------
+    residuals : ndarray of shape (n_queries, m), float64
+        Distances within the other channels, ascending.
+    indices : ndarray of shape (n_queries, m), int32
+        The references they belong to.
+    complete : bool
+        Whether these are all references; all others follow after the last of these.
+    """
+
+    residuals: NDArray[np.float64]
+    indices: NDArray[np.int32]
+    complete: bool
 
 
 @njit(cache=True, fastmath=_SUMS)
@@ -105,84 +151,74 @@ def _largest_residual(kth, tilt, cosine):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _visit_all(  # type: ignore[no-untyped-def]
-    query, image, features, residual_lengths, inverse_lengths, tilt, others, query_row,
-    reference_columns, factor, slack, product_error, square, residual_inverses, leave_one_out,
-    cosine, distances, indices,
+    query, image, candidate, moving, others, proposals, leave_one_out, cosine, distances, indices
 ):  # fmt: skip
     """Find the nearest of all references; return the distance of the farthest of them.
 
     ``distances`` initially holds the distances of some references.
     """
-    n_references = reference_columns.shape[1]
-    proposals = np.zeros(n_references, np.float32)
-    for axis in range(len(query_row)):
+    features, lengths_now = moving.features[candidate], moving.inverse_lengths[candidate]
+    tilt = moving.tilts[candidate, image]
+    row, columns, factor = proposals.rows[query], proposals.columns, proposals.factor
+    slack, error = proposals.slacks[query], proposals.errors[query]
+    square = proposals.squares[query]
+    n_references = columns.shape[1]
+    proposed = np.zeros(n_references, np.float32)
+    for axis in range(len(row)):
         for j in range(n_references):
-            proposals[j] += query_row[axis] * reference_columns[axis, j]
+            proposed[j] += row[axis] * columns[axis, j]
     # The references found so far bound the nearest ones.
     bound = largest(distances) * (1.0 + _SLACK)
     kth = np.inf
     distances[:] = np.inf
     indices[:] = n_references
-    beyond = limit(_largest_residual(bound, tilt, cosine), factor, slack, product_error, square)
+    beyond = limit(_largest_residual(bound, tilt, cosine), factor, slack, error, square)
     for j in range(n_references):
-        if proposals[j] > beyond or (leave_one_out and j == query):
+        if proposed[j] > beyond or (leave_one_out and j == query):
             continue
         # The channel that moves is short: it rules most references out. The cosine rounds
         # absolutely, so the slack is absolute, too.
-        possible = least(proposals[j], factor, slack, product_error, square)
-        distance = _distance(
-            possible, features, image, j, residual_lengths, inverse_lengths, cosine
-        )
+        possible = least(proposed[j], factor, slack, error, square)
+        distance = _distance(possible, features, image, j, others.lengths, lengths_now, cosine)
         if distance > bound + _SLACK * max(bound, 1.0):
             continue
-        inverses = residual_inverses[image] * residual_inverses[j]
-        residual = measure(others[image], others[j], inverses, cosine)
-        distance = _distance(
-            residual, features, image, j, residual_lengths, inverse_lengths, cosine
-        )
+        inverses = others.inverses[image] * others.inverses[j]
+        residual = measure(others.features[image], others.features[j], inverses, cosine)
+        distance = _distance(residual, features, image, j, others.lengths, lengths_now, cosine)
         if distance <= min(kth, bound):
             kth = replace_farthest(distance, j, distances, indices, kth)
             if kth < bound:
                 bound = kth
-                beyond = limit(
-                    _largest_residual(bound, tilt, cosine), factor, slack, product_error, square
-                )
+                beyond = limit(_largest_residual(bound, tilt, cosine), factor, slack, error, square)
     return kth
 
 
 @njit(parallel=True, cache=True)
 def _scan(  # type: ignore[no-untyped-def]
-    candidates, finite, inverse_lengths, tilts, residuals, indices, complete, others,
-    residual_lengths, residual_inverses, query_points, reference_columns, factor, slacks,
-    product_errors, squares, labels, offset, leave_one_out, cosine, n_classes, temperature,
-    n_neighbors, losses, full_scans,
+    moving, others, shortlists, proposals, labels, offset, leave_one_out, cosine, n_classes,
+    temperature, n_neighbors, losses, full_scans,
 ):  # fmt: skip
     """Find the nearest references of every query under every candidate, and the losses.
 
     Parameters
     ----------
-    candidates : (n_candidates, n_images, n_positions), float32
-        Features of the channel that moves.
-    finite : (n_candidates,), bool
-        Candidates that are not finite are left out.
-    inverse_lengths, tilts : (n_candidates, n_images), float64
-        One over the length of all features, 0 where that is 0, and the part of the squared length
-        that lies in the other channels; for the cosine.
-    residuals, indices : (n_queries, m)
-        Distances within the other channels, ascending, and the references they belong to.
-    complete : bool
-        Whether these are all references; all others follow after the last of these.
-    others : (n_images, n_features), float32
-        Features of the other channels; their lengths, and one over these, are ``residual_lengths``
-        and ``residual_inverses``.
-    query_points, ..., squares
-        What :func:`~slicing.neighbors.exact.limit` takes to tell which references may be near.
+    moving : _Moving
+    others : _Others
+    shortlists : _Shortlists
+    proposals : :class:`~slicing.neighbors.exact.Proposals`
+    labels : (n_images,), int64
+    offset : int
+        Index of the first query.
     losses : (n_candidates, n_queries), float64
         Filled.
     full_scans : (n_candidates, n_queries), bool
         Filled: whether the shortlist did not suffice.
     """
     n_candidates, n_queries = losses.shape
+    # Taken apart here: within the loops that costs time.
+    candidates, finite, inverse_lengths, tilts = moving
+    residuals, indices, complete = shortlists
+    others_lengths = others.lengths
     n_positions = candidates.shape[2]
     m = indices.shape[1]
     tasks = (n_queries + _TASK - 1) // _TASK
@@ -211,7 +247,7 @@ def _scan(  # type: ignore[no-untyped-def]
                 j = indices[query, s]
                 nearest[s] = j
                 distances[s] = _distance(
-                    residuals[query, s], features, image, j, residual_lengths, lengths_now, cosine
+                    residuals[query, s], features, image, j, others_lengths, lengths_now, cosine
                 )
             kth = largest(distances)
             reach = _largest_residual(kth, tilt, cosine)
@@ -222,7 +258,7 @@ def _scan(  # type: ignore[no-untyped-def]
                     break
                 j = indices[query, s]
                 distance = _distance(
-                    residuals[query, s], features, image, j, residual_lengths, lengths_now, cosine
+                    residuals[query, s], features, image, j, others_lengths, lengths_now, cosine
                 )
                 if distance <= kth:
                     kth = replace_farthest(distance, j, distances, nearest, kth)
@@ -230,10 +266,8 @@ def _scan(  # type: ignore[no-untyped-def]
             if not ended:
                 full_scans[p, query] = True
                 kth = _visit_all(
-                    query, image, features, residual_lengths, lengths_now, tilt, others,
-                    query_points[query], reference_columns, factor, slacks[query],
-                    product_errors[query], squares[query], residual_inverses, leave_one_out,
-                    cosine, distances, nearest,
+                    query, image, p, moving, others, proposals, leave_one_out, cosine, distances,
+                    nearest,
                 )  # fmt: skip
             if kth < np.inf:
                 for s in range(n_neighbors):
@@ -277,18 +311,19 @@ class IncrementalKNN:
         """Let channel ``channel`` move from now on."""
         roles, n_images = self._roles, len(self._channels)
         # Always measured, never subtracted: nothing drifts, however many kernels were accepted.
-        self._others = np.delete(self._channels, channel, axis=1).reshape(n_images, -1)
-        if self._others.shape[1] == 0:  # the only channel: the others are all alike
-            self._others = np.zeros((n_images, 1), np.float32)
-        self._residual_lengths = lengths(self._others)
-        self._search = NeighborSearch(self._others[roles.references], self._metric, roles.n_queries)
-        self._queries = self._search.references
+        still = np.delete(self._channels, channel, axis=1).reshape(n_images, -1)
+        if still.shape[1] == 0:  # the only channel: the others are all alike
+            still = np.zeros((n_images, 1), np.float32)
+        still_lengths = lengths(still)
+        self._others = _Others(still, still_lengths, inverse(still_lengths))
+        search = NeighborSearch(still[roles.references], self._metric, roles.n_queries)
+        queries = search.references
         if not roles.leave_one_out:
-            self._queries = self._search.points(self._others[roles.queries])
+            queries = search.points(still[roles.queries])
+        self._proposals = search.proposals(queries)
         m = min(_SHORTLIST + self._n_neighbors, roles.available)
-        self._complete = m == roles.available
-        self._residuals, indices = self._search.search(self._queries, m, roles.excluded)
-        self._indices = indices.astype(np.int32)
+        residuals, indices = search.search(queries, m, roles.excluded)
+        self._shortlists = _Shortlists(residuals, indices.astype(np.int32), m == roles.available)
 
     def query_losses(
         self, candidates: NDArray[np.float32], temperature: float
@@ -311,40 +346,18 @@ class IncrementalKNN:
         losses = np.empty((len(candidates), self._roles.n_queries))
         full_scans = np.empty(losses.shape, np.bool_)
         finite = _are_finite(candidates).all(axis=1)
-        search, queries = self._search, self._queries
         inverse_lengths = tilts = np.zeros(candidates.shape[:2])
-        if search.cosine:
+        if self._metric == "cosine":
             own = np.einsum("...i,...i->...", candidates, candidates, dtype=np.float64)
-            squares = self._residual_lengths**2
+            squares = self._others.lengths**2
             inverse_lengths = inverse(np.sqrt(squares + own))
             tilts = squares * inverse_lengths**2
+        moving = _Moving(candidates, finite, inverse_lengths, tilts)
         _scan(
-            candidates,
-            finite,
-            inverse_lengths,
-            tilts,
-            self._residuals,
-            self._indices,
-            self._complete,
-            self._others,
-            self._residual_lengths,
-            inverse(self._residual_lengths),
-            query_rows(queries),
-            search.reference_columns,
-            search.factor,
-            search.slacks(queries),
-            search.product_errors(queries),
-            queries.squares,
-            self._labels,
-            self._roles.first_query,
-            self._roles.leave_one_out,
-            search.cosine,
-            self._n_classes,
-            temperature,
-            self._n_neighbors,
-            losses,
-            full_scans,
-        )
+            moving, self._others, self._shortlists, self._proposals, self._labels,
+            self._roles.first_query, self._roles.leave_one_out, self._metric == "cosine",
+            self._n_classes, temperature, self._n_neighbors, losses, full_scans,
+        )  # fmt: skip
         return losses, int(full_scans.sum())
 
     def replace(self, channels: NDArray[np.intp], features: NDArray[np.float32]) -> None:

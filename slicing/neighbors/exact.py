@@ -43,6 +43,56 @@ _SLACK = 1e-9
 _SUMS = {"reassoc", "contract", "nsz"}
 
 
+class Points(NamedTuple):
+    """Features, prepared for comparison.
+
+    Attributes
+    ----------
+    features : ndarray of shape (n, n_features), float32
+    inverse_lengths : ndarray of shape (n,), float64
+        One over the length of each row, 0 where that is 0.
+    points : ndarray of shape (n, d), float32
+        Their projection.
+    slack : ndarray of shape (n,), float64
+        See :class:`slicing.neighbors.short_form.ShortForm`.
+    squares : ndarray of shape (n,), float64
+        Squared lengths of the points.
+    """
+
+    features: NDArray[np.float32]
+    inverse_lengths: NDArray[np.float64]
+    points: NDArray[np.float32]
+    slack: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+
+class Proposals(NamedTuple):
+    """What tells which references may be near a query, in float32.
+
+    A proposal is the squared distance of two points minus the query's squared length.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_queries, d + 1), float32
+        The points of the queries, times -2, and a column of ones.
+    columns : ndarray of shape (d + 1, n_references), float32
+        The points of the references, and a row of their squared lengths: the products of rows and
+        columns are the proposals.
+    factor : float
+        From the unit of the distances to that of the squared distances of the points.
+    slacks, errors, squares : ndarray of shape (n_queries,), float64
+        Bounds of the errors of the projection and of the float32 product, and the squared lengths
+        of the points of the queries: what :func:`limit` and :func:`least` take.
+    """
+
+    rows: NDArray[np.float32]
+    columns: NDArray[np.float32]
+    factor: float
+    slacks: NDArray[np.float64]
+    errors: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+
 @njit(cache=True, fastmath=_SUMS)
 def measure(query, reference, inverse_lengths, cosine):  # type: ignore[no-untyped-def]
     """Distance of two rows in float64; ``inverse_lengths``: one over both lengths, or 0."""
@@ -82,7 +132,7 @@ def _is_farther(  # type: ignore[no-untyped-def]
 def limit(distance, factor, slack, product_error, square):  # type: ignore[no-untyped-def]
     """Compute the largest proposal of a reference whose distance may be ``distance`` or less.
 
-    A proposal is the squared distance of the points minus ``square``, the query's squared length.
+    See :class:`Proposals` for the others.
     """
     length = np.sqrt(distance * factor) * (1.0 + _SLACK) + slack
     return length * length * (1.0 + _SLACK) + product_error - square
@@ -98,50 +148,44 @@ def least(proposal, factor, slack, product_error, square):  # type: ignore[no-un
 
 @njit(parallel=True, cache=True)
 def _search(  # type: ignore[no-untyped-def]
-    query_points, reference_points, slacks, product_errors, squares, queries, references,
-    query_inverses, reference_inverses, excluded, cosine, factor, measure_error, proposals,
-    distances, indices,
+    proposals, queries, references, excluded, cosine, measure_error, work, distances, indices
 ):  # fmt: skip
     """Find the k nearest references of every query.
 
     Parameters
     ----------
-    query_points : (n_queries, d), float32
-        The projected queries, times -2, and a column of ones.
-    reference_points : (d, n_references), float32
-        The projected references, and a row of their squared lengths.
-    slacks, product_errors, squares : (n_queries,), float64
-        Bounds of the errors of the projection and of the float32 product; squared lengths of the
-        projected queries.
-    query_inverses, reference_inverses : (n,), float64
-        One over the lengths of the features, 0 where that is 0; used by the cosine alone.
+    proposals : Proposals
+    queries, references : Points
     excluded : (n_queries,), int64
         The reference that a query must not find; negative for no reference.
-    factor : float
-        From the unit of the distances to that of the squared distances of the points.
+    cosine : bool
     measure_error : float
         Relative error of a distance measured in float32.
-    proposals : (n_threads, n_rows, n_references), float32
-        Work space.
+    work : (n_threads, n_rows, n_references), float32
+        Work space, for proposals.
     distances, indices : (n_queries, k)
         Filled, in ascending order.
     """
+    # Taken apart here: within the loops that costs time.
+    query_rows, columns, factor, slacks, errors, squares = proposals
+    query_features, query_inverses = queries.features, queries.inverse_lengths
+    known, reference_inverses = references.features, references.inverse_lengths
     n_queries, k = distances.shape
-    n_references = len(references)
-    n_parts, n_rows, _ = proposals.shape
+    n_references = len(known)
+    n_parts, n_rows, _ = work.shape
     n_blocks = (n_queries + n_rows - 1) // n_rows
     for part in prange(n_parts):
         near, place = np.empty(k, np.float32), np.empty(k, np.int64)
         for block in range(part, n_blocks, n_parts):
             first = block * n_rows
             count = min(n_rows, n_queries - first)
-            rows = proposals[part, :count]
-            np.dot(query_points[first : first + count], reference_points, rows)
+            rows = work[part, :count]
+            np.dot(query_rows[first : first + count], columns, rows)
             for i in range(count):
                 query, row = first + i, rows[i]
-                features, best, nearest = queries[query], distances[query], indices[query]
+                features, best, nearest = query_features[query], distances[query], indices[query]
                 inverse_length = query_inverses[query]
-                slack, error, square = slacks[query], product_errors[query], squares[query]
+                slack, error, square = slacks[query], errors[query], squares[query]
                 if excluded[query] >= 0:
                     row[excluded[query]] = np.inf
                 heap.clear(near, place)
@@ -152,7 +196,7 @@ def _search(  # type: ignore[no-untyped-def]
                     j = place[s]
                     row[j] = np.inf
                     inverses = inverse_length * reference_inverses[j]
-                    heap.push(best, nearest, measure(features, references[j], inverses, cosine), j)
+                    heap.push(best, nearest, measure(features, known[j], inverses, cosine), j)
                 # Then measure every other that may be nearer than the farthest of these.
                 beyond = limit(best[0], factor, slack, error, square)
                 for j in range(n_references):
@@ -160,9 +204,9 @@ def _search(  # type: ignore[no-untyped-def]
                         continue
                     inverses = inverse_length * reference_inverses[j]
                     if not _is_farther(
-                        features, references[j], inverses, cosine, measure_error, best[0]
+                        features, known[j], inverses, cosine, measure_error, best[0]
                     ):
-                        distance = measure(features, references[j], inverses, cosine)
+                        distance = measure(features, known[j], inverses, cosine)
                         heap.push(best, nearest, distance, j)
                         beyond = limit(best[0], factor, slack, error, square)
                 heap.sort(best, nearest)
@@ -186,29 +230,6 @@ def _measure_all(  # type: ignore[no-untyped-def]
 def inverse(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """One over each length, 0 where it is 0: a zero vector is orthogonal to all."""
     return np.divide(1.0, values, out=np.zeros_like(values), where=values > 0.0)
-
-
-class Points(NamedTuple):
-    """Features, prepared for comparison.
-
-    Attributes
-    ----------
-    features : ndarray of shape (n, n_features), float32
-    inverse_lengths : ndarray of shape (n,), float64
-        One over the length of each row, 0 where that is 0.
-    points : ndarray of shape (n, d), float32
-        Their projection.
-    slack : ndarray of shape (n,), float64
-        See :class:`slicing.neighbors.short_form.ShortForm`.
-    squares : ndarray of shape (n,), float64
-        Squared lengths of the points.
-    """
-
-    features: NDArray[np.float32]
-    inverse_lengths: NDArray[np.float64]
-    points: NDArray[np.float32]
-    slack: NDArray[np.float64]
-    squares: NDArray[np.float64]
 
 
 class NeighborSearch:
@@ -259,11 +280,11 @@ class NeighborSearch:
         )
         self.references = self._points(references, row_lengths)
         # ‖u - v‖² = 2 (1 - cos) for vectors of length 1.
-        self.factor = 2.0 if self.cosine else self._scale**2
+        self.factor = 2.0 if self.cosine else float(self._scale**2)
         points, squares = self.references.points, self.references.squares
         # Axis by axis in memory: vstack would keep the order of the points.
-        self.reference_columns = np.empty((points.shape[1] + 1, n), np.float32)
-        self.reference_columns[:-1], self.reference_columns[-1] = points.T, squares
+        self._columns = np.empty((points.shape[1] + 1, n), np.float32)
+        self._columns[:-1], self._columns[-1] = points.T, squares
 
     def search(
         self,
@@ -317,18 +338,11 @@ class NeighborSearch:
         n_rows = min(max(_PROPOSALS // n_references, 8), _ROWS)
         with single_threaded_blas():
             _search(
-                query_rows(queries),
-                self.reference_columns,
-                self.slacks(queries),
-                self.product_errors(queries),
-                queries.squares,
-                queries.features,
-                references.features,
-                queries.inverse_lengths,
-                references.inverse_lengths,
+                self.proposals(queries),
+                queries,
+                references,
                 excluded,
                 self.cosine,
-                self.factor,
                 rounding(queries.features.shape[1] + 3),
                 np.empty((get_num_threads(), n_rows, n_references), np.float32),
                 distances,
@@ -353,17 +367,21 @@ class NeighborSearch:
             )
         return queries, _finite_lengths("queries", queries)
 
-    def slacks(self, queries: Points) -> NDArray[np.float64]:
-        """Bound for each query how much farther apart points may be than their features."""
-        slacks: NDArray[np.float64] = queries.slack + self.references.slack.max(initial=0.0)
-        return slacks
-
-    def product_errors(self, queries: Points) -> NDArray[np.float64]:
-        """Bound the error of each query's proposals."""
+    def proposals(self, queries: Points) -> Proposals:
+        """Prepare what tells which references may be near each query."""
+        points, squares = queries.points, queries.squares
+        ones = np.ones((len(points), 1), np.float32)
         largest = self.references.squares.max(initial=0.0)
-        products = largest + 2.0 * np.sqrt(largest * queries.squares)
-        errors: NDArray[np.float64] = rounding(queries.points.shape[1] + 3) * products + _UNDERFLOW
-        return errors
+        products = largest + 2.0 * np.sqrt(largest * squares)
+        return Proposals(
+            np.hstack([np.float32(-2.0) * points, ones]),
+            self._columns,
+            self.factor,
+            # How much farther apart points may be than their features.
+            queries.slack + self.references.slack.max(initial=0.0),
+            rounding(points.shape[1] + 3) * products + _UNDERFLOW,
+            squares,
+        )
 
     def _scales(self, row_lengths: NDArray[np.float64]) -> NDArray[np.float64]:
         return inverse(row_lengths) if self.cosine else np.full(len(row_lengths), self._scale)
@@ -371,12 +389,6 @@ class NeighborSearch:
     def _points(self, features: NDArray[np.float32], row_lengths: NDArray[np.float64]) -> Points:
         points, slack = self.short_form(features, row_lengths, self._scales(row_lengths))
         return Points(features, inverse(row_lengths), points, slack, lengths(points) ** 2)
-
-
-def query_rows(queries: Points) -> NDArray[np.float32]:
-    """Arrange points so that their products with the columns of references are proposals."""
-    ones = np.ones((len(queries.points), 1), np.float32)
-    return np.hstack([np.float32(-2.0) * queries.points, ones])
 
 
 def _checked(name: str, features: NDArray[np.float32]) -> NDArray[np.float32]:

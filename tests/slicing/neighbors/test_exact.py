@@ -14,7 +14,6 @@ from slicing.neighbors.exact import (
     kneighbors,
     least,
     measure,
-    query_rows,
 )
 
 METRICS = ("euclidean", "cosine")
@@ -50,17 +49,16 @@ def test_what_a_proposal_leaves_possible_is_no_farther_than_the_reference(
     search = NeighborSearch(references * np.float32(scale), metric, 300)
     points = search.references
     assert (points.points.shape[1] == 50) == (axes == 0)
-    proposals = query_rows(points) @ search.reference_columns
+    rows, columns, factor, slacks, errors, squares = search.proposals(points)
+    proposals = rows @ columns
     inverses = points.inverse_lengths
-    slacks, errors = search.slacks(points), search.product_errors(points)
     too_far = 0
     for i, j in np.ndindex(proposals.shape):
         distance = measure(
             points.features[i], points.features[j], inverses[i] * inverses[j], search.cosine
         )
-        options = (proposals[i, j], search.factor, slacks[i], errors[i], points.squares[i])
-        assert least(*options) <= distance
-        too_far += least(proposals[i, j], search.factor, 0.0, 0.0, points.squares[i]) > distance
+        assert least(proposals[i, j], factor, slacks[i], errors[i], squares[i]) <= distance
+        too_far += least(proposals[i, j], factor, 0.0, 0.0, squares[i]) > distance
     assert too_far > 0  # it is what the errors allow for
 
 
