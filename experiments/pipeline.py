@@ -126,7 +126,7 @@ def _run(
     is_read = builder.uses_tensorflow and not builder.is_trained
     if is_read:
         threads = _start_tensorflow(monitor, threads)
-    components.check(images, len(dataset.classes))
+    components.check(images, dataset.classes)
     name = options["name"] or components.name(dataset)
     tracker = MLflowRun(**options["tracking"])
     recorder = Recorder(folder, origin is not None)

@@ -128,14 +128,12 @@ class Experiment:
 
     def baseline(self) -> Baseline:
         """Make the network that is cut."""
-        builder, given = self.components.baseline(), (self.images.references, self.dataset.classes)
-        with self.components.naming("baseline"):
-            if not builder.is_trained:
-                self.monitor.say("Making the baseline")
-                return builder.build(*given)
-            with self.monitor.task("training"):
-                self.monitor.show(0.0, "making the network, or reading it from the cache")
-                return builder.build(*given, self.monitor.show)
+        given = self.images.references, self.dataset.classes
+        if not self.components.baseline().is_trained:
+            return self.components.make_baseline(*given)
+        with self.monitor.task("training"):
+            self.monitor.show(0.0, "making the network, or reading it from the cache")
+            return self.components.make_baseline(*given, self.monitor.show)
 
     def evolve(self, before: ConvStack) -> _Evolution:
         """Evolve the kernels, and put them on disk."""
@@ -252,6 +250,7 @@ class Experiment:
             interrupted=evolution.interrupted,
             additions=tuple(additions),
             leaks=self.images.leaks,
+            baseline_warning=baseline.warning,
             seed=self.options["seed"],
             threads=self.threads,
             versions=versions(),

@@ -134,8 +134,8 @@ def check_answers(
     if binomtest(n_right, len(train), largest, alternative="greater").pvalue <= _COMMON:
         return None
     return (
-        f"The model names {_percent(given)} of {len(train):,} training images right: that is no "
-        "better than chance."
+        f"The model names {_percent(given)} of {len(train):,} training images right, no better "
+        "than chance"
     )
 
 

@@ -72,7 +72,7 @@ class SavedCNN(BaselineBuilder):
         check_features(baseline.stack, train)
         warning = check_answers(baseline, train, self._range(), order)
         if warning:
-            log.warning("%s", warning)
+            log.warning("%s.", warning)
         return replace(baseline, warning=warning)
 
     def _range(self) -> Pixels:

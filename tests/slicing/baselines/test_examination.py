@@ -14,13 +14,17 @@ NAMES = ("black", "dark", "gray", "light", "white")
 LEVELS = np.linspace(0.1, 0.9, 5)
 
 
-@pytest.fixture(scope="module")
-def train():
+def brightness():
     """Images whose class is their brightness."""
     rng = np.random.default_rng(0)
     labels = rng.integers(5, size=1200)
     images = LEVELS[labels][:, None, None, None] + rng.normal(0, 0.2, (1200, 6, 6, 1))
     return Images(images.clip(0, 1).astype(np.float32), labels)
+
+
+@pytest.fixture(scope="module")
+def train():
+    return brightness()
 
 
 def save(path, pixels=(0, 1), order=NAMES, padding="valid", scale=1.0):
@@ -49,7 +53,7 @@ def assert_is_right(baseline, train):
     assert baseline.warning is None
 
 
-RANGES = [(0, 1), (0, 255), (-1, 1), (-0.5, 0.5), (1, 0), (255, 0), (1, -1)]
+RANGES = [(0, 1), (0, 255), (-1, 1), (1, 0)]
 
 
 @pytest.mark.parametrize("pixels", RANGES)
@@ -92,7 +96,7 @@ def test_standardized_pixels_are_found_out(train, tmp_path):
     assert_is_right(SavedCNN(path=path, pixels=pixels).build(train, NAMES), train)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_another_order_of_the_classes_is_found_out(seed, train, tmp_path):
     path = tmp_path / "mine.keras"
     order = [str(name) for name in np.random.default_rng(seed).permutation(NAMES)]
