@@ -19,7 +19,7 @@ from evolve.protocols import Split
 from evolve.schedule import Schedule
 from experiments import new_classes
 from experiments.components import Components, Options
-from experiments.environment import commit, versions
+from experiments.environment import commit, machine, versions
 from experiments.evolution import run_schedule
 from experiments.history import Event
 from experiments.measuring import measured
@@ -254,6 +254,7 @@ class Experiment:
             seed=self.options["seed"],
             threads=self.threads,
             versions=versions(),
+            machine=machine(),
             commit=commit(),
         ).write(path)
         # From the file, so that it is known to hold all that the table and the report need.

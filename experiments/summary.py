@@ -91,6 +91,8 @@ class Summary:
     seed, threads : int
     versions : mapping of str to str
         Of Python and the libraries that results depend on.
+    machine : mapping of str to str
+        The processor, the linear algebra, and environment variables that change what they compute.
     commit : str or None
         Of this project, where it runs from a checkout.
     """
@@ -117,6 +119,7 @@ class Summary:
     seed: int = 0
     threads: int = 1
     versions: Mapping[str, str] = field(default_factory=dict)
+    machine: Mapping[str, str] = field(default_factory=dict)
     commit: str | None = None
 
     @classmethod
