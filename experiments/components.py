@@ -25,10 +25,12 @@ from evolve.schedule_options import ScheduleOptions
 from evolve.search import MakeOptimizer
 from experiments.recipes import check_options, recipe_of, tune_of
 from experiments.schema.run import GROUPS
-from slicing.baselines import BaselineBuilder
-from slicing.data.dataset import Dataset
+from slicing.baselines import Baseline, BaselineBuilder
+from slicing.baselines.examination import check_features
+from slicing.data.dataset import Dataset, Images
 from slicing.engine.recipe import Recipe, Tune
 from slicing.errors import InputError
+from slicing.show import Show, silent
 from slicing.stack import ConvStack
 
 Options = dict[str, Any]
@@ -54,6 +56,8 @@ _WORDS = {
     "RayExecutor needs": "executor=ray needs",
     "features as they are": "features as they are (slicing.projection=none fitness=neighbors)",
     "take mnist5k": "take data=mnist5k",
+    "set pixels=": "set baseline.pixels=",
+    "set classes=": "set baseline.classes=",
 }
 # Parameters that are no options, and the group that they are about.
 _GROUP_OF = {"x0": "optimizer"}
@@ -79,6 +83,7 @@ class Components:
     def __init__(self, options: Options, choices: Mapping[str, str]) -> None:
         self.options = options
         self.choices = dict(choices)
+        self._made: Baseline | None = None
         for group, choice in choices.items():
             schema = GROUPS.get(group, {}).get(choice)
             target = options[group].get("_target_") if schema else None
@@ -107,8 +112,10 @@ class Components:
             images: Split = self._make("protocol")(dataset, seed=self.options["seed"])
         return images
 
-    def check(self, images: Split, n_classes: int) -> None:
+    def check(self, images: Split, classes: tuple[str, ...]) -> None:
         """Refuse options out of range, and components that do not fit each other.
+
+        A baseline that is not trained is made at once, which shows whether it can be used.
 
         Raises
         ------
@@ -126,8 +133,12 @@ class Components:
         with self.naming("strategy"):
             strategy.func.check(executor, **strategy.keywords)
         builder = self.baseline()
-        with self.naming("baseline"):
-            stack = builder.shape(images.references.images.shape[1:], n_classes)
+        if builder.is_trained:
+            with self.naming("baseline"):
+                stack = builder.shape(images.references.images.shape[1:], len(classes))
+        else:
+            self._made = self.make_baseline(images.references, classes)
+            stack = self._made.stack
         with self.naming("slicing"):
             check_options(self.options["slicing"], stack, images.references, self.optimizer())
         fitness = self._make("fitness")
@@ -156,6 +167,18 @@ class Components:
                 "baseline._target_",
             )
         return builder
+
+    def make_baseline(
+        self, train: Images, classes: tuple[str, ...], show: Show = silent
+    ) -> Baseline:
+        """Make the network that is cut, unless :meth:`check` has, and refuse a dead one."""
+        if self._made is not None:
+            return self._made
+        builder = self.baseline()
+        with self.naming("baseline"):
+            baseline = builder.build(train, classes, show)
+            check_features(baseline.stack, train)
+        return baseline
 
     def recipe(self) -> Recipe:
         """Make the recipe of the saved engine."""

@@ -1,4 +1,4 @@
-"""What the results of a run depend on besides its options: versions, the commit, threads."""
+"""What the results of a run depend on besides its options: versions, the machine, threads."""
 
 import platform
 import subprocess
@@ -7,11 +7,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numba
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from slicing.checks import between
+from slicing.machine import LINEAR_ALGEBRA, TENSORFLOW, processor, switches
 
-LIBRARIES = ("knn-slicing", "numpy", "numba", "tensorflow", "keras", "cma", "deap", "pyswarms")
+LIBRARIES = (
+    *("knn-slicing", "numpy", "scipy", "numba", "tensorflow", "keras"),
+    *("cma", "deap", "pyswarms"),
+)
 """Those that the results of a run depend on."""
 
 
@@ -24,6 +28,19 @@ def versions(libraries: Sequence[str] = LIBRARIES) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def machine() -> dict[str, str]:
+    """Return the processor, the linear algebra, and the variables that change what they compute."""
+    libraries = sorted(
+        {
+            " ".join(str(each.get(key, "")) for key in ("internal_api", "version", "architecture"))
+            for each in threadpool_info()
+            if each["user_api"] == "blas"
+        }
+    )
+    variables = switches((*TENSORFLOW, *LINEAR_ALGEBRA))
+    return {"processor": processor(), "blas": ", ".join(libraries), **variables}
 
 
 def commit() -> str | None:

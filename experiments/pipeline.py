@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from evolve.checkpoint import Checkpoint
 from experiments import new_classes, resume
 from experiments.components import Components
-from experiments.environment import commit, set_threads, versions
+from experiments.environment import commit, machine, set_threads, versions
 from experiments.history import BLOCKS, GENERATIONS
 from experiments.monitor import Monitor, Monitors
 from experiments.progress import Terminal
@@ -126,7 +126,7 @@ def _run(
     is_read = builder.uses_tensorflow and not builder.is_trained
     if is_read:
         threads = _start_tensorflow(monitor, threads)
-    components.check(images, len(dataset.classes))
+    components.check(images, dataset.classes)
     name = options["name"] or components.name(dataset)
     tracker = MLflowRun(**options["tracking"])
     recorder = Recorder(folder, origin is not None)
@@ -142,6 +142,7 @@ def _run(
             "threads": threads,
             "status": "running",
             **{f"version.{library}": text for library, text in versions().items()},
+            **{f"machine.{name}": text for name, text in machine().items()},
             **({"git_commit": found} if (found := commit()) else {}),
         }
         if images.leaks:

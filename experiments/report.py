@@ -121,6 +121,7 @@ def _about(summary: Summary, answers: Answers) -> dict[str, object]:
         "threads": summary.threads,
         "commit": summary.commit or "none",
         "versions": ", ".join(f"{name} {text}" for name, text in summary.versions.items()),
+        **summary.machine,
     }
 
 

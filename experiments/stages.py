@@ -19,7 +19,7 @@ from evolve.protocols import Split
 from evolve.schedule import Schedule
 from experiments import new_classes
 from experiments.components import Components, Options
-from experiments.environment import commit, versions
+from experiments.environment import commit, machine, versions
 from experiments.evolution import run_schedule
 from experiments.history import Event
 from experiments.measuring import measured
@@ -128,14 +128,12 @@ class Experiment:
 
     def baseline(self) -> Baseline:
         """Make the network that is cut."""
-        builder, given = self.components.baseline(), (self.images.references, self.dataset.classes)
-        with self.components.naming("baseline"):
-            if not builder.is_trained:
-                self.monitor.say("Making the baseline")
-                return builder.build(*given)
-            with self.monitor.task("training"):
-                self.monitor.show(0.0, "making the network, or reading it from the cache")
-                return builder.build(*given, self.monitor.show)
+        given = self.images.references, self.dataset.classes
+        if not self.components.baseline().is_trained:
+            return self.components.make_baseline(*given)
+        with self.monitor.task("training"):
+            self.monitor.show(0.0, "making the network, or reading it from the cache")
+            return self.components.make_baseline(*given, self.monitor.show)
 
     def evolve(self, before: ConvStack) -> _Evolution:
         """Evolve the kernels, and put them on disk."""
@@ -252,9 +250,11 @@ class Experiment:
             interrupted=evolution.interrupted,
             additions=tuple(additions),
             leaks=self.images.leaks,
+            baseline_warning=baseline.warning,
             seed=self.options["seed"],
             threads=self.threads,
             versions=versions(),
+            machine=machine(),
             commit=commit(),
         ).write(path)
         # From the file, so that it is known to hold all that the table and the report need.

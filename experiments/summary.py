@@ -82,6 +82,8 @@ class Summary:
     train_seconds, evolve_seconds : float
     from_cache : bool
         Whether the trained baseline was read from the cache.
+    baseline_warning : str or None
+        What to know before comparing with the baseline.
     interrupted : bool
         Whether the evolution was stopped early; it can be resumed.
     additions : tuple of ClassAddition
@@ -89,6 +91,8 @@ class Summary:
     seed, threads : int
     versions : mapping of str to str
         Of Python and the libraries that results depend on.
+    machine : mapping of str to str
+        The processor, the linear algebra, and environment variables that change what they compute.
     commit : str or None
         Of this project, where it runs from a checkout.
     """
@@ -111,9 +115,11 @@ class Summary:
     interrupted: bool
     additions: tuple[ClassAddition, ...] = ()
     leaks: bool = False
+    baseline_warning: str | None = None
     seed: int = 0
     threads: int = 1
     versions: Mapping[str, str] = field(default_factory=dict)
+    machine: Mapping[str, str] = field(default_factory=dict)
     commit: str | None = None
 
     @classmethod
@@ -141,9 +147,8 @@ class Summary:
     @property
     def warning(self) -> str:
         """Warning before the figures; empty if there is none."""
-        if not self.leaks:
-            return ""
-        return f"protocol {self.protocol} {LEAKS}; the accuracies flatter it"
+        leak = f"protocol {self.protocol} {LEAKS}; the accuracies flatter it"
+        return "; ".join([leak] * self.leaks + [self.baseline_warning or ""]).strip("; ")
 
     @property
     def saved(self) -> NetworkResult:

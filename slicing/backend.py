@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 from slicing.checks import at_least
@@ -20,6 +20,10 @@ def load_keras() -> Any:
     Set ``TF_CPP_MIN_LOG_LEVEL=0`` to see them. Import Keras only through this function, and inside
     the function that needs it: it takes seconds, and TensorFlow does not survive a fork.
 
+    What the user has set for all of Keras, in ``keras.json``, in variables or by calls, is set back
+    to Keras' own defaults: the type of numbers, the order of axes, the smallest divisor, and limits
+    on epochs and steps. Networks here do not depend on it.
+
     Returns
     -------
     module
@@ -28,7 +32,7 @@ def load_keras() -> Any:
     Raises
     ------
     InputError
-        Where Keras is set to another backend than TensorFlow.
+        Where Keras is set to another backend than TensorFlow, or cannot read its settings.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -37,14 +41,35 @@ def load_keras() -> Any:
             f"Keras is set to the backend {os.environ['KERAS_BACKEND']!r}, and the baselines need "
             "TensorFlow: set KERAS_BACKEND=tensorflow."
         )
+    keras = _import_keras()
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_epsilon(1e-7)
+    # Newer versions of Keras alone have limits.
+    for limit in ("set_max_epochs", "set_max_steps_per_epoch"):
+        if hasattr(keras.config, limit):
+            getattr(keras.config, limit)(None)
+    return keras
+
+
+def _import_keras() -> Any:
     quiet = "tensorflow" not in sys.modules and os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0"
-    if quiet:
-        with _withheld_stderr():
+    try:
+        with _withheld_stderr() if quiet else nullcontext():
             import keras
+    except (AttributeError, OSError, TypeError, ValueError) as error:
+        if "tensorflow" in sys.modules:
+            raise
+        # It reads keras.json before it imports TensorFlow.
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise InputError(
+            f"Keras cannot start with your settings ({reason}): mend its keras.json, or set "
+            "KERAS_HOME to an empty folder and no other variable KERAS_*."
+        ) from error
+    if quiet:
         # Its hints on speed, as at the third training in one process.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    else:
-        import keras
     return keras
 
 

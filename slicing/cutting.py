@@ -8,30 +8,42 @@ from numpy.typing import NDArray
 
 from slicing.backend import load_keras
 from slicing.errors import InputError
-from slicing.stack import Conv, ConvStack, Layer, Pool, Shape
+from slicing.folding import Folding
+from slicing.stack import Conv, ConvStack, Pool, Shape, slide
 
 if TYPE_CHECKING:
     import keras
 
 _SUPPORTED = (
-    "supported are Conv2D and its ReLU, BatchNormalization between the two, MaxPooling2D, "
-    "AveragePooling2D, Dropout and SpatialDropout2D, up to Flatten, GlobalAveragePooling2D or the "
-    "first Dense"
+    "supported are Conv2D, MaxPooling2D, AveragePooling2D, ReLU, BatchNormalization, Rescaling, "
+    "Normalization, ZeroPadding2D before a Conv2D, and what does nothing at inference, up to "
+    "Flatten, a global pooling or the first Dense"
+)
+# Of Keras' layers, those that change nothing at inference. RandomCrop does.
+_IDLE = (
+    *("Identity", "ActivityRegularization", "AugMix", "RandAugment"),
+    *("Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianDropout", "GaussianNoise"),
+    *("RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast"),
+    *("RandomElasticTransform", "RandomErasing", "RandomFlip", "RandomGaussianBlur"),
+    *("RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective", "RandomPosterization"),
+    *("RandomRotation", "RandomSaturation", "RandomSharpness", "RandomShear", "RandomTranslation"),
+    "RandomZoom",
 )
 
 
 def cut(model: "keras.Model") -> ConvStack:
     """Cut a model's head off and return its convolutional part as plain arrays.
 
-    The head is everything from the first ``Flatten``, ``GlobalAveragePooling2D`` or ``Dense``
-    layer on. Batch normalization is folded into the kernels before it with its moving averages,
-    as at inference; dropout does nothing at inference and is left out.
+    The head is everything from the first ``Flatten``, global pooling or ``Dense`` layer on. What
+    does nothing at inference, such as dropout, is left out. What scales and shifts channels, such
+    as batch normalization with its moving averages, is folded into a convolution where that is
+    exact, and else becomes a 1 x 1 convolution; see :mod:`slicing.folding`.
 
     Parameters
     ----------
     model : keras.Model
-        A plain chain of layers (Sequential or functional) on images of a fixed size, channels
-        last.
+        A plain chain of layers (Sequential or functional, or of such models) on images of a fixed
+        size, channels last.
 
     Returns
     -------
@@ -45,27 +57,44 @@ def cut(model: "keras.Model") -> ConvStack:
         expressed exactly; the message names the layer.
     """
     kinds = load_keras().layers
-    layers: list[Layer] = []
     chain = _chain(model)
-    for layer in chain:
+    folding = Folding(_input_shape(chain[0]))
+    # Older versions of Keras lack some.
+    idle = [getattr(kinds, name) for name in _IDLE if hasattr(kinds, name)]
+    padding = None
+    for layer in chain[1:]:
         # The exact types: a subclass may compute something else.
-        match type(layer):
-            case kinds.InputLayer | kinds.Dropout | kinds.SpatialDropout2D:
-                pass
+        kind = type(layer)
+        if kind in idle:
+            continue
+        if padding is not None and kind is not kinds.Conv2D:
+            raise _unsupported(padding, "no Conv2D follows it")
+        match kind:
+            case kinds.ZeroPadding2D:
+                padding = layer
             case kinds.Conv2D:
-                layers.append(_conv(layer))
-            case kinds.BatchNormalization:
-                layers.append(_fold(layer, _conv_before(layer, layers)))
+                conv, rectifies = _conv(layer), _rectifies(layer)
+                folding.conv(conv if padding is None else _padded(padding, conv, folding.shape))
+                padding = None
+                if rectifies:
+                    folding.rectify()
+            case kinds.BatchNormalization | kinds.Rescaling | kinds.Normalization:
+                folding.scale(*_scale(layer))
             case kinds.Activation | kinds.ReLU:
                 if _rectifies(layer):
-                    layers.append(replace(_conv_before(layer, layers), relu=True))
+                    folding.rectify()
             case kinds.MaxPooling2D | kinds.AveragePooling2D:
-                layers.append(_pool(layer))
-            case kinds.Flatten | kinds.GlobalAveragePooling2D | kinds.Dense:
+                folding.pool(_pool(layer))
+            case (
+                kinds.Flatten
+                | kinds.GlobalAveragePooling2D
+                | kinds.GlobalMaxPooling2D
+                | kinds.Dense
+            ):
                 break
             case _:
                 raise _unsupported(layer, "layers of this type are not supported")
-    return ConvStack(tuple(layers), _input_shape(chain[0]))
+    return folding.stack()
 
 
 def to_keras(stack: ConvStack) -> "keras.Model":
@@ -114,13 +143,16 @@ def _chain(model: "keras.Model") -> list[Any]:
             f"The model {model.name!r} has {len(inputs)} inputs and {len(outputs)} outputs: only "
             "a plain chain of layers, with one of each, can be cut."
         )
+    models = load_keras().Model
     # Back from the output along the tensors' own history: layers may have been made in another
     # order, and used in other models.
     chain: list[Any] = []
     tensors = list(outputs)
     while tensors:
         operation, call, _ = tensors[0]._keras_history
-        chain.append(operation)
+        is_model = isinstance(operation, models) and type(operation).__module__.startswith("keras.")
+        # Of a model within the model, its layers, which begin with an input of its own.
+        chain += _chain(operation)[:0:-1] if is_model else [operation]
         tensors = operation._inbound_nodes[call].input_tensors
         if len(tensors) > 1:
             raise _unsupported(
@@ -149,7 +181,7 @@ def _conv(layer: Any) -> Conv:
         raise _unsupported(layer, f"it has {layer.groups} groups instead of 1")
     weights = _array(layer.kernel)
     bias = _array(layer.bias) if layer.use_bias else np.zeros(weights.shape[-1], np.float32)
-    return Conv(weights, bias, tuple(layer.strides), layer.padding, _rectifies(layer))
+    return Conv(weights, bias, tuple(layer.strides), layer.padding, relu=False)
 
 
 def _pool(layer: Any) -> Pool:
@@ -163,37 +195,37 @@ def _pool(layer: Any) -> Pool:
     )
 
 
-def _fold(layer: Any, conv: Conv) -> Conv:
-    """Fold a BatchNormalization layer into the linear convolution before it.
-
-    gamma (w * x + b - mean) / sqrt(variance + epsilon) + beta is a convolution again: Jacob et
-    al., "Quantization and training of neural networks for efficient integer-arithmetic-only
-    inference", CVPR 2018, equation 14.
-    """
-    if conv.relu:
-        raise _unsupported(layer, "it follows a ReLU, so that it cannot be folded into the kernels")
-    if layer.axis not in (-1, 3):
-        raise _unsupported(layer, f"it normalizes axis {layer.axis} instead of the channels")
-    mean, variance = _array(layer.moving_mean, float), _array(layer.moving_variance, float)
-    gamma = _array(layer.gamma, float) if layer.scale else np.ones_like(mean)
-    beta = _array(layer.beta, float) if layer.center else np.zeros_like(mean)
-    scale = gamma / np.sqrt(variance + layer.epsilon)
-    return replace(
-        conv,
-        weights=(conv.weights * scale).astype(np.float32),
-        bias=((conv.bias - mean) * scale + beta).astype(np.float32),
-    )
+def _padded(padding: Any, conv: Conv, shape: Shape) -> Conv:
+    """Give the convolution that pads by itself as a ZeroPadding2D layer before it does."""
+    _require_channels_last(padding)
+    axes = zip(shape, conv.weights.shape, conv.strides, padding.padding, strict=False)
+    for length, window, stride, (before, after) in axes:
+        count, _ = slide(length + before + after, window, stride, "valid")
+        if conv.padding != "valid" or (count, before) != slide(length, window, stride, "same"):
+            raise _unsupported(
+                padding, f"its {padding.padding} pixels are not what padding='same' gives"
+            )
+    return replace(conv, padding="same")
 
 
-def _conv_before(layer: Any, layers: list[Layer]) -> Conv:
-    """Remove and return the convolution that the layer directly follows."""
-    last = layers.pop() if layers else None
-    if not isinstance(last, Conv):
-        before = "a pooling layer" if last else "no Conv2D"
-        raise _unsupported(
-            layer, f"it follows {before}, so that it cannot be made part of a convolution"
-        )
-    return last
+def _scale(layer: Any) -> tuple[Any, Any, Any]:
+    """Read a layer that computes (x + before) * factor + after: factor, before and after."""
+    kinds = load_keras().layers
+    if type(layer) is kinds.Rescaling:
+        factor, after = np.asarray(layer.scale, float), np.asarray(layer.offset, float)
+        return factor, 0.0, after
+    if type(layer) is kinds.BatchNormalization:
+        if layer.axis not in (-1, 3):
+            raise _unsupported(layer, f"it normalizes axis {layer.axis} instead of the channels")
+        mean, variance = _array(layer.moving_mean, float), _array(layer.moving_variance, float)
+        gamma = _array(layer.gamma, float) if layer.scale else np.ones_like(mean)
+        beta = _array(layer.beta, float) if layer.center else np.zeros_like(mean)
+        return gamma / np.sqrt(variance + layer.epsilon), -mean, beta
+    mean, variance = np.array(layer.mean, float), np.array(layer.variance, float)
+    if mean.size != mean.shape[-1]:
+        raise _unsupported(layer, f"it normalizes axes {layer.axis} instead of the channels")
+    deviation = np.maximum(np.sqrt(variance.ravel()), load_keras().config.epsilon())
+    return (deviation, 0.0, mean.ravel()) if layer.invert else (1 / deviation, -mean.ravel(), 0.0)
 
 
 def _rectifies(layer: Any) -> bool:

@@ -71,5 +71,9 @@ class Saved(Baseline):
     _target_: str = "slicing.baselines.SavedCNN"
     path: str = MISSING
     """The .keras file. Must be given."""
+    pixels: list[float] = field(default_factory=lambda: [0.0, 1.0])
+    """What stands for black and for white in its inputs: [0, 255], [-1, 1]."""
+    classes: list[str] | None = None
+    """Names of the classes in the order of its outputs; null: the order of the data."""
     threads: int | None = II("threads")
     """Threads to predict with."""

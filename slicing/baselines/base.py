@@ -39,6 +39,8 @@ class Baseline:
         How long the training took, when it took place; 0 where nothing was trained here.
     from_cache : bool
         Whether the weights were read from the cache instead of trained now.
+    warning : str or None
+        What its user should know before trusting its figures.
     """
 
     stack: ConvStack
@@ -46,6 +48,7 @@ class Baseline:
     model: "keras.Model | None" = None
     train_seconds: float = 0.0
     from_cache: bool = False
+    warning: str | None = None
 
     @property
     def n_parameters(self) -> int:

@@ -1,12 +1,17 @@
 """A user's own trained network, read from a file."""
 
+import logging
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from slicing.backend import configure_threads, load_keras
 from slicing.baselines.base import Baseline, BaselineBuilder
+from slicing.baselines.examination import Pixels, check_answers, check_features
 from slicing.cutting import cut
 from slicing.data.dataset import Images
 from slicing.errors import InputError
@@ -16,24 +21,33 @@ from slicing.stack import ConvStack, Shape
 if TYPE_CHECKING:
     import keras
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SavedCNN(BaselineBuilder):
     """A model that was saved by ``model.save("name.keras")``.
 
-    It must take images of the dataset's shape, with pixels in [0, 1], and give one output for each
-    of the dataset's classes, in their order. Keras' safe mode refuses files that would run code of
-    their own.
+    It must take images of the dataset's shape, and give one output for each of the dataset's
+    classes. Before anything is made of it, its answers to some of the training images tell whether
+    ``pixels`` and ``classes`` are what it was trained on. Keras' safe mode refuses files that would
+    run code of their own.
 
     Parameters
     ----------
     path : path
         The ``.keras`` file.
+    pixels : (float, float), default=(0, 1)
+        The range of the pixels that it was trained on: what stands for 0 and for 1.
+    classes : sequence of str or None, default=None
+        Names of the classes in the order of its outputs; None is the dataset's order.
     threads : int or None, default=None
         Threads to predict with, see :func:`slicing.backend.configure_threads`.
     """
 
     path: str | Path
+    pixels: Sequence[float] = (0.0, 1.0)
+    classes: Sequence[str] | None = None
     threads: int | None = None
 
     is_trained: ClassVar[bool] = False
@@ -44,11 +58,90 @@ class SavedCNN(BaselineBuilder):
         return cut(self._load(image_shape, n_classes))
 
     def build(self, train: Images, classes: tuple[str, ...], show: Show = silent) -> Baseline:
-        """Read the file; see :meth:`BaselineBuilder.build`."""
-        model = self._load(train.images.shape[1:], len(classes))
-        return Baseline(cut(model), classes, model)
+        """Read the file, and examine the model; see :meth:`BaselineBuilder.build`.
 
-    def _load(self, image_shape: Shape, n_classes: int) -> "keras.Model":
+        Raises
+        ------
+        InputError
+            Also where its weights are not finite, it is dead, or it was trained on another range of
+            pixels or order of classes.
+        """
+        order = self._order(classes)
+        model = self._load(train.images.shape[1:], len(classes), [*map(order.index, classes)])
+        baseline = Baseline(cut(model), classes, model)
+        check_features(baseline.stack, train)
+        warning = check_answers(baseline, train, self._range(), order)
+        if warning:
+            log.warning("%s.", warning)
+        return replace(baseline, warning=warning)
+
+    def _range(self) -> Pixels:
+        if len(self.pixels) != 2 or not np.isfinite(self.pixels).all() or len({*self.pixels}) < 2:
+            raise InputError(
+                f"pixels={[*self.pixels]} is no range: give what stands for 0 and what for 1 in "
+                "the model's inputs, such as [0, 255].",
+                "pixels",
+            )
+        low, high = map(float, self.pixels)
+        return low, high
+
+    def _order(self, classes: tuple[str, ...]) -> Sequence[str]:
+        if self.classes is None:
+            return classes
+        if sorted(self.classes) != sorted(classes):
+            raise InputError(
+                f"classes={[*self.classes]} are not the names of the dataset's classes: name each "
+                f"of {', '.join(classes)} once, in the order of the model's outputs.",
+                "classes",
+            )
+        return self.classes
+
+    def _load(
+        self, image_shape: Shape, n_classes: int, outputs: Sequence[int] | None = None
+    ) -> "keras.Model":
+        """Read the model, as one that takes pixels in [0, 1].
+
+        Parameters
+        ----------
+        image_shape : (int, int, int)
+        n_classes : int
+        outputs : sequence of int, optional
+            The output for each class.
+        """
+        low, high = self._range()
+        keras, model = load_keras(), self._read()
+        for what, tensors, wanted in (
+            ("takes inputs", "inputs", image_shape),
+            ("gives outputs", "outputs", (n_classes,)),
+        ):
+            shapes = [tuple(tensor.shape) for tensor in getattr(model, tensors, None) or ()]
+            # The first dimension is the batch, of whatever size.
+            if [shape[1:] for shape in shapes] != [wanted]:
+                raise InputError(
+                    f"path={self.path} holds a model that {what} of shape "
+                    f"{', '.join(map(str, shapes)) or 'unknown'}, and the dataset needs "
+                    f"{(None, *wanted)}.",
+                    "path",
+                )
+        for weight in model.weights:
+            if not np.isfinite(weight.numpy().astype(float)).all():
+                raise InputError(
+                    f"path={self.path} holds weights that are not finite, in {weight.path}: give a "
+                    "model whose training did not diverge.",
+                    "path",
+                )
+        # Plain tensors in and out, where the model has lists or dicts of one.
+        model = keras.Model(model.inputs[0], model.outputs[0])
+        if (low, high) != (0.0, 1.0):
+            images = keras.Input(image_shape)
+            scaled = keras.layers.Rescaling(high - low, low)(images)
+            model = keras.Model(images, model(scaled))
+        if outputs is not None and [*outputs] != [*range(n_classes)]:
+            ordered = keras.ops.take(model.outputs[0], outputs, axis=1)
+            model = keras.Model(model.inputs[0], ordered)
+        return model
+
+    def _read(self) -> "keras.Model":
         path = Path(self.path).expanduser()
         if not path.is_file():
             raise InputError(
@@ -61,9 +154,8 @@ class SavedCNN(BaselineBuilder):
                 "path",
             )
         configure_threads(self.threads)
-        keras = load_keras()
         try:
-            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+            return load_keras().saving.load_model(path, compile=False, safe_mode=True)
         except Exception as error:  # what a foreign archive raises is open-ended
             reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
             raise InputError(
@@ -71,14 +163,3 @@ class SavedCNN(BaselineBuilder):
                 "own layers, without Lambda, with model.save('name.keras').",
                 "path",
             ) from error
-        for what, shapes, wanted in (
-            ("takes inputs", getattr(model, "input_shape", None), (None, *image_shape)),
-            ("gives outputs", getattr(model, "output_shape", None), (None, n_classes)),
-        ):
-            if shapes != wanted:
-                raise InputError(
-                    f"path={path} holds a model that {what} of shape {shapes}, and the dataset "
-                    f"needs {wanted}.",
-                    "path",
-                )
-        return model

@@ -1,7 +1,6 @@
 """A CNN that is trained by backpropagation, or read from the cache of trained weights."""
 
 import logging
-import platform
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from slicing.checks import at_least, positive
 from slicing.cutting import cut
 from slicing.data.dataset import Images
 from slicing.errors import InputError
+from slicing.machine import TENSORFLOW, processor, switches
 from slicing.show import Show, silent
 from slicing.stack import ConvStack, Shape
 
@@ -125,7 +125,7 @@ class TrainedCNN(BaselineBuilder):
         model.compile(keras.optimizers.Adam(self.learning_rate), "sparse_categorical_crossentropy")
         start = time.perf_counter()
         model.fit(
-            _batches(train, self.batch_size, rng),
+            _stream(train, self.batch_size, self.epochs, rng),
             steps_per_epoch=-(-len(train) // self.batch_size),
             epochs=self.epochs,
             shuffle=False,
@@ -231,12 +231,34 @@ def _check_labels(train: Images, n_classes: int) -> None:
         )
 
 
+def _stream(train: Images, batch_size: int, epochs: int, rng: np.random.Generator) -> Any:
+    """Give the batches of all epochs to TensorFlow, each when it is asked for.
+
+    Keras would put a generator into a dataset that tunes itself. The thread that does sleeps up to
+    a minute at a time, and leaving ``fit`` waits for it.
+
+    Returns
+    -------
+    tensorflow.data.Dataset
+    """
+    import tensorflow as tf
+
+    pixels = tf.TensorSpec((None, *train.images.shape[1:]), tf.float32)
+    labels = tf.TensorSpec((None,), tf.int64)
+    batches = tf.data.Dataset.from_generator(
+        lambda: _batches(train, batch_size, epochs, rng), output_signature=(pixels, labels)
+    )
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.with_options(options)
+
+
 def _batches(
-    train: Images, batch_size: int, rng: np.random.Generator
+    train: Images, batch_size: int, epochs: int, rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """Yield batches for ever, the images in a new order in each epoch."""
+    """Yield the batches of all epochs, the images in a new order in each."""
     # Keras' own shuffling would draw from TensorFlow's global generator.
-    while True:
+    for _ in range(epochs):
         order = rng.permutation(len(train))
         for start in range(0, len(train), batch_size):
             chosen = order[start : start + batch_size]
@@ -254,6 +276,10 @@ def _environment(threads: int) -> dict[str, object]:
         "tensorflow": tf.__version__,
         "numpy": np.__version__,
         "threads": threads,
-        "machine": platform.machine(),
-        "gpus": [device.name for device in tf.config.list_physical_devices("GPU")],
+        "processor": processor(),
+        "gpus": [
+            tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+            for gpu in tf.config.list_physical_devices("GPU")
+        ],
+        "switches": switches(TENSORFLOW),
     }

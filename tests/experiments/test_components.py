@@ -17,9 +17,9 @@ from tests.experiments.runs import run_here
 def refusal(overrides, shape=(28, 28, 1)):
     """What the components say of these options."""
     [config] = check(overrides)
-    images = Images(np.zeros((20, *shape), np.float32), np.arange(20) % 10)
+    images = Images(np.random.default_rng(0).random((20, *shape), np.float32), np.arange(20) % 10)
     with pytest.raises(InputError) as caught:
-        Components(plain(config), {}).check(Split(images, None), 10)
+        Components(plain(config), {}).check(Split(images, None), tuple("0123456789"))
     return caught.value
 
 
@@ -66,3 +66,40 @@ def test_what_shows_while_the_schedule_runs_is_named_by_its_option(tiny, tmp_pat
     with pytest.raises(InputError, match=r"^strategy\.max_evaluations=3 does not") as caught:
         run_here([*tiny, "strategy.max_evaluations=3"], tmp_path)
     assert caught.value.option == "strategy.max_evaluations"
+
+
+def test_a_model_of_the_users_own_names_the_options_that_help(tmp_path):
+    from tests.slicing.baselines.test_examination import NAMES, brightness, save
+
+    path, images = tmp_path / "mine.keras", Split(brightness(), None)
+    save(path, (0, 255), ("gray", "white", "black", "dark", "light"))
+    options = ["baseline=file", f"baseline.path={path}", "slicing.projection=none"]
+
+    def made(*more):
+        [config] = check([*options, "fitness=neighbors", *more])
+        components = Components(plain(config), {})
+        components.check(images, NAMES)
+        return components.make_baseline(images.references, NAMES)
+
+    with pytest.raises(InputError) as caught:
+        made()
+    assert caught.value.option == "baseline.pixels"
+    assert str(caught.value).startswith("baseline.pixels=[0,1] is not the range")
+    sets = [
+        "baseline.pixels=[0,255]",
+        "baseline.classes=['gray','white','black','dark','light']",
+    ]
+    assert str(caught.value).endswith(f"; set {sets[0]}, and set {sets[1]}.")
+    answers = made(*sets).predict_labels(images.references.images)
+    assert (answers == images.references.labels).mean() > 0.9
+
+
+@pytest.mark.parametrize("baseline", ["random", "lenet", "gradient"])
+def test_a_dead_baseline_is_refused_whatever_made_it(baseline, tmp_path):
+    options = [f"baseline={baseline}", "baseline.filters=[2]", "baseline.pooling=[true]"]
+    if baseline != "random":
+        options += [f"baseline.cache_dir={tmp_path}", "baseline.epochs=1", "baseline.units=2"]
+    [config] = check([*options, *["baseline.tuning_epochs=1"] * (baseline == "gradient")])
+    black = Images(np.zeros((20, 8, 8, 1), np.float32), np.arange(20) % 10)
+    with pytest.raises(InputError, match=r"^The network is dead: its 18 features are the same"):
+        Components(plain(config), {}).make_baseline(black, tuple("0123456789"))

@@ -78,7 +78,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained(overrides, sent
     [config] = check(overrides)
     images = Images(np.zeros((20, 28, 28, 1), np.float32), np.arange(20) % 10)
     with pytest.raises(InputError, match=sentence):
-        Components(plain(config), {}).check(Split(images, None), 10)
+        Components(plain(config), {}).check(Split(images, None), tuple("0123456789"))
 
 
 def test_what_the_command_line_puts_into_an_option_is_named_by_its_class():
@@ -97,7 +97,7 @@ def test_the_alternatives_that_are_named_are_not_refused(block):
     for optimizer in GROUPS["optimizer"]:
         [config] = check([f"optimizer={optimizer}", f"block={block}"])
         try:
-            Components(plain(config), {}).check(Split(images, None), 10)
+            Components(plain(config), {}).check(Split(images, None), tuple("0123456789"))
         except InputError:
             refused.append(optimizer)
     assert refused == ["cmaes", "deap_cmaes"]

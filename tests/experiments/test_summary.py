@@ -105,6 +105,14 @@ def test_protocol_test_says_that_it_leaks():
     assert "protocol test LEAKS: the test images chose the kernels" in text
 
 
+def test_a_warning_of_the_baseline_is_one_of_the_summary():
+    warned = replace(SUMMARY, baseline_warning="The model knows nothing")
+    assert SUMMARY.warning == ""
+    assert warned.warning == "The model knows nothing"
+    assert warned.text().endswith("\n- The model knows nothing")
+    assert replace(warned, leaks=True).warning.endswith("flatter it; The model knows nothing")
+
+
 def test_an_interrupted_run_says_so():
     assert "(interrupted)" in replace(SUMMARY, interrupted=True).text().splitlines()[0]
     assert "read from the cache" in replace(SUMMARY, from_cache=True).text()

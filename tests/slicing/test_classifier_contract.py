@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from slicing.baselines import SavedCNN, TrainedCNN
+from slicing.baselines import Baseline, TrainedCNN
 from slicing.classifier import Classifier
+from slicing.cutting import cut
 from slicing.engine.engine import Engine
 from slicing.errors import InputError
 from tests.slicing.baselines.blobs import CLASSES, blobs
@@ -30,8 +31,7 @@ def without_softmax(train, folder):
     weights[:, :2] = 0.01
     model.layers[0].set_weights([np.ones((3, 3, 1, 2)), np.zeros(2)])
     model.layers[-1].set_weights([weights, np.zeros(3)])
-    model.save(folder / "mine.keras")
-    return SavedCNN(path=folder / "mine.keras").build(train, CLASSES)
+    return Baseline(cut(model), CLASSES, model)
 
 
 def engine(train, folder):
@@ -82,15 +82,14 @@ NEAR = np.nextafter(np.float32(0.4), np.float32(1.0))
         ([800.0, 0.4, 0.2], ["linear"]),
     ],
 )
-def test_outputs_become_shares_once_and_keep_their_order(bias, activations, train, tmp_path):
+def test_outputs_become_shares_once_and_keep_their_order(bias, activations, train):
     model = keras.Sequential([keras.Input((10, 10, 1)), keras.layers.Conv2D(2, 3)])
     model.add(keras.layers.Flatten())
     model.add(keras.layers.Dense(3))
     for activation in activations:
         model.add(keras.layers.Activation(activation))
     model.layers[2].set_weights([np.zeros((128, 3)), np.array(bias)])
-    model.save(tmp_path / "mine.keras")
-    baseline = SavedCNN(path=tmp_path / "mine.keras").build(train, CLASSES)
+    baseline = Baseline(cut(model), CLASSES, model)
     shares = baseline.predict_proba(train.images[:2])
     exponentials = np.exp(np.float32(bias) - max(bias))
     np.testing.assert_allclose(shares, [exponentials / exponentials.sum()] * 2, rtol=1e-6)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from slicing.baselines import SavedCNN
+from slicing.data.dataset import Images
 from slicing.errors import InputError
 from tests.slicing.baselines.blobs import CLASSES, blobs, flipped, truncated
 
@@ -14,8 +15,8 @@ def train():
     return blobs()
 
 
-@pytest.fixture(scope="module")
-def model_file(tmp_path_factory):
+def brightest_third():
+    """A model that names the third of the width that is bright, whatever the range of pixels."""
     model = keras.Sequential(
         [
             keras.Input((10, 10, 1)),
@@ -24,6 +25,16 @@ def model_file(tmp_path_factory):
             keras.layers.Dense(3),
         ]
     )
+    columns = np.repeat([0, 1, 2], [3, 2, 3])
+    thirds = np.eye(3)[np.broadcast_to(columns[None, :, None], (8, 8, 2)).ravel()]
+    model.layers[0].set_weights([np.ones((3, 3, 1, 2)), np.zeros(2)])
+    model.layers[-1].set_weights([thirds / thirds.sum(axis=0), np.zeros(3)])
+    return model
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    model = brightest_third()
     model.compile("adam", "mse")
     path = tmp_path_factory.mktemp("model") / "mine.keras"
     model.save(path)
@@ -36,9 +47,72 @@ def test_a_users_model_is_loaded(train, model_file):
     assert baseline.model is not None
     assert baseline.train_seconds == 0
     assert not baseline.from_cache
+    assert baseline.warning is None
     expected = model.predict(train.images, verbose=0).argmax(axis=1)
     np.testing.assert_array_equal(baseline.predict_labels(train.images), expected)
+    assert (expected == train.labels).mean() > 0.95
     assert SavedCNN(path=path).shape((10, 10, 1), 3).equals(baseline.stack)
+
+
+def of_fixed_batches(model):
+    first = keras.Input(batch_shape=(32, 10, 10, 1))
+    return keras.Model(first, model(first))
+
+
+def of_lists(model):
+    first = keras.Input((10, 10, 1))
+    return keras.Model([first], [model(first)])
+
+
+def of_dicts(model):
+    first = keras.Input((10, 10, 1), name="image")
+    return keras.Model({"image": first}, {"class": model(first)})
+
+
+def of_bytes(model):
+    first = keras.Input((10, 10, 1), dtype="uint8")
+    return keras.Model(first, model(keras.layers.Rescaling(1 / 255)(first)))
+
+
+@pytest.mark.parametrize("around", [of_fixed_batches, of_lists, of_dicts, of_bytes])
+def test_the_same_model_in_another_dress_is_the_same(around, train, model_file, tmp_path):
+    _, model = model_file
+    around(model).save(tmp_path / "mine.keras")
+    pixels = (0, 255) if around is of_bytes else (0, 1)
+    exact = Images(np.rint(255 * train.images / 2) / np.float32(255), train.labels)
+    baseline = SavedCNN(path=tmp_path / "mine.keras", pixels=pixels).build(exact, CLASSES)
+    expected = model.predict(exact.images, verbose=0).argmax(axis=1)
+    np.testing.assert_array_equal(baseline.predict_labels(exact.images), expected)
+    np.testing.assert_allclose(
+        baseline.stack.convs[0].weights, model.layers[0].get_weights()[0], rtol=1e-6
+    )
+
+
+def test_weights_that_are_not_finite_are_refused_at_once(model_file, tmp_path):
+    model = keras.models.clone_model(model_file[1])
+    model.layers[0].set_weights([np.full((3, 3, 1, 2), np.nan), np.zeros(2)])
+    model.save(tmp_path / "mine.keras")
+    with pytest.raises(InputError, match=r"not finite, in .*kernel.*did not diverge") as caught:
+        SavedCNN(path=tmp_path / "mine.keras").shape((10, 10, 1), 3)
+    assert caught.value.option == "path"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("pixels", (0, 0), r"pixels=\[0, 0\] is no range"),
+        ("pixels", (0, float("inf")), "is no range"),
+        ("pixels", (1,), "is no range"),
+        ("classes", ["left", "right", "top"], "classes=.*each of left, center, right once"),
+        ("classes", ["left", "right"], "classes="),
+        ("classes", ["left", "left", "right"], "classes="),
+    ],
+)
+def test_bad_options_are_one_clear_error(option, value, message, train, model_file):
+    with pytest.raises(InputError, match=message) as caught:
+        SavedCNN(path=model_file[0], **{option: value}).build(train, CLASSES)
+    assert caught.value.option == option
+    assert "\n" not in str(caught.value)
 
 
 def foreign_archive(path):

@@ -127,13 +127,29 @@ def test_what_else_determines_the_weights_is_part_of_the_cache_key(train, tmp_pa
     assert baseline_keys(train, tmp_path, [{}], (*CLASSES, "none")) != [key]
     for owner, name, value in [
         (trained, "configure_threads", lambda threads: 77),
-        (trained.platform, "machine", lambda: "other"),
+        (trained, "processor", lambda: "other"),
         (trained, "_RECIPE", 0),
         (keras, "__version__", "0"),
     ]:
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, value)
             assert baseline_keys(train, tmp_path, [{}]) != [key]
+    for name, value in [
+        ("TF_ENABLE_ONEDNN_OPTS", "0"),
+        ("TF_DETERMINISTIC_OPS", "1"),
+        ("TF_XLA_FLAGS", "--tf_xla_auto_jit=2"),
+        ("XLA_FLAGS", "--xla_cpu_enable_fast_math=true"),
+        ("NVIDIA_TF32_OVERRIDE", "0"),
+        ("ONEDNN_MAX_CPU_ISA", "SSE41"),
+        ("TF_NUM_INTRAOP_THREADS", "1"),
+    ]:
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            assert baseline_keys(train, tmp_path, [{}]) != [key]
+    with monkeypatch.context() as patch:
+        patch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+        patch.setenv("TF_VAR_password", "of Terraform")
+        assert baseline_keys(train, tmp_path, [{}]) == [key]
 
 
 def baseline_keys(train, folder, changes, classes=CLASSES):
@@ -212,6 +228,31 @@ def test_epochs_and_loss_are_shown(train, tmp_path):
     assert [done for done, _ in shown] == pytest.approx(np.arange(1, 7) / 6)
     assert shown[2][1].startswith("epoch 1 of 2, loss ")
     assert 0 < float(shown[5][1].removeprefix("epoch 2 of 2, loss ")) < 10
+
+
+def test_nothing_runs_ahead_of_the_training_or_after_it(train, tmp_path, monkeypatch):
+    drawn, ahead, datasets = [], [], []
+    batches, fit = trained._batches, keras.Model.fit
+
+    def counted(*given):
+        for batch in batches(*given):
+            drawn.append(len(batch[1]))
+            yield batch
+        drawn.append("end")
+
+    def watched(model, dataset, **options):
+        datasets.append(dataset)
+        return fit(model, dataset, **options)
+
+    monkeypatch.setattr(trained, "_batches", counted)
+    monkeypatch.setattr(keras.Model, "fit", watched)
+    TrainedCNN(cache_dir=tmp_path, **{**SMALL, "epochs": 3}).build(
+        train, CLASSES, lambda done, text: ahead.append(len(drawn))
+    )
+    assert ahead == [*range(1, 10)]
+    assert drawn == [128, 128, 44] * 3
+    # What tunes a dataset is a thread that sleeps up to a minute, and is waited for.
+    assert datasets[0].options().autotune.enabled is False
 
 
 def test_an_interrupted_training_is_not_cached(train, tmp_path):
