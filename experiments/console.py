@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from experiments import signals
 from slicing.errors import InputError
 
-MISTAKE, INTERRUPTED = 2, 130
-"""Exit codes: for a mistake that the user can correct, and for Ctrl-C."""
+MISTAKE = 2
+"""Exit code for a mistake that the user can correct."""
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
@@ -19,13 +20,13 @@ def say(text: str, stream: TextIO | None = None) -> None:
     ----------
     text : str
     stream : text stream, optional
-        Standard error by default. Once its reader has gone, it is silent: Ctrl-C ends what a run
-        is piped into (``| tee log``) before the run itself.
+        Standard error by default. Once nobody can be told, it is silent: Ctrl-C ends what a run
+        is piped into (``| tee log``) before the run itself, a terminal is closed, a disk is full.
     """
     stream = sys.stderr if stream is None else stream
     try:
         print(text, file=stream, flush=True)
-    except BrokenPipeError:
+    except OSError:
         nobody = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nobody, stream.fileno())
         os.close(nobody)
@@ -40,15 +41,20 @@ def no_access(error: OSError) -> str:
 Sentences = Mapping[type[BaseException], Callable[[Any], str | None]]
 """Maps an exception type to the function that words it; "" prints nothing, None raises it again."""
 
-_SENTENCES: Sentences = {InputError: str, OSError: no_access, KeyboardInterrupt: lambda error: ""}
+_SENTENCES: Sentences = {
+    InputError: str,
+    OSError: no_access,
+    KeyboardInterrupt: lambda error: str(error) or "Interrupted.",
+}
 
 
 @contextmanager
 def exit_on_mistake(more: Sentences | None = None) -> Iterator[None]:
-    """End the program on an exception that a user can correct, or on Ctrl-C.
+    """End the program on an exception that a user can correct, or on a signal.
 
-    It prints one sentence on standard error, without a traceback, and exits with 2, or 130 for
-    Ctrl-C. It serves as a decorator, too.
+    It prints one sentence on standard error, without a traceback, and exits with 2, or with 128 and
+    the number of the signal: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP. It serves as a
+    decorator, too.
 
     Parameters
     ----------
@@ -58,7 +64,11 @@ def exit_on_mistake(more: Sentences | None = None) -> Iterator[None]:
     """
     sentences = {**_SENTENCES, **(more or {})}
     try:
-        yield
+        with signals.heard(signals.interrupt):
+            yield
+            # Here, so that a full disk or a closed pipe is one sentence, too.
+            sys.stdout.flush()
+        signals.work_is_done()
     except tuple(sentences) as error:
         kind = next(kind for kind in type(error).__mro__ if kind in sentences)
         sentence = sentences[kind](error)
@@ -66,4 +76,4 @@ def exit_on_mistake(more: Sentences | None = None) -> Iterator[None]:
             raise
         if sentence:
             say(sentence)
-        sys.exit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else MISTAKE)
+        sys.exit(signals.exit_code() if isinstance(error, KeyboardInterrupt) else MISTAKE)

@@ -38,9 +38,9 @@ def test_whoever_read_it_has_gone(tell):
         (InputError("k=0 is out of range.", "k"), None, 2, "k=0 is out of range.\n"),
         (FileNotFoundError(2, "No such file", "a.png"), None, 2,
          "a.png cannot be read or written: No such file.\n"),
-        (KeyboardInterrupt(), None, 130, ""),
-        (KeyboardInterrupt(), {KeyboardInterrupt: lambda error: "Interrupted."}, 130,
-         "Interrupted.\n"),
+        (KeyboardInterrupt(), None, 130, "Interrupted.\n"),
+        (KeyboardInterrupt("Interrupted. Go on."), None, 130, "Interrupted. Go on.\n"),
+        (KeyboardInterrupt(), {KeyboardInterrupt: lambda error: "Go on."}, 130, "Go on.\n"),
         (ZeroDivisionError("x"), {ArithmeticError: str}, 2, "x\n"),
     ],
 )  # fmt: skip
