@@ -1,7 +1,9 @@
 """Print lines, fall silent once the reader has closed the pipe, and end a program."""
 
 import os
+import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
@@ -41,8 +43,20 @@ def no_access(error: OSError) -> str:
 Sentences = Mapping[type[BaseException], Callable[[Any], str | None]]
 """Maps an exception type to the function that words it; "" prints nothing, None raises it again."""
 
+
+def _of_threads(error: ValueError) -> str | None:
+    """Say that numba cannot start its threads, which it finds out at its first parallel loop."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    if frame.f_globals["__name__"] != "numba.np.ufunc.parallel":
+        return None
+    reason = " ".join(str(error).split()).rstrip(".")
+    names = [name for name in sorted(os.environ) if re.match("NUMBA_(NUM_)?THREAD", name)]
+    return f"Numba cannot start its threads ({reason}): unset or correct {' and '.join(names)}."
+
+
 _SENTENCES: Sentences = {
     InputError: str,
+    ValueError: _of_threads,
     OSError: no_access,
     KeyboardInterrupt: lambda error: str(error) or "Interrupted.",
 }
@@ -63,15 +77,26 @@ def exit_on_mistake(more: Sentences | None = None) -> Iterator[None]:
         wins.
     """
     sentences = {**_SENTENCES, **(more or {})}
+    kinds: tuple[type[BaseException], ...] = (*sentences, Exception)
+    interrupted = False
+
+    def interrupt() -> None:
+        nonlocal interrupted
+        interrupted = True
+        raise KeyboardInterrupt
+
     try:
-        with signals.heard(signals.interrupt):
+        with signals.heard(interrupt):
             yield
             # Here, so that a full disk or a closed pipe is one sentence, too.
             sys.stdout.flush()
         signals.work_is_done()
-    except tuple(sentences) as error:
-        kind = next(kind for kind in type(error).__mro__ if kind in sentences)
-        sentence = sentences[kind](error)
+    except kinds as error:
+        if interrupted and not isinstance(error, KeyboardInterrupt):
+            # Libraries raise errors of their own where Ctrl-C comes to them.
+            error = KeyboardInterrupt()
+        kind = next((kind for kind in type(error).__mro__ if kind in sentences), None)
+        sentence = sentences[kind](error) if kind else None
         if sentence is None:
             raise
         if sentence:

@@ -16,6 +16,7 @@ from experiments.progress import Terminal
 from experiments.recorder import EVENTS, Recorder
 from experiments.resume import RunOrigin, checkpoint_of
 from experiments.schema.run import plain
+from experiments.signals import deferred
 from experiments.stages import Experiment
 from experiments.summary import LEAKS, SUMMARY, Summary
 from experiments.tracking import MLflowRun, leaves
@@ -188,6 +189,7 @@ def _run(
 def _start_tensorflow(monitor: Monitor, threads: int) -> int:
     """Start TensorFlow; return the threads in force: it takes a number only at first."""
     monitor.say("Starting TensorFlow")
-    from slicing.backend import configure_threads
+    with deferred():
+        from slicing.backend import configure_threads
 
-    return configure_threads(threads)
+        return configure_threads(threads)

@@ -27,6 +27,7 @@ from experiments.hydra_internals import VERSION_BASE, parsed_arguments
 from experiments.overrides import check, quoted, resumed
 from experiments.progress import Terminal
 from experiments.schema.docs import CONF
+from experiments.signals import deferred
 from slicing.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -46,17 +47,18 @@ def main() -> None:
     logging.raiseExceptions = False
     only_shows = arguments.help or arguments.cfg or arguments.info
     with exit_on_mistake(_SENTENCES):
-        overrides = _with_resumed(arguments.overrides, arguments.multirun)
-        # Hydra itself wants its flags before everything else.
-        sys.argv[1:] = [*flags, *overrides]
-        if not (arguments.hydra_help or arguments.shell_completion):
-            configs = check(
-                overrides,
-                arguments.multirun,
-                arguments.config_name,
-                arguments.config_dir,
-                complete=not only_shows,
-            )
+        with deferred():
+            overrides = _with_resumed(arguments.overrides, arguments.multirun)
+            # Hydra itself wants its flags before everything else.
+            sys.argv[1:] = [*flags, *overrides]
+            if not (arguments.hydra_help or arguments.shell_completion):
+                configs = check(
+                    overrides,
+                    arguments.multirun,
+                    arguments.config_name,
+                    arguments.config_dir,
+                    complete=not only_shows,
+                )
         if arguments.help:
             # Here, not above: a run needs none of it.
             from experiments.help import help_page
@@ -105,7 +107,8 @@ def _job(config: DictConfig) -> float:
             terminal.say(f"Running {' '.join(asked) or 'the defaults'}: {folder}")
             # Here, not above: it takes seconds, and --help and mistakes on the command line do not
             # need it.
-            from experiments.pipeline import run
+            with deferred():
+                from experiments.pipeline import run
 
             summary = run(config, choices, folder, overrides, terminal)
     except InputError as error:

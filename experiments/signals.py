@@ -29,6 +29,8 @@ def watch() -> None:
 
     For the start of a program, which imports, and for its end, which clears away.
     """
+    global _act
+    _act = _leave
     for number in _free():
         signal.signal(number, _receive)
 
@@ -67,8 +69,27 @@ def heard(act: Callable[[], None]) -> Iterator[None]:
         _act = before
 
 
-def interrupt() -> None:
-    """Raise KeyboardInterrupt."""
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Let a signal wait for the end of a ``with`` statement; a second one ends the process at once.
+
+    For imports, and for libraries that raise other errors where Ctrl-C comes to them.
+    """
+    waiting = False
+
+    def wait() -> None:
+        nonlocal waiting
+        if waiting:
+            _leave()
+        waiting = True
+
+    with heard(wait):
+        yield
+    if waiting:
+        _act()
+
+
+def _interrupt() -> None:
     raise KeyboardInterrupt
 
 
@@ -79,7 +100,7 @@ def _leave() -> None:
     os._exit(0 if _done else exit_code())
 
 
-_act: Callable[[], None] = _leave
+_act: Callable[[], None] = _interrupt
 
 
 def _free() -> list[signal.Signals]:

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 import pytest
 
 from experiments import signals
+from experiments.console import exit_on_mistake
 from experiments.schema.docs import CONF
+from slicing.errors import InputError
 
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 PROGRAMS = [
@@ -107,10 +109,52 @@ def test_other_threads_hear_nothing():
     found = []
 
     def listen():
-        with signals.heard(signals.interrupt):
+        with signals.heard(lambda: None):
             found.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=listen)
     thread.start()
     thread.join()
     assert found == [before]
+
+
+def test_a_signal_waits_for_the_end_of_what_it_would_break():
+    steps = []
+    with handler(signal.SIGTERM, signal.SIG_DFL), signals.heard(lambda: steps.append("heard")):
+        with signals.deferred():
+            signal.raise_signal(signal.SIGTERM)
+            steps.append("imported")
+        steps.append("after")
+        with signals.deferred():
+            steps.append("nothing came")
+    assert steps == ["imported", "heard", "after", "nothing came"]
+
+
+def test_the_second_does_not_wait(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import signal\nfrom experiments import signals\n"
+        "with signals.deferred():\n"
+        "    for _ in range(2):\n        signal.raise_signal(signal.SIGTERM)\n"
+        "print('never')\n"
+    )
+    found = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(CONF.parent)},
+    )  # fmt: skip
+    assert (found.returncode, found.stdout, found.stderr) == (143, "", "Interrupted.\n")
+
+
+@pytest.mark.parametrize("error", [RecursionError("numpy"), InputError("No."), TypeError("None")])
+def test_libraries_raise_other_errors_where_ctrl_c_comes_to_them(error, capsys):
+    @exit_on_mistake()
+    def program():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise error from None
+
+    with handler(signal.SIGTERM, signal.SIG_DFL), pytest.raises(SystemExit) as end:
+        program()
+    assert end.value.code == 143
+    assert capsys.readouterr().err == "Interrupted.\n"
