@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark that the command line asks for."""
     words = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(words)
-    with exit_on_mistake({KeyboardInterrupt: lambda error: "Interrupted."}):
+    with exit_on_mistake():
         sizes = [_size("--sizes", text) for text in options.sizes]
         growth = [
             _size("--growth", f"{references}/{options.growth_queries}")

@@ -201,7 +201,7 @@ def main() -> None:
         )
         if output is not None:
             output.write_json({**origin(command_line("benchmarks.inference")), "results": results})
-    print(report(results))
+        print(report(results))
 
 
 def _installed(runtimes: Sequence[str]) -> list[str]:

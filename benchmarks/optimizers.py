@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark that the command line asks for."""
     words = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(words)
-    with exit_on_mistake({KeyboardInterrupt: lambda error: "Interrupted."}):
+    with exit_on_mistake():
         _run(options, command_line("benchmarks.optimizers", words))
 
 

@@ -1,15 +1,18 @@
 """Print lines, fall silent once the reader has closed the pipe, and end a program."""
 
 import os
+import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from experiments import signals
 from slicing.errors import InputError
 
-MISTAKE, INTERRUPTED = 2, 130
-"""Exit codes: for a mistake that the user can correct, and for Ctrl-C."""
+MISTAKE = 2
+"""Exit code for a mistake that the user can correct."""
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
@@ -19,13 +22,13 @@ def say(text: str, stream: TextIO | None = None) -> None:
     ----------
     text : str
     stream : text stream, optional
-        Standard error by default. Once its reader has gone, it is silent: Ctrl-C ends what a run
-        is piped into (``| tee log``) before the run itself.
+        Standard error by default. Once nobody can be told, it is silent: Ctrl-C ends what a run
+        is piped into (``| tee log``) before the run itself, a terminal is closed, a disk is full.
     """
     stream = sys.stderr if stream is None else stream
     try:
         print(text, file=stream, flush=True)
-    except BrokenPipeError:
+    except OSError:
         nobody = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nobody, stream.fileno())
         os.close(nobody)
@@ -40,15 +43,32 @@ def no_access(error: OSError) -> str:
 Sentences = Mapping[type[BaseException], Callable[[Any], str | None]]
 """Maps an exception type to the function that words it; "" prints nothing, None raises it again."""
 
-_SENTENCES: Sentences = {InputError: str, OSError: no_access, KeyboardInterrupt: lambda error: ""}
+
+def _of_threads(error: ValueError) -> str | None:
+    """Say that numba cannot start its threads, which it finds out at its first parallel loop."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    if frame.f_globals["__name__"] != "numba.np.ufunc.parallel":
+        return None
+    reason = " ".join(str(error).split()).rstrip(".")
+    names = [name for name in sorted(os.environ) if re.match("NUMBA_(NUM_)?THREAD", name)]
+    return f"Numba cannot start its threads ({reason}): unset or correct {' and '.join(names)}."
+
+
+_SENTENCES: Sentences = {
+    InputError: str,
+    ValueError: _of_threads,
+    OSError: no_access,
+    KeyboardInterrupt: lambda error: str(error) or "Interrupted.",
+}
 
 
 @contextmanager
 def exit_on_mistake(more: Sentences | None = None) -> Iterator[None]:
-    """End the program on an exception that a user can correct, or on Ctrl-C.
+    """End the program on an exception that a user can correct, or on a signal.
 
-    It prints one sentence on standard error, without a traceback, and exits with 2, or 130 for
-    Ctrl-C. It serves as a decorator, too.
+    It prints one sentence on standard error, without a traceback, and exits with 2, or with 128 and
+    the number of the signal: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP. It serves as a
+    decorator, too.
 
     Parameters
     ----------
@@ -57,13 +77,28 @@ def exit_on_mistake(more: Sentences | None = None) -> Iterator[None]:
         wins.
     """
     sentences = {**_SENTENCES, **(more or {})}
+    kinds: tuple[type[BaseException], ...] = (*sentences, Exception)
+    interrupted = False
+
+    def interrupt() -> None:
+        nonlocal interrupted
+        interrupted = True
+        raise KeyboardInterrupt
+
     try:
-        yield
-    except tuple(sentences) as error:
-        kind = next(kind for kind in type(error).__mro__ if kind in sentences)
-        sentence = sentences[kind](error)
+        with signals.heard(interrupt):
+            yield
+            # Here, so that a full disk or a closed pipe is one sentence, too.
+            sys.stdout.flush()
+        signals.work_is_done()
+    except kinds as error:
+        if interrupted and not isinstance(error, KeyboardInterrupt):
+            # Libraries raise errors of their own where Ctrl-C comes to them.
+            error = KeyboardInterrupt()
+        kind = next((kind for kind in type(error).__mro__ if kind in sentences), None)
+        sentence = sentences[kind](error) if kind else None
         if sentence is None:
             raise
         if sentence:
             say(sentence)
-        sys.exit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else MISTAKE)
+        sys.exit(signals.exit_code() if isinstance(error, KeyboardInterrupt) else MISTAKE)

@@ -9,13 +9,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from experiments.dead_runs import mark_dead
 from slicing.errors import InputError
+from slicing.files import clear_stale
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 # Otherwise the UI first shows views for language models.
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
+_SCRATCH = ".mlflow-"
 
 PARENT = "mlflow.parentRunId"
 """The tag by which MLflow's UI puts a run under another."""
@@ -23,6 +26,8 @@ PARENT = "mlflow.parentRunId"
 
 def connect(uri: str | None, experiment: str) -> tuple["MlflowClient", str]:
     """Open the store of runs, create what is missing in it, and find the experiment.
+
+    Runs there whose process was killed are marked as such (:mod:`experiments.dead_runs`).
 
     Parameters
     ----------
@@ -57,8 +62,10 @@ def connect(uri: str | None, experiment: str) -> tuple["MlflowClient", str]:
     address = uri or _sqlite(database)
     location = None if uri else (database.parent / "mlartifacts").as_uri()
     try:
-        if uri is None and not database.exists():
-            _create(database)
+        if uri is None:
+            clear_stale(database.parent, f"{_SCRATCH}*")
+            if not database.exists():
+                _create(database)
         client = MlflowClient(address)
         found = client.get_experiment_by_name(experiment)
         if found is None:
@@ -68,6 +75,7 @@ def connect(uri: str | None, experiment: str) -> tuple["MlflowClient", str]:
             found = client.get_experiment_by_name(experiment)
         if found is None:
             raise InputError(f"no experiment {experiment} can be created there")
+        mark_dead(client, found.experiment_id)
     except Exception as error:  # each kind of store has exceptions of its own
         raise InputError(
             f"MLflow cannot use tracking.uri={address} ({gist(error)}): start the server, correct "
@@ -90,7 +98,7 @@ def _create(database: Path) -> None:
     from mlflow import MlflowClient
 
     with tempfile.TemporaryDirectory(
-        prefix=".mlflow-", dir=database.parent, ignore_cleanup_errors=True
+        prefix=_SCRATCH, dir=database.parent, ignore_cleanup_errors=True
     ) as folder:
         whole = Path(folder) / database.name
         MlflowClient(_sqlite(whole))

@@ -7,11 +7,11 @@ logs it.
 """
 
 import os
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from types import FrameType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from experiments.signals import heard
 
 if TYPE_CHECKING:
     # Not at run time: a run says its first line before it imports what computes.
@@ -106,10 +106,9 @@ class Monitors:
 
 
 class Interrupts(Silent):
-    """Stops a run with the first Ctrl-C; the second ends the process at once.
+    """Stops a run with the first Ctrl-C, SIGTERM or SIGHUP; the second ends it at once.
 
-    It watches for as long as the block of its ``with`` statement, in the main thread: Python gives
-    signals to no other.
+    It listens for as long as the block of its ``with`` statement.
 
     Parameters
     ----------
@@ -120,24 +119,22 @@ class Interrupts(Silent):
     def __init__(self, stop: Callable[[str], None]) -> None:
         self._tell = stop
         self._reason: str | None = None
-        self._previous: signal._HANDLER = None
+        self._heard = heard(self._stop)
 
     def __enter__(self) -> "Interrupts":
-        # Outside of the main thread there are no signals.
-        with suppress(ValueError):
-            self._previous = signal.signal(signal.SIGINT, self._stop)
+        self._heard.__enter__()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+    def __exit__(self, *error: Any) -> None:
+        self._heard.__exit__(*error)
 
     def stop_reason(self) -> str | None:
         """See :meth:`Monitor.stop_reason`."""
         return self._reason
 
-    def _stop(self, signum: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, self._previous)
+    def _stop(self) -> None:
+        if self._reason is not None:
+            raise KeyboardInterrupt
         self._reason = "interrupted"
         self._tell(self._reason)
         # Not print: the signal may have come in the middle of one.

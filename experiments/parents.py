@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from experiments.console import say
+from experiments.dead_runs import PROCESS, this_process
 from experiments.mlflow_store import PARENT, connect, one_sentence
 from experiments.summary import table
 from slicing.errors import InputError
@@ -31,7 +32,8 @@ _MOST, _NAME, _NOTE = 1000, 250, 7900
 class ParentRun:
     """A run that groups others, open during its ``with`` statement.
 
-    At the end it gets a note, which by default is a table of its children.
+    At the end it gets a note, which by default is a table of its children. Where it ends with an
+    error before it has any, it is deleted.
 
     Parameters
     ----------
@@ -56,9 +58,10 @@ class ParentRun:
             known = self._find(f"tags.{_KEY} = '{key}'") if key else []
             if known:
                 self.run_id = known[0].info.run_id
+                self._client.set_tag(self.run_id, PROCESS, this_process())
                 self._client.update_run(self.run_id, status="RUNNING")
             else:
-                tags = {_KEY: key or name}
+                tags = {_KEY: key or name, PROCESS: this_process()}
                 run = self._client.create_run(self._experiment_id, run_name=name[:_NAME], tags=tags)
                 self.run_id = run.info.run_id
         self._note: str | None = None
@@ -95,6 +98,9 @@ class ParentRun:
 
     def _finish(self, status: str) -> None:
         with one_sentence("The runs themselves are there."):
+            if status != "FINISHED" and not self._of_children():
+                self._client.delete_run(self.run_id)
+                return
             note = self._children() if self._note is None else self._note
             self._client.log_text(self.run_id, note, "summary.md")
             for path in self._files:
@@ -111,10 +117,13 @@ class ParentRun:
         )
         return list(found)
 
+    def _of_children(self) -> "list[Run]":
+        return self._find(f"tags.`{PARENT}` = '{self.run_id}'")
+
     def _children(self) -> str:
         """Set their figures in a table."""
         body = []
-        for run in self._find(f"tags.`{PARENT}` = '{self.run_id}'"):
+        for run in self._of_children():
             cells = [run.info.run_name, run.data.tags.get("status", "-")]
             for metric, form in _METRICS.values():
                 known = run.data.metrics.get(metric)

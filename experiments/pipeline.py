@@ -16,9 +16,11 @@ from experiments.progress import Terminal
 from experiments.recorder import EVENTS, Recorder
 from experiments.resume import RunOrigin, checkpoint_of
 from experiments.schema.run import plain
+from experiments.signals import deferred
 from experiments.stages import Experiment
 from experiments.summary import LEAKS, SUMMARY, Summary
 from experiments.tracking import MLflowRun, leaves
+from slicing.files import clear_parts
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +78,8 @@ def run(
     Raises
     ------
     InputError
-        For a mistake that the user can correct. An MLflow run that has begun is marked as failed.
+        For a mistake that the user can correct. An MLflow run that has begun is marked as failed;
+        where none has, the folder is left as it was.
     """
     if monitor is None:
         with Terminal() as terminal:
@@ -85,6 +88,7 @@ def run(
     # A job that a cluster restarts finds its own origin in its folder.
     had_begun = resume.has_begun(folder)
     with checkpoint.locked():
+        clear_parts(folder)
         try:
             options = plain(config)
             is_resumed = options.pop("resume") is not None or had_begun
@@ -93,6 +97,10 @@ def run(
             summary = _run(components, folder, tuple(overrides), origin, checkpoint, monitor)
         except BaseException:
             if not had_begun and not resume.has_evolved(folder):
+                if not resume.has_begun(folder):
+                    # MLflow knows nothing of it either: it was refused.
+                    for name in ("config.yaml", EVENTS):
+                        (folder / name).unlink(missing_ok=True)
                 checkpoint.clear(resume.NAME)
             raise
         if not summary.interrupted:
@@ -182,6 +190,7 @@ def _run(
 def _start_tensorflow(monitor: Monitor, threads: int) -> int:
     """Start TensorFlow; return the threads in force: it takes a number only at first."""
     monitor.say("Starting TensorFlow")
-    from slicing.backend import configure_threads
+    with deferred():
+        from slicing.backend import configure_threads
 
-    return configure_threads(threads)
+        return configure_threads(threads)

@@ -151,7 +151,8 @@ class Terminal(Silent):
         if self._bar is None:
             say(text, self._stream)
         else:
-            self._bar.write(text, file=self._stream)
+            with self._bar.external_write_mode(file=self._stream):
+                say(text, self._stream)
 
     def _beat(self) -> None:
         while not self._ended.wait(_LOOK):

@@ -1,7 +1,8 @@
 """Run an experiment: ``python -m experiments.run --help``.
 
-Exit codes: 0 for a run to the end; 130 for one that Ctrl-C ended (what was found until then is
-evaluated, logged and saved); 2 for what the user can mend, with one sentence on standard error.
+Exit codes: 0 for a run to the end; 130, 143 or 129 for one that Ctrl-C, SIGTERM or SIGHUP ended
+(what was found until then is evaluated, logged and saved); 2 for what the user can mend, with one
+sentence on standard error.
 ``resume=<its folder>`` resumes a run that did not end.
 """
 
@@ -14,23 +15,26 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import hydra
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from experiments.console import MISTAKE, Sentences, exit_on_mistake, no_access, say
+from experiments.folders import remove_if_only
 from experiments.hydra_internals import VERSION_BASE, parsed_arguments
 from experiments.overrides import check, quoted, resumed
 from experiments.progress import Terminal
 from experiments.schema.docs import CONF
+from experiments.signals import deferred
 from slicing.errors import InputError
 
 log = logging.getLogger(__name__)
 
 
 class _JobFailedError(Exception):
-    """One run of a sweep failed; the others continue."""
+    """One run of a sweep failed; the others continue. Its arguments: the folder, the sentence."""
 
 
 def main() -> None:
@@ -43,17 +47,18 @@ def main() -> None:
     logging.raiseExceptions = False
     only_shows = arguments.help or arguments.cfg or arguments.info
     with exit_on_mistake(_SENTENCES):
-        overrides = _with_resumed(arguments.overrides, arguments.multirun)
-        # Hydra itself wants its flags before everything else.
-        sys.argv[1:] = [*flags, *overrides]
-        if not (arguments.hydra_help or arguments.shell_completion):
-            configs = check(
-                overrides,
-                arguments.multirun,
-                arguments.config_name,
-                arguments.config_dir,
-                complete=not only_shows,
-            )
+        with deferred():
+            overrides = _with_resumed(arguments.overrides, arguments.multirun)
+            # Hydra itself wants its flags before everything else.
+            sys.argv[1:] = [*flags, *overrides]
+            if not (arguments.hydra_help or arguments.shell_completion):
+                configs = check(
+                    overrides,
+                    arguments.multirun,
+                    arguments.config_name,
+                    arguments.config_dir,
+                    complete=not only_shows,
+                )
         if arguments.help:
             # Here, not above: a run needs none of it.
             from experiments.help import help_page
@@ -71,7 +76,8 @@ def _of_hydra(error: HydraException) -> str:
 
 def _of_job(error: _JobFailedError) -> str:
     # The run has said so itself, but that of a cluster not on this console.
-    return f"A run of the sweep failed, {error}"
+    folder, sentence = error.args
+    return f"A run of the sweep failed, {folder}: {sentence}"
 
 
 def _of_killed(error: RuntimeError) -> str | None:
@@ -101,7 +107,8 @@ def _job(config: DictConfig) -> float:
             terminal.say(f"Running {' '.join(asked) or 'the defaults'}: {folder}")
             # Here, not above: it takes seconds, and --help and mistakes on the command line do not
             # need it.
-            from experiments.pipeline import run
+            with deferred():
+                from experiments.pipeline import run
 
             summary = run(config, choices, folder, overrides, terminal)
     except InputError as error:
@@ -110,10 +117,12 @@ def _job(config: DictConfig) -> float:
     except OSError as error:
         mistake = no_access(error)
         log.info("The experiment failed.", exc_info=True)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        _remove_refused(settings)
         way = _way_on(folder)
-        _complain(f"Interrupted.{way}" if way else "Interrupted before there was anything to keep.")
-        raise
+        raise KeyboardInterrupt(
+            f"Interrupted.{way}" if way else "Interrupted before there was anything to keep."
+        ) from error
     except Exception:
         # A launcher brings the exception to the parent process, but not its traceback.
         log.info("The experiment failed.", exc_info=True)
@@ -121,14 +130,20 @@ def _job(config: DictConfig) -> float:
     else:
         say(f"\n{summary.text()}\n\nEngine, report.html, figures and log: {folder}", sys.stdout)
         if summary.interrupted:
-            say(_way_on(folder).strip(), sys.stdout)
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(f"Interrupted.{_way_on(folder)}")
         return summary.loss_after
+    _remove_refused(settings)
     mistake += _way_on(folder)
-    code = _complain(mistake)
+    say(mistake)
     if settings.mode == RunMode.RUN:
-        sys.exit(code)
-    raise _JobFailedError(f"{folder}: {mistake}")
+        sys.exit(MISTAKE)
+    raise _JobFailedError(str(folder), mistake)
+
+
+def _remove_refused(settings: HydraConf) -> None:
+    """Remove the folder of a run that was refused: it holds no more than Hydra has put there."""
+    own = {str(settings.output_subdir), f"{settings.job.name}.log"}
+    remove_if_only(Path(settings.runtime.output_dir), own)
 
 
 def _way_on(folder: Path) -> str:
@@ -165,19 +180,23 @@ def _sweep(configs: list[DictConfig], overrides: list[str]) -> None:
         # Before the runs, which may be processes, race for creating it.
         connect(*store)
     if len(stores) > 1 or any(each.tracking.parent for each in configs):
-        _job()
+        _launch()
         return
     words = [word for word in overrides if not word.startswith("hydra")]
     # Swept options first, since the name may be cut; commas within brackets are no sweep.
     name = " ".join(sorted(words, key=lambda word: "," not in re.sub(r"\[.*?\]", "", word)))
     with ParentRun(*stores.pop(), f"sweep {name}".strip()) as parent:
         sys.argv.append(parent.override)
+        _launch()
+
+
+def _launch() -> None:
+    """Let Hydra launch the runs of a sweep; its folder goes where all were refused."""
+    try:
         _job()
-
-
-def _complain(sentence: str) -> int:
-    say(sentence)
-    return MISTAKE
+    except _JobFailedError as error:
+        remove_if_only(Path(error.args[0]).parent, {"multirun.yaml"})
+        raise
 
 
 if __name__ == "__main__":

@@ -73,12 +73,12 @@ def _read(word: str) -> Any:
 def run_tool(module: str, schema: type, main: Callable[[Any], None]) -> None:
     """Run a tool with the process's command line; a mistake is one sentence and exit code 2."""
     arguments = sys.argv[1:]
-    if {"--help", "-h"} & set(arguments):
-        print(f"{schema.__doc__}\n\nUsage: python -m {module} NAME=VALUE ...\n")
-        defaults = OmegaConf.structured(schema)
-        for name, doc in field_docs(schema).items():
-            value: Any = "..." if OmegaConf.is_missing(defaults, name) else defaults[name]
-            print(f"  {name}={getattr(value, 'name', value)}".ljust(24) + doc)
-        return
     with exit_on_mistake():
-        main(parse(schema, arguments))
+        if {"--help", "-h"} & set(arguments):
+            print(f"{schema.__doc__}\n\nUsage: python -m {module} NAME=VALUE ...\n")
+            defaults = OmegaConf.structured(schema)
+            for name, doc in field_docs(schema).items():
+                value: Any = "..." if OmegaConf.is_missing(defaults, name) else defaults[name]
+                print(f"  {name}={getattr(value, 'name', value)}".ljust(24) + doc)
+        else:
+            main(parse(schema, arguments))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evolve.events import BlockEnd
+from experiments.dead_runs import PROCESS, this_process
 from experiments.history import Event
 from experiments.mlflow_store import PARENT, connect, gist, one_sentence
 from experiments.monitor import Silent
@@ -41,8 +42,8 @@ _HERE = Path(__file__).resolve().parent
 # A call to the store takes about 20 ms, for one point or hundreds, so points are collected for some
 # seconds. A call takes up to 1000 metrics or 100 parameters.
 _SECONDS, _BATCH, _PARAMETERS = 5.0, 1000, 100
-# Seconds before a store that did not answer is asked again.
-_PATIENCE = 60.0
+# Seconds before a store that did not answer is asked again, and that a run which ends early waits.
+_PATIENCE, _LAST_WAIT = 60.0, 10.0
 
 
 class MLflowRun(Silent):
@@ -102,7 +103,7 @@ class MLflowRun(Silent):
         def create() -> None:
             from mlflow.entities import Param
 
-            texts = {key: str(value) for key, value in tags.items()}
+            texts = {PROCESS: this_process(), **{key: str(value) for key, value in tags.items()}}
             if self._parent:
                 texts[PARENT] = self._parent
             entries = [Param(key, str(value)) for key, value in parameters.items()]
@@ -128,9 +129,10 @@ class MLflowRun(Silent):
                 for key in run.data.metrics:
                     history = self._client.get_metric_history(run_id, key)
                     self._last_steps[key] = max(each.step for each in history)
-                self._client.update_run(run_id, status="RUNNING")
-                for key, value in tags.items():
+                # First its process: a run without one that lives is taken for dead.
+                for key, value in {PROCESS: this_process(), **tags}.items():
                     self._client.set_tag(run_id, key, str(value))
+                self._client.update_run(run_id, status="RUNNING")
             self._run_id = run_id
 
         self._in_background(reopen)
@@ -293,7 +295,8 @@ class MLflowRun(Silent):
     def abandon(self, status: str) -> None:
         """Mark a run that has begun and not finished as ``FAILED`` or ``KILLED``."""
         if self._beginning is not None:
-            self._beginning.join()
+            # A store that does not answer, or is slow to import, is not waited for.
+            self._beginning.join(_LAST_WAIT)
         if self._run_id:
             from mlflow.exceptions import MlflowException
 

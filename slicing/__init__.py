@@ -7,4 +7,8 @@ where a network is trained, read or converted.
 
 import lazy_loader
 
+from slicing import numba_cache
+
+numba_cache.find_place()
+
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

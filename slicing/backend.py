@@ -133,7 +133,7 @@ def _withheld_stderr() -> Iterator[None]:
         os.dup2(withheld.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:  # not Ctrl-C, of which it would show the traces
             os.dup2(saved, 2)
             withheld.seek(0)
             os.write(2, withheld.read())

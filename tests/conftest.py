@@ -1,6 +1,7 @@
 """For all tests: caches of their own, so that none reads or changes those of the user."""
 
 import os
+import signal
 
 import numba
 import pytest
@@ -33,6 +34,13 @@ def _caches_of_their_own(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_is_heard():
+    """Started in the background, a process inherits that it is ignored."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

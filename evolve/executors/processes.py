@@ -1,11 +1,15 @@
 """Workers in processes of this machine."""
 
+import atexit
 import multiprocessing
+import os
 import pickle
 import signal
+import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -14,6 +18,8 @@ from threadpoolctl import threadpool_limits
 
 from evolve.executors.base import MAX_DEATHS, Executor, R, T, too_many_deaths
 from slicing.checks import at_least
+
+_ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 class ProcessExecutor(Executor[T, R]):
@@ -41,6 +47,8 @@ class ProcessExecutor(Executor[T, R]):
     def start(self, work: Callable[[T], R], max_workers: int) -> None:
         """See :meth:`~evolve.executors.base.Executor.start`."""
         self.n_slots = min(self._wanted, max_workers)
+        # Before the processes' own end, which would wait for workers that ignore SIGTERM.
+        atexit.register(self.close)
         self._work = pickle.dumps(work, pickle.HIGHEST_PROTOCOL)
         self._workers = [_Worker() for _ in range(self.n_slots)]
         # Not before all have started: each takes a second or two until it listens.
@@ -88,6 +96,7 @@ class ProcessExecutor(Executor[T, R]):
         for worker in self._workers:
             worker.end()
         self._workers = []
+        atexit.unregister(self.close)
 
 
 class _Worker:
@@ -98,9 +107,11 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs,), daemon=True)
-        # Ctrl-C reaches all processes of a terminal, but only the one that started the workers acts
-        # on it. The signal is blocked until the worker ignores it.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # Ctrl-C, SIGHUP and SLURM's SIGTERM reach all processes, but only the one that started the
+        # workers acts on them. They are blocked until the worker ignores them; the first start of
+        # the resource tracker would unblock them.
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         try:
             self._process.start()
         finally:
@@ -134,7 +145,9 @@ def _portable(error: Exception) -> Exception:
 
 def _work(connection: "Connection[Any, Any]") -> None:
     """Do tasks until the pipe ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     numba.set_num_threads(1)
     threadpool_limits(1)
     try:
@@ -148,3 +161,11 @@ def _work(connection: "Connection[Any, Any]") -> None:
             connection.send(result)
     except (EOFError, OSError):
         return
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it has: a task may take long."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)

@@ -3,8 +3,10 @@
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -58,6 +60,7 @@ class RayExecutor(Executor[T, R]):
     def start(self, work: Callable[[T], R], max_workers: int) -> None:
         """See :meth:`~evolve.executors.base.Executor.start`."""
         ray = self._ray
+        handler = signal.getsignal(signal.SIGTERM)
         local: dict[str, Any] = {"num_cpus": self._wanted or int(numba.config.NUMBA_NUM_THREADS)}
         try:
             _knock(self._address or "")
@@ -74,6 +77,9 @@ class RayExecutor(Executor[T, R]):
                 "`ray start --head`, or leave the address out for a local one.",
                 "address",
             ) from error
+        # Ray puts its own there, which would end the program with nothing said.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
         # An actor without a core would wait for one silently.
         cores = int(ray.available_resources().get("CPU", 0))
         if not cores:

@@ -5,6 +5,9 @@ import tempfile
 from pathlib import Path
 
 from slicing.errors import InputError
+from slicing.files import clear_stale
+
+_SCRATCH = ".download-"
 
 
 def download(
@@ -48,7 +51,8 @@ def download(
     url = base_url + name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
+        clear_stale(folder, f"{_SCRATCH}*")
+        with tempfile.TemporaryDirectory(dir=folder, prefix=_SCRATCH) as scratch:
             part = pooch.retrieve(
                 url,
                 f"md5:{md5}",

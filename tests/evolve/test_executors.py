@@ -3,6 +3,7 @@
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -101,6 +102,44 @@ def half(task):
     if task == "deadly":
         os._exit(7)
     return task / 2
+
+
+PARENT = """
+import os, sys, time
+from evolve.executors import ProcessExecutor
+
+if __name__ == "__main__":
+    executor = ProcessExecutor(1)
+    executor.start(time.sleep, 1)
+    executor.submit(0, 600.0)
+    print(executor._workers[0]._process.pid, flush=True)
+    if sys.argv[1] == "killed":
+        os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("how", ["killed", "ended"])
+def test_a_worker_dies_with_its_parent_in_the_middle_of_a_task(how, tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    root = Path(__file__).parents[2]
+    found = subprocess.run(
+        [sys.executable, str(script), how],
+        stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(root)},
+    )  # fmt: skip
+    assert found.returncode == {"killed": -signal.SIGKILL, "ended": 0}[how]
+    assert_gone([int(found.stdout)])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_to_all_processes_leave_workers_to_their_parent(number):
+    with ProcessExecutor(1) as executor:
+        executor.start(abs, 1)
+        [pid] = processes_of(executor)
+        os.kill(pid, number)
+        executor.submit(0, -3)
+        assert executor.wait() == (0, 3)
+        assert processes_of(executor) == [pid]
 
 
 @pytest.mark.parametrize("executor", [SerialExecutor(), ProcessExecutor(1)])

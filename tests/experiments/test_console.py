@@ -1,6 +1,9 @@
 """Lines after the reader has gone, and sentences about files."""
 
 import os
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,15 @@ import pytest
 from experiments.console import exit_on_mistake, no_access, say
 from experiments.progress import Terminal
 from slicing.errors import InputError
+
+THREADS = """
+from experiments.console import exit_on_mistake
+
+with exit_on_mistake():
+    from experiments.environment import set_threads
+
+    set_threads(None)
+"""
 
 
 def test_a_line(capsys):
@@ -38,9 +50,9 @@ def test_whoever_read_it_has_gone(tell):
         (InputError("k=0 is out of range.", "k"), None, 2, "k=0 is out of range.\n"),
         (FileNotFoundError(2, "No such file", "a.png"), None, 2,
          "a.png cannot be read or written: No such file.\n"),
-        (KeyboardInterrupt(), None, 130, ""),
-        (KeyboardInterrupt(), {KeyboardInterrupt: lambda error: "Interrupted."}, 130,
-         "Interrupted.\n"),
+        (KeyboardInterrupt(), None, 130, "Interrupted.\n"),
+        (KeyboardInterrupt("Interrupted. Go on."), None, 130, "Interrupted. Go on.\n"),
+        (KeyboardInterrupt(), {KeyboardInterrupt: lambda error: "Go on."}, 130, "Go on.\n"),
         (ZeroDivisionError("x"), {ArithmeticError: str}, 2, "x\n"),
     ],
 )  # fmt: skip
@@ -60,6 +72,29 @@ def test_what_nobody_can_mend_is_raised():
         raise ZeroDivisionError
     with pytest.raises(RuntimeError), exit_on_mistake({RuntimeError: lambda error: None}):
         raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("NUMBA_THREADING_LAYER", "tbb", "Intel TBB is required"),
+        ("NUMBA_THREADING_LAYER", "nonsense", "'nonsense' is unknown to Numba"),
+        ("NUMBA_THREADING_LAYER_PRIORITY", "x", "must be a permutation of"),
+        ("NUMBA_NUM_THREADS", "0", "must be > 0"),
+    ],
+)
+def test_threads_that_numba_cannot_start(variable, value, reason):
+    found = subprocess.run(
+        [sys.executable, "-c", THREADS],
+        capture_output=True, text=True, env=os.environ | {variable: value},
+    )  # fmt: skip
+    if value == "tbb" and find_spec("tbb") and not found.returncode:
+        pytest.skip("TBB is installed")
+    assert found.returncode == 2
+    assert found.stderr.startswith("Numba cannot start its threads (")
+    assert reason in found.stderr
+    assert found.stderr.endswith(f": unset or correct {variable}.\n")
+    assert found.stderr.count("\n") == 1
 
 
 def test_the_file_and_the_reason_are_named():

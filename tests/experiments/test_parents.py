@@ -29,6 +29,8 @@ def test_it_ends_as_what_stands_under_it(error, status, uri, monkeypatch, tmp_pa
     client = MlflowClient(uri)
     try:
         with ParentRun(uri, "e", "x" * 300) as parent:
+            experiment = client.get_run(parent.run_id).info.experiment_id
+            client.create_run(experiment, tags={"mlflow.parentRunId": parent.run_id})
             if error:
                 raise error
     except (KeyboardInterrupt, ValueError):
@@ -37,6 +39,14 @@ def test_it_ends_as_what_stands_under_it(error, status, uri, monkeypatch, tmp_pa
     assert run.info.status == status
     assert run.info.run_name == "x" * 250
     assert note_of(client, parent.run_id).startswith("| run")
+
+
+def test_without_children_it_is_not_kept_where_it_ends_with_an_error(uri, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ZeroDivisionError), ParentRun(uri, "e", "sweep") as parent:
+        raise ZeroDivisionError
+    run = MlflowClient(uri).get_run(parent.run_id)
+    assert run.info.lifecycle_stage == "deleted"
 
 
 def test_one_of_the_same_key_is_gone_on_with(uri, monkeypatch, tmp_path):

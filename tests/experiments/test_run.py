@@ -3,6 +3,7 @@
 import signal
 
 import pytest
+from mlflow import MlflowClient
 
 from tests.experiments.runs import command_line, finish, runs_of
 
@@ -68,23 +69,24 @@ def test_what_a_user_sees(swept):
     assert {path.name for path in project.iterdir()} == {"mlflow.db", "mlartifacts", "multirun"}
 
 
-def interrupt_after(words, process):
-    """Send what Ctrl-C sends as soon as standard error shows ``words``."""
+def interrupt_after(words, process, number=signal.SIGINT):
+    """Send a signal, by default what Ctrl-C sends, as soon as standard error shows ``words``."""
     lines = []
     for line in process.stderr:
         lines.append(line)
         if words in line:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             break
     result = finish(process)
     result.err = "".join(lines) + result.err
     return result
 
 
-def test_ctrl_c_keeps_what_was_found(small, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_what_was_found(number, small, tmp_path):
     process = command_line([*small, "strategy.generations=100000"], tmp_path)
-    result = interrupt_after("evolving", process)
-    assert result.code == 130
+    result = interrupt_after("evolving", process, number)
+    assert result.code == 128 + number
     assert "Stopping after this generation" in result.err
     assert "Traceback" not in result.err
     assert "(interrupted)" in result.out
@@ -93,18 +95,31 @@ def test_ctrl_c_keeps_what_was_found(small, tmp_path):
     assert run.data.tags["status"] == "interrupted"
     assert 0 < run.data.metrics["evolved/test_accuracy"] <= 1
     [folder] = tmp_path.glob("outputs/*/*")
+    assert result.err.endswith(f"resume={folder}\n")
     assert (folder / "kernels.npz").is_file()
     assert (folder / "summary.md").is_file()
 
 
-def test_ctrl_c_before_evolution_is_one_sentence(small, tmp_path):
-    process = command_line([*small, "baseline.epochs=100000"], tmp_path)
-    result = interrupt_after("training  ", process)
-    assert result.code == 130
-    assert result.err.rstrip().endswith("Interrupted before there was anything to keep.")
-    assert "Traceback" not in result.err
-    _, [run] = runs_of(tmp_path)
-    assert run.info.status == "KILLED"
+@pytest.mark.parametrize(
+    ("number", "words", "options"),
+    [
+        (signal.SIGTERM, "training  ", ["baseline.epochs=100000"]),
+        (signal.SIGHUP, "Starting TensorFlow", []),
+    ],
+)
+def test_a_signal_before_evolution_is_one_sentence(number, words, options, small, tmp_path):
+    result = interrupt_after(words, command_line([*small, *options], tmp_path), number)
+    assert result.code == 128 + number
+    *before, last = result.err.splitlines()
+    assert last == "Interrupted before there was anything to keep."
+    begin = ("Running", "lenet", "cmaes", "Starting", "training")
+    assert all(line.startswith(begin) for line in before)
+    # A run that MLflow had not begun yet is not there.
+    if (tmp_path / "mlflow.db").exists():
+        client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+        experiments = [each.experiment_id for each in client.search_experiments()]
+        statuses = {run.info.status for run in client.search_runs(experiments)}
+        assert statuses <= {"KILLED"}
 
 
 @pytest.mark.parametrize(
@@ -127,6 +142,33 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, sentence, tmp_path):
     begun = {f"Running {' '.join(arguments)}"} if "data.directory=/nowhere" in arguments else set()
     assert {each.partition(": ")[0] for each in before} == begun
     assert process.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "left"),
+    [
+        (["--multirun", "data=folder", "data.directory=/nowhere", "seed=0,1"], {"mlflow.db"}),
+        (["hydra.run.dir=mine", "data=folder", "data.directory=/nowhere"], {"notes.txt"}),
+        # MLflow refuses it.
+        (["tracking.uri=http://127.0.0.1:1", "baseline=random"], set()),
+    ],
+)
+def test_what_is_refused_leaves_nothing(arguments, left, digits, tmp_path):
+    if "hydra.run.dir=mine" in arguments:
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "notes.txt").write_text("the user's own")
+    if "data=folder" not in arguments:
+        arguments = ["data=mnist", f"data.directory={digits}", *arguments]
+    process = finish(command_line(arguments, tmp_path))
+    assert process.code == 2
+    assert "Traceback" not in process.err
+    files = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    # What Hydra put beside the user's own files stays there.
+    assert files - {"config.yaml", "hydra.yaml", "overrides.yaml", "run.log"} == left
+    assert not {path.name for path in tmp_path.iterdir()} & {"outputs", "multirun"}
+    if "mlflow.db" in left:
+        assert runs_of(tmp_path)[0].search_runs(["1"]) == []
 
 
 def test_help_is_complete_and_imports_nothing_slow(tmp_path, monkeypatch):

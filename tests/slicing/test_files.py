@@ -1,8 +1,9 @@
+import os
 from contextlib import suppress
 
 import pytest
 
-from slicing.files import replacing
+from slicing.files import clear_parts, clear_stale, replacing
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -31,3 +32,30 @@ def test_writers_of_one_file_do_not_share_the_temporary_one(tmp_path):
         assert len(list(tmp_path.glob("file.*.part"))) == 2
     assert path.read_text() == "first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+PART = f"file.{'0' * 32}.part"
+
+
+def test_what_a_killed_writer_left_goes_with_the_next(tmp_path):
+    old, young, other = tmp_path / PART, tmp_path / PART.replace("0", "1"), tmp_path / f"x{PART}"
+    for path in (old, young, other):
+        path.write_bytes(b"half")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    with replacing(tmp_path / "file") as file:
+        file.write(b"whole")
+    # Another process may be at work on the young one; the third belongs to another file.
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "file", young, other])
+    clear_parts(tmp_path)
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_only_what_nobody_can_be_at_work_on_is_cleared(tmp_path):
+    for name in (".mlflow-old", ".mlflow-young", "mine"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mlflow.db").write_bytes(b"half")
+        if name != ".mlflow-young":
+            os.utime(tmp_path / name, (0, 0))
+    clear_stale(tmp_path, ".mlflow-*")
+    assert {path.name for path in tmp_path.iterdir()} == {".mlflow-young", "mine"}

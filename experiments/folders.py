@@ -1,0 +1,29 @@
+"""Folders that a command made and has no use for."""
+
+import shutil
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+
+def remove_if_only(folder: Path, names: Collection[str]) -> None:
+    """Remove a folder that holds nothing but these names, and folders that are then empty.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the user may not remove it, it stays.
+    names : collection of str
+        Of files and folders that nobody will miss.
+    """
+    # That of the start, too, and those around it are the user's.
+    here = Path.cwd()
+    with suppress(OSError):
+        if folder.resolve() in (here, *here.parents):
+            return
+        if all(path.name in names for path in folder.iterdir()):
+            shutil.rmtree(folder)
+            for each in folder.resolve().parents:
+                if here not in each.parents:
+                    break
+                each.rmdir()
