@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evolve.events import BlockEnd
-from experiments.history import Event
+from evolve.events import BlockEnd, Event
 from experiments.mlflow_store import PARENT, connect, gist, one_sentence
 from experiments.monitor import Silent
 
