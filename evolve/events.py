@@ -75,3 +75,6 @@ class BlockEnd:
     evaluations: int
     non_finite: int
     reasons: tuple[str, ...]
+
+
+Event = Generation | BlockEnd

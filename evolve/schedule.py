@@ -12,25 +12,20 @@ import numpy as np
 from evolve.block import Block
 from evolve.checkpoint import Checkpoint
 from evolve.evaluation import Evaluator, NetworkExecutor
-from evolve.events import BlockEnd, Generation
+from evolve.events import BlockEnd, Event, Generation
 from evolve.executors import Executor, SerialExecutor
 from evolve.fitness.base import Fitness
 from evolve.jobs import run
 from evolve.optimizers import Optimizer
 from evolve.plug_in import plug_in
 from evolve.schedule_options import ScheduleOptions
-from evolve.schedule_state import STATE, Progress, load
+from evolve.schedule_state import Progress, SavedSchedule
 from evolve.search import Ablation, Limits, MakeOptimizer, Search
 from slicing.checks import at_least
 from slicing.errors import InputError
 
 # The same streams for the same (pass, block), always: see Schedule.seed.
 _ORDER_STREAM, _BLOCK_STREAM = 0, 1
-
-
-def _name(search: Search) -> str:
-    """Name the state of a search."""
-    return f"block-{search.number}"
 
 
 class Schedule(ABC):
@@ -89,7 +84,7 @@ class Schedule(ABC):
     ) -> None:
         self.fitness, self.blocks, self.make_optimizer = fitness, blocks, make_optimizer
         self.options = options = options or ScheduleOptions()
-        self.seed, self.checkpoint = seed, checkpoint
+        self.seed = seed
         executor = executor or SerialExecutor()
         self.check(executor)
         self._executor = NetworkExecutor(executor, lambda: self.fitness.stack)
@@ -103,7 +98,10 @@ class Schedule(ABC):
         self._since: float | None = None
         self._searches: list[Search] = []
         self._stopping: str | None = None
-        self._restore()
+        self._saved = SavedSchedule(checkpoint, self._identity(), blocks, fitness)
+        found = self._saved.load()
+        if found:
+            self._progress, self._seconds_before = found
 
     @classmethod
     def check(cls, executor: Executor[Any, Any], **own: Any) -> None:
@@ -133,6 +131,11 @@ class Schedule(ABC):
         return self._progress.pass_number * len(self.blocks) + self._progress.position
 
     @property
+    def events(self) -> Sequence[Event]:
+        """All events of the finished blocks, those before it was resumed included."""
+        return self._progress.events
+
+    @property
     def evaluations(self) -> int:
         """Candidates evaluated so far."""
         return self._progress.evaluations + sum(each.evaluations for each in self._searches)
@@ -150,14 +153,14 @@ class Schedule(ABC):
         """
         self._stopping = reason
 
-    def __iter__(self) -> Iterator[Generation | BlockEnd]:
+    def __iter__(self) -> Iterator[Event]:
         self._since = time.monotonic()
         try:
             yield from self._evolve()
         finally:
             self._seconds_before, self._since = self.seconds, None
 
-    def _evolve(self) -> Iterator[Generation | BlockEnd]:
+    def _evolve(self) -> Iterator[Event]:
         self.ended = self._reason_to_end()
         if self.ended:
             return
@@ -186,7 +189,7 @@ class Schedule(ABC):
             return "target_loss"
         if options.patience_blocks is not None and progress.rejected >= options.patience_blocks:
             return "patience_blocks"
-        return "passes" if progress.pass_number == options.passes else None
+        return "passes" if progress.pass_number >= options.passes else None
 
     def _reason_to_stop(self) -> str | None:
         """Why no further generation may start."""
@@ -215,11 +218,14 @@ class Schedule(ABC):
     def _stream(self, *key: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
 
-    def _run_group(self) -> Iterator[Generation | BlockEnd]:
+    def _run_group(self) -> Iterator[Event]:
         """Optimize the next blocks, all from the same network, and plug in what they found."""
         before, progress = self.fitness.loss, self._progress
         self._begin_group()
-        yield from self._run_searches()
+        events: list[Event] = []
+        for event in self._run_searches():
+            events.append(event)
+            yield event
         searched = [search for search in self._searches if search.generations]
         evaluations = self.evaluations
         accepted, after, checks = plug_in(self.fitness, searched, before)
@@ -228,20 +234,20 @@ class Schedule(ABC):
         for search in searched:
             is_accepted = search in accepted
             progress.rejected = 0 if is_accepted else progress.rejected + 1
-            yield BlockEnd(
+            end = BlockEnd(
                 search.block, search.number, self.n_blocks, before, after, is_accepted,
                 progress.evaluations, search.non_finite, search.reasons,
             )  # fmt: skip
+            events.append(end)
+            yield end
         progress.position += len(searched)
         if progress.position == len(self.blocks):
             progress.pass_number += 1
             progress.position, progress.order = 0, []
-        if self._reason_to_stop():
-            return
-        self._save()
-        if self.checkpoint:
-            for search in searched:
-                self.checkpoint.discard(_name(search))
+        progress.events += events
+        if not self._reason_to_stop():
+            self._saved.save(progress, self.seconds)
+            self._saved.discard(searched)
 
     def _end_without_budget(self, needed: int) -> None:
         """End, or raise an InputError where not even the first generation can start."""
@@ -263,20 +269,19 @@ class Schedule(ABC):
         self._searches = []
         for place, index in enumerate(indices[:size]):
             make_optimizer = partial(self._optimizer, index, progress.pass_number)
-            search = Search(
-                self.fitness.stack, self.blocks[index], self.blocks_done + place, self.n_blocks,
-                make_optimizer, self._limits, remaining,
+            make = partial(
+                Search, self.fitness.stack, self.blocks[index], self.blocks_done + place,
+                self.n_blocks, make_optimizer, self._limits, remaining,
             )  # fmt: skip
+            search = make()
             if not search.affordable:
                 # A block that does not fit may start the next group.
                 if not place:
                     self._end_without_budget(progress.evaluations + search.needed + checks)
                 break
             remaining -= search.reserved
-            state = self.checkpoint and self.checkpoint.load(_name(search))
-            if state:
-                search.restore(state["search"])
-                self._seconds_before = max(self._seconds_before, state["seconds"])
+            search, seconds = self._saved.resumed(search, make)
+            self._seconds_before = max(self._seconds_before, seconds)
             self._searches.append(search)
 
     def _optimizer(self, index: int, pass_number: int) -> Optimizer:
@@ -304,33 +309,18 @@ class Schedule(ABC):
             received = next(running, None)
             if received is None:
                 return
-            if self.checkpoint and not self._stopping:
-                if not self.checkpoint.has(STATE):
-                    self._save()
-                state = {"search": received.state(), "seconds": self.seconds}
-                self.checkpoint.save(_name(received), state)
+            if not self._stopping:
+                self._saved.save_search(received, self._progress, self.seconds)
 
     def _identity(self) -> dict[str, Any]:
         """Give what a state must share with this schedule, to be resumed by it."""
         return {
             "strategy": type(self).__name__,
-            "blocks": list(self.blocks),
+            "blocks": [[list(kernel) for kernel in block.kernels] for block in self.blocks],
             **asdict(self.options),
             "seed": self.seed,
             "kernels": self.fitness.stack.digest,
         }
-
-    def _save(self) -> None:
-        if self.checkpoint:
-            self._progress.save(self.checkpoint, self._start, self.fitness, self.seconds)
-
-    def _restore(self) -> None:
-        self._start = self._identity()
-        if self.checkpoint is None:
-            return
-        found = load(self.checkpoint, self._start, self.fitness)
-        if found:
-            self._progress, self._seconds_before = found
 
 
 class Serial(Schedule):

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from evolve.block import Block
 from evolve.evaluation import Evaluated, Task
 from evolve.events import Generation
 from evolve.optimizers import Optimizer
+from evolve.search_record import SearchRecord
+from slicing.errors import InputError
 from slicing.stack import ConvStack
 
 HandOver = Literal["mean", "best"]
@@ -82,6 +85,8 @@ class Search:
         Evaluations that one generation and the end take, and that it takes at most.
     affordable : bool
         Whether the budget leaves ``needed``.
+    network : str
+        Digest of the network.
     """
 
     def __init__(
@@ -95,7 +100,7 @@ class Search:
         remaining: float,
     ) -> None:
         self.block, self.number, self._n_blocks = block, number, n_blocks
-        self._network = stack.digest
+        self.network = stack.digest
         self._make_optimizer, self._limits = make_optimizer, limits
         # Not kept: the optimizers of a whole group of blocks would fill the memory.
         population = make_optimizer().population
@@ -115,17 +120,21 @@ class Search:
         self.done = False
         self._best_at = 0  # generation
         self._asked: NDArray[np.float64] | None = None
+        self._told = SearchRecord()
 
     def next_task(self) -> Task:
         """Give the candidates of the next generation, or at the end what the block hands over."""
-        if self.vector is not None:
-            return Task(self.block, self._network, self.vector[None])
-        self._optimizer = self._optimizer or self._make_optimizer()
-        self._asked = self._optimizer.ask()
-        return Task(self.block, self._network, self._asked)
+        if self.vector is None:
+            self._optimizer = self._optimizer or self._make_optimizer()
+            candidates = self._asked = self._optimizer.ask()
+        else:
+            candidates = self.vector[None]
+        self._told.candidates = crc32(candidates.tobytes(), self._told.candidates)
+        return Task(self.block, self.network, candidates)
 
     def receive(self, result: Evaluated) -> None:
         """Go on with the losses of the task."""
+        self._told.results.append(result)
         self.evaluations += len(result.losses)
         self._counts.update(result.counts)
         if self.vector is None:
@@ -150,17 +159,29 @@ class Search:
         assert optimizer is not None
         self.vector = optimizer.best if self._limits.hand_over == "best" else optimizer.mean
 
-    def state(self) -> dict[str, Any]:
-        """Return everything but the arguments; not while a task is being evaluated."""
-        optimizer = None if self._optimizer is None else self._optimizer.state()
-        return {"optimizer": optimizer} | {name: getattr(self, name) for name in _STATE}
+    def record(self) -> SearchRecord:
+        """Give what it has received; not while a task is being evaluated."""
+        return replace(self._told, reasons=self.reasons, done=self.done)
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what :meth:`state` returned for a search of the same arguments."""
-        if state["optimizer"] is not None:
-            self._optimizer = self._make_optimizer()
-            self._optimizer.restore(state["optimizer"])
-        vars(self).update({name: state[name] for name in _STATE})
+    def replay(self, record: SearchRecord) -> None:
+        """Receive, at the start, what an equal search has received, without evaluating anything.
+
+        It costs what the optimizer costs.
+
+        Raises
+        ------
+        InputError
+            Where it asks for other candidates than those that the losses are of: that search was
+            another one, or this machine's arithmetic or libraries differ from those it ran with.
+        """
+        for number, result in enumerate(record.results, 1):
+            if record.done and number == len(record.results):
+                # It may have been ended by a clock.
+                self.end(*record.reasons)
+            self.next_task()
+            self.receive(result)
+        if (self._told.candidates, self.done) != (record.candidates, record.done):
+            raise InputError("The losses are those of other candidates.")
 
     def _tell(self, losses: NDArray[np.float64]) -> None:
         optimizer, limits = self._optimizer, self._limits
@@ -195,12 +216,6 @@ class Search:
             self.end("patience")
         elif self.evaluations + optimizer.population > self._allowed:
             self.end("max_evaluations" if self._is_cut_short else "generations")
-
-
-_STATE = (
-    "generations", "evaluations", "non_finite", "_counts", "vector", "loss", "reasons", "done",
-    "_best_at",
-)  # fmt: skip
 
 
 class Ablation:

@@ -3,9 +3,8 @@
 import time
 from collections.abc import Callable
 
-from evolve.events import BlockEnd
+from evolve.events import BlockEnd, Event
 from evolve.schedule import Schedule
-from experiments.history import Event
 from experiments.monitor import Interrupts, Monitor, Monitors
 
 

@@ -15,7 +15,7 @@ from experiments.signals import heard
 
 if TYPE_CHECKING:
     # Not at run time: a run says its first line before it imports what computes.
-    from experiments.history import Event
+    from evolve.events import Event
 
 
 class Monitor(Protocol):

@@ -21,24 +21,28 @@ has a ``type`` and a ``time`` (UTC, ISO 8601); the others depend on the type:
     several, the last counts: a run may fail after its last event, where MLflow does not take its
     results. A process that was killed at once writes none.
 
-``history.csv`` and ``blocks.csv`` are the generations and blocks as tables.
+``history.csv`` and ``blocks.csv`` are the generations and blocks as tables. A resumed run writes
+them anew from its state, whatever has become of them.
 """
 
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from evolve.block import Block
-from evolve.events import BlockEnd, Generation
-from experiments.history import Event, History
+from evolve.events import BlockEnd, Event, Generation
+from experiments.history import History
 from experiments.json_values import plain_values
 from experiments.monitor import Silent
 from slicing.files import replacing
+
+log = logging.getLogger(__name__)
 
 EVENTS = "events.jsonl"
 
@@ -61,8 +65,8 @@ class Recorder(Silent):
         self._folder = folder
         self._path = folder / EVENTS
         self._earlier = _whole_lines(self._path) if is_resumed else []
-        self._write_all(self._earlier)
-        self._file = self._path.open("a", encoding="utf-8")
+        self._file: TextIO
+        self._rewrite(self._earlier)
         self._history: History | None = None
         self._task, self._next = "", 0.0
         if is_resumed:
@@ -73,21 +77,28 @@ class Recorder(Silent):
         """All generations and ends of blocks, with those of earlier processes that count."""
         return self._history.events if self._history else []
 
-    def begin(self, blocks: Sequence[Block], n_kept: int) -> None:
-        """Begin the evolution, or resume it after its first ``n_kept`` blocks.
+    def begin(self, events: Sequence[Event] = ()) -> None:
+        """Begin the evolution, or resume it after its finished blocks.
 
-        What earlier processes wrote after these blocks is removed: it happens again.
+        What earlier processes wrote after these is removed: it happens again. If events are
+        missing, or there are others, they are written anew.
+
+        Parameters
+        ----------
+        events : sequence of Generation and BlockEnd
+            Of the finished blocks.
         """
-        self._history = History(self._folder, blocks, n_kept)
-        kept = []
-        for line in self._earlier:
-            if json.loads(line).get("block_number", -1) >= n_kept:
-                break
-            kept.append(line)
-        if len(kept) < len(self._earlier):
+        self._history = History(self._folder, events)
+        n_blocks = sum(isinstance(event, BlockEnd) for event in events)
+        numbers = {line: json.loads(line).get("block_number") for line in self._earlier}
+        kept = list(takewhile(lambda line: not _reaches(numbers[line], n_blocks), self._earlier))
+        if sum(numbers[line] is not None for line in kept) != len(events):
+            log.warning("%s had lost events: they are written anew.", self._path)
+            kept = [line for line in kept if numbers[line] is None]
+            kept += [_line(*_described(event)) for event in events]
+        if kept != self._earlier:
             self._file.close()
-            self._write_all(kept + _whole_lines(self._path)[len(self._earlier) :])
-            self._file = self._path.open("a", encoding="utf-8")
+            self._rewrite(kept + _whole_lines(self._path)[len(self._earlier) :])
 
     def say(self, text: str) -> None:
         """See :meth:`.Monitor.say`."""
@@ -117,8 +128,8 @@ class Recorder(Silent):
         """
         assert self._history is not None, "begin() comes first"
         self._history.append(event)
-        block = {"block": event.block.name}
-        self._add(_TYPES[type(event)], **{**plain_values(event), **block})
+        kind, values = _described(event)
+        self._add(kind, **values)
         if isinstance(event, BlockEnd):
             os.fsync(self._file.fileno())
 
@@ -138,17 +149,47 @@ class Recorder(Silent):
             self._add("end", status=status)
 
     def _add(self, kind: str, **values: Any) -> None:
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"type": kind, "time": now, **plain_values(values)}, allow_nan=False)
-        self._file.write(line + "\n")
+        self._file.write(_line(kind, values))
         self._file.flush()
 
-    def _write_all(self, lines: Sequence[str]) -> None:
+    def _rewrite(self, lines: Sequence[str]) -> None:
+        """Replace the file, and open it for more."""
         with replacing(self._path) as file:
             file.write("".join(lines).encode())
+        self._file = self._path.open("a", encoding="utf-8")
+
+
+def _described(event: Event) -> tuple[str, dict[str, Any]]:
+    """Give the type of an event, and its values."""
+    return _TYPES[type(event)], {**plain_values(event), "block": event.block.name}
+
+
+def _line(kind: str, values: dict[str, Any]) -> str:
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    whole = {"type": kind, "time": now, **plain_values(values)}
+    return json.dumps(whole, allow_nan=False) + "\n"
 
 
 def _whole_lines(path: Path) -> list[str]:
-    """Read the lines of a file, but for a last one that is not whole."""
-    lines = path.read_text("utf-8").splitlines(keepends=True) if path.exists() else []
-    return [line for line in lines if line.endswith("\n")]
+    """Read the lines of a file that are objects of JSON; others are left out, with a warning.
+
+    A last line that is not whole is left out without one: a process was killed within it.
+    """
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    whole = [line.decode(errors="replace") for line in lines if line.endswith(b"\n")]
+    good = [line for line in whole if _is_object(line)]
+    if len(good) < len(whole):
+        log.warning("%s: %d damaged lines are left out.", path, len(whole) - len(good))
+    return good
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _reaches(number: object, n_blocks: int) -> bool:
+    """Whether a block number is none of the first ``n_blocks``."""
+    return number is not None and not (isinstance(number, int) and number < n_blocks)

@@ -1,6 +1,8 @@
 """Resume a run that has not ended."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,8 @@ from evolve.schedule_state import STATE
 from experiments.tracking import leaves
 from slicing.errors import InputError
 
-# Options, and a group, that may change when a run is resumed.
-_CHANGE_NOTHING, _EXECUTOR = ("name", "tracking.parent"), "executor."
+# Options, and groups, that may change when a run is resumed: they change no result.
+_FREE, _FREE_GROUPS = ("name",), ("executor.", "tracking.")
 
 NAME = "run"
 """Name of a run's origin in its checkpoint."""
@@ -37,8 +39,9 @@ class RunOrigin:
     train_digest: str
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Put it into the run's checkpoint."""
-        checkpoint.save(NAME, self, durable=True)
+        """Put it into the run's checkpoint: twice, so that there is one where one is damaged."""
+        for _ in range(2):
+            checkpoint.save(NAME, {**asdict(self), "options": _as_json(self.options)}, durable=True)
 
     def check(self, options: dict[str, Any], train_digest: str) -> None:
         """Refuse to resume with other images, or with options that change the result.
@@ -48,10 +51,10 @@ class RunOrigin:
         InputError
             Naming the first difference.
         """
-        before, now = leaves(self.options), leaves(options)
+        before, now = leaves(_as_json(self.options)), leaves(_as_json(options))
         # Options outside of groups first: those of groups may follow from them, as from the seed.
         for name in sorted(dict.fromkeys([*before, *now]), key=lambda name: "." in name):
-            free = name in _CHANGE_NOTHING or name.startswith(_EXECUTOR)
+            free = name in _FREE or name.startswith(_FREE_GROUPS)
             if not free and before.get(name) != now.get(name):
                 raise InputError(
                     f"{name} was {before.get(name)} when the run began and is {now.get(name)} now: "
@@ -82,19 +85,40 @@ def has_evolved(folder: Path) -> bool:
 def load(folder: Path) -> RunOrigin:
     """Read the origin of a run that has not ended.
 
+    It comes from a file, so anyone may have written it.
+
     Raises
     ------
     InputError
-        Where there is no such run.
+        Where there is no such run, or its origin cannot be read.
     """
-    origin: RunOrigin | None = checkpoint_of(folder).load(NAME)
-    if origin is None and (folder / "summary.md").exists():
+    checkpoint = checkpoint_of(folder)
+    state = checkpoint.load(NAME)
+    if state is not None:
+        with checkpoint.understood(NAME):
+            return RunOrigin(
+                state.texts("overrides"),
+                state.get("options", dict),
+                state.get("mlflow_run", str),
+                state.get("train_digest", str),
+            )
+    if checkpoint.has(NAME):
+        raise InputError(
+            f"The run in {folder} cannot be resumed: {checkpoint.folder / NAME}.state, which says "
+            "how it was started, is damaged or of another version. Start a new run in another "
+            "folder."
+        )
+    if (folder / "summary.md").exists():
         raise InputError(
             f"The run in {folder} has ended: its results are in {folder / 'summary.md'}."
         )
-    if origin is None:
-        raise InputError(
-            f"There is nothing to resume in {folder}: give the folder that a run named at its "
-            "start, such as outputs/<date>/<time>, or start a new run."
-        )
-    return origin
+    raise InputError(
+        f"There is nothing to resume in {folder}: give the folder that a run named at its "
+        "start, such as outputs/<date>/<time>, or start a new run."
+    )
+
+
+def _as_json(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Give options as they are after they have been written to a file and read."""
+    values: dict[str, Any] = json.loads(json.dumps(options, default=str))
+    return values

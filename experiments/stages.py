@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolve.checkpoint import Checkpoint
-from evolve.events import BlockEnd
+from evolve.events import BlockEnd, Event
 from evolve.protocols import Split
 from evolve.schedule import Schedule
 from experiments import new_classes
 from experiments.components import Components, Options
 from experiments.environment import commit, machine, versions
 from experiments.evolution import run_schedule
-from experiments.history import Event
 from experiments.measuring import measured
 from experiments.monitor import Monitor, Monitors
 from experiments.new_classes import ClassAddition
@@ -141,7 +140,7 @@ class Experiment:
         fitness = self.components.fitness(before, self.images)
         loss_before = fitness.loss
         schedule = self.components.schedule(fitness, self.checkpoint)
-        self.recorder.begin(schedule.blocks, schedule.blocks_done)
+        self.recorder.begin(schedule.events)
         # Events that an earlier process had not sent to MLflow when it ended.
         for event in self.recorder.events:
             self.tracker.event(event)

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evolve.events import BlockEnd
+from evolve.events import BlockEnd, Event
 from experiments.dead_runs import PROCESS, this_process
-from experiments.history import Event
 from experiments.mlflow_store import PARENT, connect, gist, one_sentence
 from experiments.monitor import Silent
 

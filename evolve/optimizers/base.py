@@ -1,8 +1,7 @@
 """The contract of every optimizer: ask, evaluate, tell."""
 
 from abc import ABC, abstractmethod
-from copy import deepcopy
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,11 +27,11 @@ class Optimizer(ABC):
     The same constructor arguments and the same losses give the same candidates, bit for bit, on one
     machine with the same versions, for any number of threads: all randomness comes from `rng` (the
     global generators of ``numpy.random`` and ``random`` are neither read nor changed), and BLAS,
-    whose last bits depend on the number of its threads, runs on one.
+    whose last bits depend on the number of its threads, runs on one. That is how an interrupted
+    search goes on: an equal optimizer asks again and is told the losses that were recorded.
 
     The public methods are final: they check, count and keep the best. A subclass writes ``_ask``,
-    ``_tell``, ``_sigma``, ``_state`` and ``_restore``, and if it has better ones ``_mean`` and
-    ``_stop``.
+    ``_tell`` and ``_sigma``, and if it has better ones ``_mean`` and ``_stop``.
 
     Parameters
     ----------
@@ -242,78 +241,6 @@ class Optimizer(ABC):
         """Losses told so far that were not finite."""
         return self._non_finite
 
-    @final
-    def state(self) -> dict[str, Any]:
-        """Return everything that the rest of the run depends on, the generator's state included.
-
-        Returns
-        -------
-        dict
-            Arrays, numbers, strings, bytes and dicts of these: it pickles.
-        """
-        return deepcopy(
-            {
-                "algorithm": type(self).__name__,
-                "shape": (self._first_population, self._x0.size),
-                "rng": self._rng.bit_generator.state,
-                "x0": self._x0,
-                "sigma0": self._sigma0,
-                "population": self._population,
-                "asked": self._asked,
-                "best": self._best,
-                "best_loss": self._best_loss,
-                "worst_loss": self._worst_loss,
-                "evaluations": self._evaluations,
-                "non_finite": self._non_finite,
-                "own": self._state(),
-            }
-        )
-
-    @final
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue from `state` as the optimizer that gave it would have.
-
-        It is the same bit for bit on the same machine with the same versions.
-
-        Parameters
-        ----------
-        state : dict
-            What `state` returned, on an optimizer of the same class, dimension and options.
-            Some of it is unpickled: restore only states of your own.
-
-        Raises
-        ------
-        InputError
-            If the state is that of another algorithm, initial population, dimension or generator.
-        """
-        here = (type(self).__name__, (self._first_population, self._x0.size))
-        there = (state["algorithm"], tuple(state["shape"]))
-        if here != there:
-            raise InputError(
-                f"The state is that of {there[0]} with (population, dim) = {there[1]} and cannot "
-                f"continue as {here[0]} with {here[1]}: restore it with the options of its run."
-            )
-        generators = (type(self._rng.bit_generator).__name__, state["rng"]["bit_generator"])
-        if generators[0] != generators[1]:
-            raise InputError(
-                f"The state has a {generators[1]} generator and the optimizer a {generators[0]}: "
-                "give the optimizer the same kind of generator."
-            )
-        state = deepcopy(state)
-        self._rng.bit_generator.state = state["rng"]
-        self._x0 = state["x0"]
-        self._sigma0 = state["sigma0"]
-        self._population = state["population"]
-        self._asked = state["asked"]
-        if self._asked is not None:
-            self._asked.flags.writeable = False  # pickling forgets it
-        self._best = state["best"]
-        self._best_loss = state["best_loss"]
-        self._worst_loss = state["worst_loss"]
-        self._evaluations = state["evaluations"]
-        self._non_finite = state["non_finite"]
-        self._restore(state["own"])
-
     def _clip(self, points: FloatArray) -> FloatArray:
         """Move points of shape (..., dim) into the bounds, coordinate by coordinate."""
         if self._bounds is None:
@@ -335,14 +262,6 @@ class Optimizer(ABC):
     @abstractmethod
     def _sigma(self) -> float:
         """Return the value of `sigma`."""
-
-    @abstractmethod
-    def _state(self) -> dict[str, Any]:
-        """Return the part of `state` that is the subclass's own."""
-
-    @abstractmethod
-    def _restore(self, state: dict[str, Any]) -> None:
-        """Take over what ``_state`` returned."""
 
     def _mean(self) -> FloatArray:
         return self._best

@@ -1,7 +1,7 @@
 """CMA-ES from pycma: full, diagonal and low-rank covariance."""
 
-import pickle
 import warnings
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import cma
@@ -12,30 +12,8 @@ from numpy.typing import ArrayLike
 from evolve.optimizers.base import FloatArray, Optimizer
 from slicing.checks import at_least
 
-
-class _StandardNormal:
-    """What pycma draws from: ``randn(*shape)``.
-
-    A pickle leaves the generator out, because the optimizer keeps its state: put one in after
-    unpickling.
-    """
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
-
-    def __call__(self, *shape: int) -> FloatArray:
-        return self.rng.standard_normal(shape)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-
-def _rehash(solutions: Any) -> None:
-    """Make pycma's dictionary of solutions again: its keys are hashes, which differ by process."""
-    entries = [(solutions._unhashed_keys[key], entry) for key, entry in solutions.data.items()]
-    solutions.clear()
-    for solution, entry in entries:
-        solutions[solution] = entry
+# What pycma draws from: of a shape.
+_Normal = Callable[..., FloatArray]
 
 
 def _unchecked(strategy: cma.CMAEvolutionStrategy) -> None:
@@ -102,7 +80,10 @@ class CMAES(Optimizer):
 
     def _strategy(self) -> cma.CMAEvolutionStrategy:
         """Return a fresh strategy with the population of the next generation."""
-        normal = _StandardNormal(self._rng)
+
+        def normal(*shape: int) -> FloatArray:
+            return self._rng.standard_normal(shape)
+
         options = {
             "popsize": self._population,
             "randn": normal,
@@ -127,7 +108,7 @@ class CMAES(Optimizer):
         strategy.adapt_sigma.check_consistency = _unchecked
         return strategy
 
-    def _covariance_options(self, normal: _StandardNormal) -> dict[str, Any]:
+    def _covariance_options(self, normal: _Normal) -> dict[str, Any]:
         return {}
 
     def _ask(self) -> ArrayLike:
@@ -182,24 +163,6 @@ class CMAES(Optimizer):
     def _stop(self) -> dict[str, object]:
         return dict(self._es.stop())
 
-    def _state(self) -> dict[str, Any]:
-        return {
-            "pycma": pickle.dumps(self._es),
-            "restarted": self._restarted,
-            "earlier_mean": self._earlier_mean,
-            "earlier_best_loss": self._earlier_best_loss,
-        }
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self._restarted = state["restarted"]
-        self._earlier_mean = state["earlier_mean"]
-        self._earlier_best_loss = state["earlier_best_loss"]
-        self._es = pickle.loads(state["pycma"])
-        _rehash(self._es.sent_solutions)
-        _rehash(self._es._injected_solutions_archive)
-        # The options and the sampler share one object, in the pickle too.
-        self._es.opts["randn"].rng = self._rng
-
 
 class SepCMAES(CMAES):
     """CMA-ES with a diagonal covariance matrix, for thousands of dimensions and more.
@@ -216,7 +179,7 @@ class SepCMAES(CMAES):
 
     max_dim: ClassVar[int | None] = None
 
-    def _covariance_options(self, normal: _StandardNormal) -> dict[str, Any]:
+    def _covariance_options(self, normal: _Normal) -> dict[str, Any]:
         return {"CMA_diagonal": True}
 
 
@@ -237,7 +200,7 @@ class VkDCMAES(CMAES):
 
     max_dim: ClassVar[int | None] = None
 
-    def _covariance_options(self, normal: _StandardNormal) -> dict[str, Any]:
+    def _covariance_options(self, normal: _Normal) -> dict[str, Any]:
         options: dict[str, Any] = GaussVkDSampler.extend_cma_options()
         options["CMA_sampler_options"] = {"randn": normal}
         return options

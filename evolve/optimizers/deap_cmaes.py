@@ -1,6 +1,6 @@
 """CMA-ES from DEAP, the one of the slides."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from deap import cma
@@ -61,9 +61,3 @@ class DeapCMAES(Optimizer):
         if not 0 < self._strategy.cond < 1e14:
             reasons["conditioncov"] = float(self._strategy.cond)
         return reasons
-
-    def _state(self) -> dict[str, Any]:
-        return dict(vars(self._strategy))
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        vars(self._strategy).update(state)

@@ -1,7 +1,5 @@
 """A genetic algorithm from DEAP's operators."""
 
-from typing import Any
-
 import numpy as np
 from deap import tools
 from numpy.typing import ArrayLike
@@ -90,14 +88,3 @@ class DeapGA(Optimizer):
 
     def _sigma(self) -> float:
         return spread(self._next)
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "next": self._next,
-            "elites": np.array(self._elites).reshape(-1, self._x0.size),
-            "elite_losses": np.array([-elite.fitness for elite in self._elites]),
-        }
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self._next = state["next"]
-        self._elites = individuals(state["elites"], state["elite_losses"])

@@ -3,7 +3,6 @@
 import logging.config
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -124,13 +123,6 @@ class PSO(Optimizer):
 
     def _sigma(self) -> float:
         return spread(self._swarm.position)
-
-    def _state(self) -> dict[str, Any]:
-        names = ("position", "velocity", "pbest_pos", "pbest_cost", "best_pos", "best_cost")
-        return {name: getattr(self._swarm, name) for name in names}
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        vars(self._swarm).update(state)
 
 
 class PSOLocal(PSO):

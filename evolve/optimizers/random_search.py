@@ -1,7 +1,5 @@
 """Random search: the control that every other optimizer has to beat."""
 
-from typing import Any
-
 from evolve.optimizers.base import FloatArray, Optimizer
 
 
@@ -25,9 +23,3 @@ class RandomSearch(Optimizer):
 
     def _sigma(self) -> float:
         return self._sigma0
-
-    def _state(self) -> dict[str, Any]:
-        return {}
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        pass

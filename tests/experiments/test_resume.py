@@ -12,7 +12,7 @@ from evolve.checkpoint import Checkpoint
 from experiments import run as program
 from experiments.history import History
 from experiments.overrides import resumed
-from experiments.resume import RunOrigin
+from experiments.resume import RunOrigin, checkpoint_of, load
 from experiments.run import _way_on
 from slicing.errors import InputError
 from tests.experiments.runs import command_line, files_of, finish, run_here, runs_of
@@ -103,7 +103,7 @@ def test_other_images_are_refused(broken_off, tiny, digits, tmp_path):
     content = bytearray(path.read_bytes())
     content[16 + 400] ^= 255
     path.write_bytes(content)
-    begun = Checkpoint(broken_off / "checkpoint").load("run")
+    begun = load(broken_off)
     options = begun.options | {"data": begun.options["data"] | {"directory": str(changed)}}
     with pytest.raises(InputError, match=r"data\.directory was"):
         begun.check(options, begun.train_digest)
@@ -161,11 +161,11 @@ def test_ctrl_c_keeps_what_was_found_and_the_way_back(tiny, tmp_path, undisturbe
 def test_a_full_disk_loses_nothing(tiny, tmp_path, undisturbed, monkeypatch):
     save, saved = Checkpoint.save, []
 
-    def fills_up(self, name, state, durable=False):
+    def fills_up(self, name, *state, **options):
         saved.append(name)
         if len(saved) > 50:
             raise OSError(28, "No space left on device", str(self.folder / name))
-        save(self, name, state, durable)
+        save(self, name, *state, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "save", fills_up)
@@ -198,9 +198,9 @@ def test_a_folder_of_a_run_that_has_ended_may_be_used_again(tiny, tmp_path):
 
 
 def test_another_executor_takes_over(broken_off, tiny):
-    begun = Checkpoint(broken_off / "checkpoint").load("run")
+    begun = load(broken_off)
     overrides = (*tiny, "strategy=parallel", "executor=processes", "executor.workers=4")
-    Checkpoint(broken_off / "checkpoint").save("run", replace(begun, overrides=overrides))
+    replace(begun, overrides=overrides).save(checkpoint_of(broken_off))
     new = [f"resume={broken_off}", "executor=serial", tiny[0]]
     assert resumed(new)[1] == [*tiny[1:], "strategy=parallel", "executor=serial", tiny[0]]
     assert resumed(new[:1])[1] == list(overrides)
@@ -214,7 +214,7 @@ def test_another_executor_takes_over(broken_off, tiny):
 )
 def test_the_way_on_can_be_typed(name, tmp_path):
     folder = tmp_path / name
-    Checkpoint(folder / "checkpoint").save("run", RunOrigin(("seed=3",), {}, "", ""))
+    RunOrigin(("seed=3",), {}, "", "").save(checkpoint_of(folder))
     command = _way_on(folder).partition("experiments.run ")[2]
     [word] = shlex.split(command)
     assert resumed([word]) == (folder, ["seed=3"])

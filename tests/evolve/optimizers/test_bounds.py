@@ -1,7 +1,5 @@
 """Candidates stay within the bounds."""
 
-import pickle
-
 import numpy as np
 import pytest
 
@@ -13,7 +11,6 @@ from tests.evolve.optimizers.harness import (
     advance,
     every_optimizer,
     every_restarting,
-    figures,
     make,
     rotated_ellipsoid,
 )
@@ -98,23 +95,10 @@ def test_steps_do_not_grow_along_the_bounds(optimizer_class, seed):
             break
 
 
-@every_optimizer
-def test_restored_within_the_bounds_of_the_state(optimizer_class):
-    optimizer = make(optimizer_class, bounds=1.0)
-    advance(optimizer, 5, lambda candidates: -candidates.sum(axis=1))
-    other = optimizer_class(np.full(DIM, 40.0), 7.0, np.random.default_rng(9), bounds=1.0)
-    other.restore(pickle.loads(pickle.dumps(optimizer.state())))
-    np.testing.assert_array_equal(advance(other, 10), advance(optimizer, 10))
-    assert figures(other) == figures(optimizer)
-
-
 def test_what_pycma_sent_is_not_kept_where_it_was_clipped():
-    sizes = []
-    for bounds in (None, 0.1):
-        optimizer = make(CMAES, bounds=bounds)
-        advance(optimizer, 40)
-        sizes.append(len(pickle.dumps(optimizer.state())))
-    assert sizes[1] < 1.1 * sizes[0]
+    optimizer = make(CMAES, bounds=0.1)
+    advance(optimizer, 40)
+    assert len(optimizer._es.sent_solutions) == 0
 
 
 @pytest.mark.parametrize("optimizer_class", [PSO, PSOLocal])
