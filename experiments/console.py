@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from slicing.errors import InputError
+from slicing.names import shown
 
 MISTAKE, INTERRUPTED = 2, 130
 """Exit codes: for a mistake that the user can correct, and for Ctrl-C."""
@@ -18,13 +19,14 @@ def say(text: str, stream: TextIO | None = None) -> None:
     Parameters
     ----------
     text : str
+        Names of files and classes in it cannot steer the terminal: it is :func:`shown`.
     stream : text stream, optional
         Standard error by default. Once its reader has gone, it is silent: Ctrl-C ends what a run
         is piped into (``| tee log``) before the run itself.
     """
     stream = sys.stderr if stream is None else stream
     try:
-        print(text, file=stream, flush=True)
+        print(shown(text, keep="\n"), file=stream, flush=True)
     except BrokenPipeError:
         nobody = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nobody, stream.fileno())

@@ -1,11 +1,50 @@
-"""Files that are written whole or not at all."""
+"""Files: only regular ones are read, and what is written is whole or not there."""
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
+
+_KINDS = {
+    stat.S_IFDIR: "it is a folder",
+    stat.S_IFIFO: "it is a named pipe, not a file",
+    stat.S_IFSOCK: "it is a socket, not a file",
+    stat.S_IFCHR: "it is a device, not a file",
+    stat.S_IFBLK: "it is a device, not a file",
+}
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading; what could wait for ever, or never end, is not opened.
+
+    Raises
+    ------
+    OSError
+        With a reason: also for a folder, a named pipe, a socket, a device and a name with NUL.
+    """
+    try:
+        _require_regular(path.stat().st_mode, path)
+        # Another process may have put a pipe there by now.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "its name holds a NUL character", str(path)) from error
+    file = os.fdopen(handle, "rb")
+    try:
+        _require_regular(os.fstat(handle).st_mode, path)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _require_regular(mode: int, path: Path) -> None:
+    if not stat.S_ISREG(mode):
+        reason = _KINDS.get(stat.S_IFMT(mode), "it is not a file")
+        raise OSError(errno.EINVAL, reason, str(path))
 
 
 @contextmanager
