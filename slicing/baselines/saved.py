@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from slicing.backend import configure_threads, load_keras
 from slicing.baselines.base import Baseline, BaselineBuilder
+from slicing.checks import archive
 from slicing.cutting import cut
 from slicing.data.dataset import Images
 from slicing.errors import InputError
@@ -60,6 +61,7 @@ class SavedCNN(BaselineBuilder):
                 "model.save('name.keras').",
                 "path",
             )
+        archive("path", path)
         configure_threads(self.threads)
         keras = load_keras()
         try:
