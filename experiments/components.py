@@ -7,7 +7,7 @@ before anything is computed.
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
@@ -58,6 +58,7 @@ _WORDS = {
     "take mnist5k": "take data=mnist5k",
     "set pixels=": "set baseline.pixels=",
     "set classes=": "set baseline.classes=",
+    "channels=3 keeps": "data.channels=3 keeps",
 }
 # Parameters that are no options, and the group that they are about.
 _GROUP_OF = {"x0": "optimizer"}
@@ -104,7 +105,7 @@ class Components:
         """Read the training images."""
         with self.naming("data"):
             dataset: Dataset = self._make("data")()
-        return dataset
+        return replace(dataset, notes=tuple(map(_worded, dataset.notes)))
 
     def split(self, dataset: Dataset) -> Split:
         """Give the training images their roles."""
@@ -258,9 +259,14 @@ class Components:
         try:
             yield
         except InputError as error:
-            sentence, option = str(error), error.option
-            for name, word in _WORDS.items():
-                if word not in sentence:
-                    sentence = sentence.replace(name, word)
-            named = InputError(sentence, _GROUP_OF.get(option or "", option))
+            option = error.option
+            named = InputError(_worded(str(error)), _GROUP_OF.get(option or "", option))
             raise (named.within(group) if option in self.options[group] else named) from error
+
+
+def _worded(sentence: str) -> str:
+    """Name what the command line calls otherwise as it does."""
+    for name, word in _WORDS.items():
+        if word not in sentence:
+            sentence = sentence.replace(name, word)
+    return sentence

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from experiments import signals
 from slicing.errors import InputError
+from slicing.names import shown
 
 MISTAKE = 2
 """Exit code for a mistake that the user can correct."""
@@ -21,13 +22,14 @@ def say(text: str, stream: TextIO | None = None) -> None:
     Parameters
     ----------
     text : str
+        Names of files and classes in it cannot steer the terminal: it is :func:`shown`.
     stream : text stream, optional
         Standard error by default. Once nobody can be told, it is silent: Ctrl-C ends what a run
         is piped into (``| tee log``) before the run itself, a terminal is closed, a disk is full.
     """
     stream = sys.stderr if stream is None else stream
     try:
-        print(text, file=stream, flush=True)
+        print(shown(text, keep="\n"), file=stream, flush=True)
     except OSError:
         nobody = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nobody, stream.fileno())

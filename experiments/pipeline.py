@@ -20,7 +20,9 @@ from experiments.signals import deferred
 from experiments.stages import Experiment
 from experiments.summary import LEAKS, SUMMARY, Summary
 from experiments.tracking import MLflowRun, leaves
+from slicing.data.dataset import Dataset
 from slicing.files import clear_parts
+from slicing.names import shown
 
 log = logging.getLogger(__name__)
 
@@ -135,12 +137,15 @@ def _run(
     if is_read:
         threads = _start_tensorflow(monitor, threads)
     components.check(images, dataset.classes)
-    name = options["name"] or components.name(dataset)
+    # Whatever bytes the command line had: MLflow, the figures and the report take it.
+    name = shown(options["name"] or components.name(dataset))
     tracker = MLflowRun(**options["tracking"])
     recorder = Recorder(folder, origin is not None)
     monitor = Monitors(monitor, recorder)
     try:
-        monitor.say(f"{name}: {len(dataset.train):,} training images of {dataset.name}, {folder}")
+        monitor.say(f"{name}: {_described(dataset)}, {folder}")
+        for note in dataset.notes:
+            monitor.say(note)
         if builder.uses_tensorflow and not is_read:
             threads = _start_tensorflow(monitor, threads)
         tags = {
@@ -185,6 +190,16 @@ def _run(
             tracker.abandon(status.upper())
         raise
     return summary
+
+
+def _described(dataset: Dataset) -> str:
+    """Say how many images there are, and of which form."""
+    n, height, width, channels = dataset.train.images.shape
+    colors = {1: "gray", 3: "RGB"}.get(channels, f"{channels} channels")
+    return (
+        f"{len(dataset.classes)} classes, {n:,} training images of {dataset.name}, each {height} x "
+        f"{width} pixels, {colors}"
+    )
 
 
 def _start_tensorflow(monitor: Monitor, threads: int) -> int:

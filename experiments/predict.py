@@ -2,8 +2,9 @@
 
 import csv
 import json
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -13,15 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import MISSING
 
+from experiments.console import MISTAKE, say
+from experiments.statistics import Accuracy
 from experiments.summary import table
 from experiments.tools import run_tool
-from slicing.data.image_folder import MODES, read_image
+from slicing.checks import positive
+from slicing.data.image_file import (
+    MAX_MEGAPIXELS,
+    MODES,
+    UnreadableImageError,
+    is_left_by_system,
+    is_text,
+    read_image,
+)
 from slicing.engine.engine import Engine
 from slicing.errors import InputError
+from slicing.names import class_name, csv_cell, shown
 
-_SUFFIXES = {".png", ".jpg", ".jpeg"}
-# Images that are in memory at a time.
-_BATCH = 1000
+# Images that are in memory at a time, or fewer: so many pixels, in millions.
+_BATCH, _BATCH_MEGAPIXELS = 100, 100
 
 
 class Format(Enum):
@@ -39,17 +50,34 @@ class Options:
     engine: str = MISSING
     """The engine's file."""
     images: Any = MISSING
-    """A folder, which is searched with all its folders, a PNG or JPEG file, or [several,files]."""
+    """A folder, which is searched with all its folders, an image file, or [several,files]."""
     format: Format = Format.table
     """What is printed: table, csv or json."""
     invert: bool = False
     """Whether to swap dark and bright: MNIST's digits are bright on a dark ground."""
+    max_megapixels: float = MAX_MEGAPIXELS
+    """Pixels of a file, in millions, above which it is not decoded: they take memory."""
 
 
 def predict(
-    engine: Engine, paths: Sequence[Path], invert: bool = False
+    engine: Engine,
+    paths: Sequence[Path],
+    invert: bool = False,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    unreadable: Callable[[UnreadableImageError], None] | None = None,
 ) -> Iterator[tuple[Path, str, NDArray[np.float64]]]:
     """Classify image files, resized to what the engine takes.
+
+    Parameters
+    ----------
+    engine : Engine
+    paths : sequence of Path
+    invert : bool
+        Whether to swap dark and bright.
+    max_megapixels : float
+        Pixels of a file, in millions, above which it is not decoded.
+    unreadable : callable, optional
+        Is told of each file that cannot be read; without it, the first ends everything.
 
     Yields
     ------
@@ -59,76 +87,149 @@ def predict(
     Raises
     ------
     InputError
-        For a file that is no image.
+        For an engine that takes no images from files, or too large ones.
     """
+    positive("max_megapixels", max_megapixels)
     height, width, channels = engine.stack.input_shape
     if channels not in MODES:
         raise InputError(f"The engine takes images of {channels} channels, and files have 1 or 3.")
-    for start in range(0, len(paths), _BATCH):
-        chunk = paths[start : start + _BATCH]
-        pixels = np.stack([read_image(path, (height, width), channels) for path in chunk])
+    if height * width > max_megapixels * 1e6:
+        raise InputError(
+            f"max_megapixels={max_megapixels:g} is fewer than the engine's images of {height:,} x "
+            f"{width:,} pixels need: raise it if that is no mistake.",
+            "max_megapixels",
+        )
+    batch = max(1, min(_BATCH, int(_BATCH_MEGAPIXELS * 1e6) // (height * width)))
+    for start in range(0, len(paths), batch):
+        read = dict[Path, NDArray[np.uint8]]()
+        for path in paths[start : start + batch]:
+            try:
+                read[path] = read_image(path, (height, width), channels, max_megapixels)
+            except UnreadableImageError as error:
+                if unreadable is None:
+                    raise
+                unreadable(error)
+        if not read:
+            continue
+        pixels = np.stack(list(read.values()))
         if invert:
             pixels = 255 - pixels
         shares = engine.predict_proba(np.divide(pixels, 255, dtype=np.float32))
-        for path, share in zip(chunk, shares, strict=True):
+        for path, share in zip(read, shares, strict=True):
             yield path, engine.classes[int(share.argmax())], share
 
 
 def find_images(images: Any) -> list[Path]:
     """List the files that ``images=`` names, those of a folder in the order of their names.
 
+    In a folder, hidden files, what systems leave there, and text are passed over.
+
     Raises
     ------
     InputError
         Where there are none.
     """
-    found: list[Path] = []
+    found: dict[Path, None] = {}
     for name in images if isinstance(images, list) else [images]:
         path = Path(str(name)).expanduser()
         if path.is_dir():
-            inside = [each for each in sorted(path.rglob("*")) if _is_image(each)]
+            inside = [each for each in sorted(path.rglob("*")) if _is_meant(each, path)]
             if not inside:
-                raise InputError(f"{path} holds no PNG or JPEG files: name another folder.")
-            found += inside
-        elif path.is_file():
-            found.append(path)
+                raise InputError(f"{path} holds no images: name another folder.")
+            found |= dict.fromkeys(inside)
+        elif os.path.lexists(path):
+            found[path] = None
         else:
             raise InputError(
                 f"There is no file or folder {path} (several are given as images=[a.png,b.png])."
             )
     if not found:
         raise InputError("images names no file: give a folder or files.")
-    return found
+    return list(found)
 
 
-def _is_image(path: Path) -> bool:
-    """Whether a file in a folder is meant: macOS hides others of the same suffix beside them."""
-    return path.suffix.lower() in _SUFFIXES and path.is_file() and not path.name.startswith(".")
+def _is_meant(path: Path, folder: Path) -> bool:
+    """Whether something in a folder is to be classified."""
+    names = map(Path, path.relative_to(folder).parts)
+    return not (path.is_dir() or any(map(is_left_by_system, names)) or is_text(path))
+
+
+class _Score:
+    """Counts right answers for files whose folders are named after classes."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._classes = classes
+        self._right = list[bool]()
+
+    def add(self, path: Path, answer: str) -> None:
+        name = class_name(path.absolute().parent.name)
+        if name in self._classes:
+            self._right.append(name == answer)
+
+    def __str__(self) -> str:
+        if not self._right:
+            return ""
+        accuracy = Accuracy(sum(self._right), len(self._right))
+        low, high = accuracy.interval()
+        return (
+            f"{accuracy.correct:,} of {accuracy.total:,} images are taken for the class that their "
+            f"folder names: {accuracy.value:.2%} (95 % interval {low:.2%} to {high:.2%})."
+        )
 
 
 def main(options: Options) -> None:
-    """Print the class of every image."""
+    """Print the class of every image; exit with 2 where some could not be read."""
     engine = Engine.load(Path(options.engine).expanduser())
-    # Names of files need not be UTF-8.
+    paths = find_images(options.images)
+    # Names hold letters that some terminals do not have.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    rows = predict(engine, find_images(options.images), options.invert)
-    if options.format == Format.table:
-        body = [[str(path), name, f"{share.max():.2f}"] for path, name, share in rows]
+    failures, score = list[UnreadableImageError](), _Score(engine.classes)
+
+    def rows() -> Iterator[tuple[str, str, NDArray[np.float64]]]:
+        found = predict(engine, paths, options.invert, options.max_megapixels, failures.append)
+        for path, name, share in found:
+            score.add(path, name)
+            yield str(path), name, share
+
+    _PRINT[options.format](engine.classes, rows())
+    if str(score):
+        say(str(score))
+    for error in failures:
+        say(str(error))
+    if failures and len(paths) > 1:
+        say(f"{len(failures):,} of {len(paths):,} files could not be read.")
+    if failures:
+        sys.exit(MISTAKE)
+
+
+Rows = Iterator[tuple[str, str, NDArray[np.float64]]]
+
+
+def _print_table(classes: Sequence[str], rows: Rows) -> None:
+    body = [[path, name, f"{share.max():.2f}"] for path, name, share in rows]
+    if body:
         print("\n".join(table(["image", "class", "share of the votes"], body)))
-    elif options.format == Format.csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(["image", "class", *engine.classes])
-        writer.writerows([path, name, *share] for path, name, share in rows)
-    else:
-        found = [
-            {
-                "image": str(path),
-                "class": name,
-                "votes": dict(zip(engine.classes, share.tolist(), strict=True)),
-            }
-            for path, name, share in rows
-        ]
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+
+
+def _print_csv(classes: Sequence[str], rows: Rows) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["image", "class", *map(csv_cell, classes)])
+    for path, name, share in rows:
+        writer.writerow([csv_cell(path), csv_cell(name), *share])
+
+
+def _print_json(classes: Sequence[str], rows: Rows) -> None:
+    separator = "[\n"
+    for path, name, share in rows:
+        votes = dict(zip(classes, share.tolist(), strict=True))
+        text = json.dumps({"image": path, "class": name, "votes": votes}, ensure_ascii=False)
+        # Within JSON's quotes, what is not safe to show is written as JSON escapes it, too.
+        print(f"{separator}{shown(text)}", end="")
+        separator = ",\n"
+    print("[]" if separator == "[\n" else "\n]")
+
+
+_PRINT = {Format.table: _print_table, Format.csv: _print_csv, Format.json: _print_json}
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ class _Neighbor(NamedTuple):
 class _Mistake(NamedTuple):
     """A test image that the engine gets wrong."""
 
-    number: int
+    name: str
     image: str
     true: str
     predicted: str
@@ -99,6 +99,7 @@ def write(
         about=_about(summary, answers),
         figures={name: _embedded(png) for name, png in figures.items()},
         n_test=len(answers.test),
+        named=answers.test.names is not None,
         n_wrong=int(np.sum(answers.predicted != answers.test.labels)),
         mistakes=_mistakes(answers, options["slicing"]["references"] == "all"),
         k=answers.engine.k,
@@ -154,7 +155,7 @@ def _mistakes(answers: Answers, references_are_images: bool) -> list[_Mistake]:
     votes = count_votes(engine.labels[indices], len(engine.classes))
     return [
         _Mistake(
-            int(index),
+            str(index if test.names is None else test.names[index]),
             _png(test.images[index]),
             engine.classes[test.labels[index]],
             engine.classes[answers.predicted[index]],

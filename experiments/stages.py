@@ -205,7 +205,8 @@ class Experiment:
             self.monitor.say(f"Classifying {max(map(len, tests)):,} test images: {name}")
             results[key], answers[key] = measured(name, network, tests)
         arrays = {key: predicted[-1] for key, predicted in answers.items() if predicted}
-        _save({"labels": tests[-1].labels, **arrays}, self.folder / "predictions.npz")
+        named = {} if tests[-1].names is None else {"names": tests[-1].names}
+        _save({"labels": tests[-1].labels, **named, **arrays}, self.folder / "predictions.npz")
         return results, answers.get("engine", answers["evolved"])[0]
 
     def add_classes(self, baseline: Baseline, engine: Engine) -> list[ClassAddition]:

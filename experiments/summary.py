@@ -15,6 +15,7 @@ from experiments.json_values import plain_values
 from experiments.new_classes import ClassAddition, TaughtClassifier
 from experiments.statistics import Accuracy
 from slicing.files import replacing
+from slicing.names import shown
 
 SUMMARY = "summary.json"
 
@@ -280,7 +281,13 @@ def addition_cells(additions: Sequence[ClassAddition]) -> Cells:
 
 
 def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    """Set a Markdown table with aligned columns, the first to the left, the others to the right."""
+    """Set a Markdown table with aligned columns, the first to the left, the others to the right.
+
+    Names in it may hold anything: a bar in them ends no cell.
+    """
+    header, *body = [
+        [shown(cell).replace("|", "\\|") for cell in cells] for cells in (header, *body)
+    ]
     # A rule is a dash and a colon at least.
     widths = [max(2, *map(len, column)) for column in zip(header, *body, strict=True)]
     rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]

@@ -1,10 +1,17 @@
 """Checks of what a caller gives: each raises an `InputError` whose sentence is written here."""
 
+import struct
+import zipfile
 from collections.abc import Sequence
 from difflib import get_close_matches
 from math import inf, isfinite
+from pathlib import Path
 
 from slicing.errors import InputError
+from slicing.files import open_regular
+
+# Bytes to which any archive may unpack, and how many times its own size beside them.
+_UNPACKED, _RATIO = 2**26, 20
 
 
 def at_least(option: str, value: float | None, least: float) -> None:
@@ -74,3 +81,30 @@ def one_of(option: str, value: str, choices: Sequence[str]) -> None:
         near = get_close_matches(str(value), choices, n=1)
         way_out = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(choices)}."
         raise InputError(f"{option}={value} is unknown: {way_out}", option)
+
+
+def archive(option: str, path: Path) -> None:
+    """Refuse what is no whole zip archive, or unpacks to far more than its size.
+
+    Raises
+    ------
+    InputError
+    """
+    try:
+        with open_regular(path) as file, zipfile.ZipFile(file) as members:
+            unpacked = sum(member.file_size for member in members.infolist())
+            size = file.seek(0, 2)
+    except OSError as error:
+        raise InputError(
+            f"{option}={path} cannot be read: {error.strerror or error}.", option
+        ) from error
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+        raise InputError(
+            f"{option}={path} is no whole zip archive: give an intact copy.", option
+        ) from error
+    if unpacked > _UNPACKED + _RATIO * size:
+        raise InputError(
+            f"{option}={path} unpacks to {unpacked / 1e9:,.1f} GB, far more than its size: give "
+            "one from a source that you trust.",
+            option,
+        )

@@ -2,6 +2,8 @@
 
 import re
 
+from slicing.names import shown
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used: one sentence, and the option that it is about.
@@ -11,7 +13,8 @@ class InputError(ValueError):
     Parameters
     ----------
     sentence : str
-        Where it is about an option, it begins with the option's name.
+        Where it is about an option, it begins with the option's name. What a user gave may be part
+        of it: it is kept as :func:`slicing.names.shown` writes it.
     option : str, optional
         Name of the parameter or option.
 
@@ -21,7 +24,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, sentence: str, option: str | None = None) -> None:
-        super().__init__(sentence)
+        super().__init__(shown(sentence))
         self.option = option
 
     def within(self, group: str) -> "InputError":

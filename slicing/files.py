@@ -1,7 +1,9 @@
-"""Files that are written whole or not at all."""
+"""Files: only regular ones are read, and what is written is whole or not there."""
 
+import errno
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +15,42 @@ from uuid import uuid4
 # Seconds after which nobody is at work on what was not changed.
 _STALE = 3600.0
 _PART = f".{'[0-9a-f]' * 32}.part"
+_KINDS = {
+    stat.S_IFDIR: "it is a folder",
+    stat.S_IFIFO: "it is a named pipe, not a file",
+    stat.S_IFSOCK: "it is a socket, not a file",
+    stat.S_IFCHR: "it is a device, not a file",
+    stat.S_IFBLK: "it is a device, not a file",
+}
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading; what could wait for ever, or never end, is not opened.
+
+    Raises
+    ------
+    OSError
+        With a reason: also for a folder, a named pipe, a socket, a device and a name with NUL.
+    """
+    try:
+        _require_regular(path.stat().st_mode, path)
+        # Another process may have put a pipe there by now.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "its name holds a NUL character", str(path)) from error
+    file = os.fdopen(handle, "rb")
+    try:
+        _require_regular(os.fstat(handle).st_mode, path)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _require_regular(mode: int, path: Path) -> None:
+    if not stat.S_ISREG(mode):
+        reason = _KINDS.get(stat.S_IFMT(mode), "it is not a file")
+        raise OSError(errno.EINVAL, reason, str(path))
 
 
 @contextmanager

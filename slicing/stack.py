@@ -1,6 +1,7 @@
 """The conv stack: the convolutional part of a network as plain arrays."""
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +18,8 @@ Padding = Literal["valid", "same"]
 Shape = tuple[int, int, int]
 Compute = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
-# Activations of one chunk of images stay within a few tens of megabytes.
-_CHUNK = 512
+# Images that are computed at a time, or fewer: their activations stay within so many numbers.
+_CHUNK, _NUMBERS = 512, 2**28
 
 
 def slide(length: int, window: int, stride: int, padding: Padding) -> tuple[int, int]:
@@ -83,6 +84,11 @@ class Conv:
         size = self.weights.shape[:2]
         return (*_slide_both(shape, size, self.strides, self.padding)[0], self.n_kernels)
 
+    def numbers(self, shape: Shape) -> int:
+        """Count the numbers that one image takes: what comes out, and the patches it is made of."""
+        rows, columns, n_kernels = self.output_shape(shape)
+        return rows * columns * (math.prod(self.weights.shape[:3]) + n_kernels)
+
     def on(self, shape: Shape) -> Compute:
         """Give what convolves C-contiguous float32 images (n, height, width, channels)."""
         size = self.weights.shape[:2]
@@ -113,6 +119,10 @@ class Pool:
         """Height, width and channels that come out where ``shape`` goes in."""
         return (*_slide_both(shape, self.size, self.strides, self.padding)[0], shape[2])
 
+    def numbers(self, shape: Shape) -> int:
+        """Count the numbers that one image takes: what comes out."""
+        return math.prod(self.output_shape(shape))
+
     def on(self, shape: Shape) -> Compute:
         """Make the function that pools C-contiguous float32 images (n, height, width, channels)."""
         out_shape, pads = _slide_both(shape, self.size, self.strides, self.padding)
@@ -135,10 +145,13 @@ class Forward:
 
     def __init__(self, layers: Sequence[Layer], shape: Shape) -> None:
         self._steps: list[Compute] = []
+        most = 1
         for layer in layers:
             self._steps.append(layer.on(shape))
+            most = max(most, layer.numbers(shape))
             shape = layer.output_shape(shape)
         self._out_shape = shape
+        self._chunk_size = max(1, min(_CHUNK, _NUMBERS // most))
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Send images through the layers, chunk by chunk.
@@ -153,11 +166,12 @@ class Forward:
         """
         # Convolutions run their own parallel loops.
         with single_threaded_blas():
-            if len(images) <= _CHUNK:
+            size = self._chunk_size
+            if len(images) <= size:
                 return self._chunk(images)
             out = np.empty((len(images), *self._out_shape), np.float32)
-            for start in range(0, len(images), _CHUNK):
-                out[start : start + _CHUNK] = self._chunk(images[start : start + _CHUNK])
+            for start in range(0, len(images), size):
+                out[start : start + size] = self._chunk(images[start : start + size])
         return out
 
     def _chunk(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -195,17 +209,26 @@ class ConvStack:
         if not self.conv_layers:
             raise InputError("The network has no convolution to evolve: give one with a Conv2D.")
         shape = self.input_shape
+        if len(shape) != 3 or any(type(size) is not int or size < 1 for size in shape):
+            raise InputError(f"Images of shape {shape} are none: give height, width and channels.")
         for number, layer in enumerate(self.layers, 1):
             if isinstance(layer, Conv) and layer.weights.shape[2] != shape[2]:
                 raise InputError(
                     f"Layer {number} expects {layer.weights.shape[2]} input channels, "
                     f"but gets {shape[2]}."
                 )
+            numbers = max(layer.numbers(shape), math.prod(shape))
             shape = layer.output_shape(shape)
             if min(shape) < 1:
                 raise InputError(
                     f"Images of {self.input_shape[0]} x {self.input_shape[1]} pixels are too small "
                     f"for layer {number} of the network: use larger images or fewer layers."
+                )
+            if numbers > _NUMBERS:
+                raise InputError(
+                    f"Images of {self.input_shape[0]:,} x {self.input_shape[1]:,} pixels are too "
+                    f"large for layer {number} of the network, where each takes "
+                    f"{4 * numbers / 2**30:,.1f} GB: use smaller images or fewer kernels."
                 )
 
     @property

@@ -5,10 +5,11 @@ it executes nothing, and there are readers in many languages.
 """
 
 import json
+import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from slicing.errors import InputError
-from slicing.files import replacing
+from slicing.files import open_regular, replacing
+
+# What reading a header raises that is none.
+_UNREADABLE = (
+    SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError
+)  # fmt: skip
+# As safetensors itself has it, in bytes.
+_LONGEST_HEADER = 100_000_000
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -47,21 +55,24 @@ def write(path: Path, content: bytes) -> None:
 def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Read the settings and arrays of a file.
 
+    It takes about twice the memory of the file, and none to speak of where it is of another kind.
+
     Raises
     ------
     InputError
-        Where the file does not exist, is of another kind, cut short or damaged.
+        Where the file does not exist, is of another kind, cut short, damaged, or larger than the
+        memory.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     what = f"a file of a {kind.rpartition(' ')[0]}"
     try:
-        arrays = load(content)
-        length = int.from_bytes(content[:8], "little")
-        metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
-    except (SafetensorError, ValueError, LookupError, RecursionError) as error:
+        with open_regular(path) as file:
+            start, metadata = _header(file)
+            arrays = load(start + file.read()) if kind in metadata else {}
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except MemoryError as error:
+        raise InputError(f"{path} is larger than the memory that is free: give {what}.") from error
+    except _UNREADABLE as error:
         raise InputError(f"{path} is not {what}, or is cut short: give a whole one.") from error
     if kind not in metadata:
         raise InputError(f"{path} is not {what}: give one that this version has written.")
@@ -75,6 +86,26 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
     if not isinstance(settings, dict):
         raise InputError(f"{path} holds no settings: give one that this version has written.")
     return settings, arrays
+
+
+def _header(file: BinaryIO) -> tuple[bytes, dict[str, str]]:
+    """Read the header, and see that the file is as large as it promises, before the rest is read.
+
+    Returns
+    -------
+    start : bytes
+        All that was read.
+    metadata : dict of str to str
+    """
+    start = file.read(8)
+    length = int.from_bytes(start, "little")
+    start += file.read(min(length, _LONGEST_HEADER))
+    entries = json.loads(start[8:])
+    metadata = entries.pop("__metadata__", None) or {}
+    ends = [entry["data_offsets"][1] for entry in entries.values()]
+    if os.fstat(file.fileno()).st_size != 8 + length + max(ends, default=0):
+        raise ValueError("The size is not the one that the header gives.")
+    return start, metadata
 
 
 def _checksum(text: str, arrays: Arrays) -> str:

@@ -78,12 +78,23 @@ class Folder(Data):
 
     _target_: str = "slicing.data.folder"
     directory: str = MISSING
-    """The directory of class folders. Must be given."""
+    """The directory of class folders, or of train/ beside val/ or test/ that hold them. Must be
+    given."""
+    test_directory: str | None = None
+    """The class folders of the test images, where they are not in directory; null: they are."""
     image_size: list[int] = field(default_factory=lambda: [28, 28])
     """Height and width to which the images are resized."""
     channels: int = 1
     """1 (gray) or 3 (RGB), to which the images are converted."""
     test_fraction: float = 0.2
-    """Share of the images that are test images."""
+    """Share of the images that are test images, where they are in no folder of their own."""
+    train_size: int | None = None
+    """At most so many training images, a stratified sample; null: all."""
+    test_size: int | None = None
+    """At most so many test images, a stratified sample; null: all."""
+    max_unreadable: int = 0
+    """So many files may be left out because they are damaged, too large or no images."""
+    max_megapixels: float = 100.0
+    """Pixels of a file, in millions, above which it is not decoded; so many take up to 1.5 GB."""
     seed: int = 0
     """Seed of the split into training and test images; not the run's, so that runs compare."""

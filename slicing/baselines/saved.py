@@ -12,6 +12,7 @@ import numpy as np
 from slicing.backend import configure_threads, load_keras
 from slicing.baselines.base import Baseline, BaselineBuilder
 from slicing.baselines.examination import Pixels, check_answers, check_features
+from slicing.checks import archive
 from slicing.cutting import cut
 from slicing.data.dataset import Images
 from slicing.errors import InputError
@@ -153,6 +154,7 @@ class SavedCNN(BaselineBuilder):
                 "model.save('name.keras').",
                 "path",
             )
+        archive("path", path)
         configure_threads(self.threads)
         try:
             return load_keras().saving.load_model(path, compile=False, safe_mode=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,16 +19,20 @@ class Images:
         Pixels in [0, 1].
     labels : ndarray of shape (n,), int64
         Class indices, 0 to n_classes - 1.
+    names : ndarray of shape (n,), str, or None
+        Where the images are files, the last two parts of their paths, safe to show.
     """
 
     images: NDArray[np.float32]
     labels: NDArray[np.int64]
+    names: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: NDArray[np.intp] | list[int] | slice) -> "Images":
-        return Images(self.images[index], self.labels[index])
+        names = None if self.names is None else self.names[index]
+        return Images(self.images[index], self.labels[index], names)
 
     @cached_property
     def digest(self) -> str:
@@ -55,6 +59,8 @@ class Dataset:
         Reads the test images that were asked for, from disk at each call.
     read_test_all : callable or None
         Reads all test images of the dataset; None where ``read_test`` already does.
+    notes : tuple of str
+        What a user should know about how the images were read, a sentence each.
     """
 
     name: str
@@ -62,6 +68,7 @@ class Dataset:
     train: Images
     read_test: Callable[[], Images]
     read_test_all: Callable[[], Images] | None = None
+    notes: tuple[str, ...] = ()
 
     def of_classes(self, names: Sequence[str]) -> "Dataset":
         """Keep only the images of some classes.
@@ -76,7 +83,8 @@ class Dataset:
 
         def kept(images: Images) -> Images:
             chosen = np.flatnonzero(labels[images.labels] >= 0)
-            return Images(images.images[chosen], labels[images.labels[chosen]])
+            part = images[chosen]
+            return replace(part, labels=labels[part.labels])
 
         def reading(read: Callable[[], Images]) -> Callable[[], Images]:
             return lambda: kept(read())
@@ -87,4 +95,5 @@ class Dataset:
             kept(self.train),
             reading(self.read_test),
             reading(self.read_test_all) if self.read_test_all is not None else None,
+            self.notes,
         )

@@ -197,18 +197,22 @@ def mnist_held_out(
     """
     train_images, train_labels, *_ = _locate(_MNIST, directory)
     n_images = _count(train_images, train_labels)
-    whole = mnist(directory=directory, train_size=n_images, test_size=1).train
     n_test = n_images // 6
-    between("train_size", train_size, 1, len(whole) - n_test)
+    between("train_size", train_size, 1, n_images - n_test)
     between("test_size", test_size, 1, n_test)
-    train, held_out = whole[:train_size], whole[len(whole) - n_test :]
-    require_classes(train.labels, whole.labels, DIGITS, train_labels, "ask for more of them")
+    every_label = _read_training_labels(train_labels, _MNIST)
+
+    def read(start: int, size: int) -> Images:
+        return _read_images(train_images, np.arange(start, start + size), every_label)
+
+    train, start = read(0, train_size), n_images - n_test
+    require_classes(train.labels, every_label, DIGITS, train_labels, "ask for more of them")
     return Dataset(
         name="mnist_held_out",
         classes=DIGITS,
         train=train,
-        read_test=lambda: held_out[:test_size],
-        read_test_all=None if test_size == n_test else lambda: held_out,
+        read_test=lambda: read(start, test_size),
+        read_test_all=None if test_size == n_test else lambda: read(start, n_test),
     )
 
 
@@ -244,23 +248,17 @@ def _load(
     n_test = _count(test_images, test_labels)
     between("test_size", test_size, 1, n_test)
 
-    def read(images: Path, index: slice | NDArray[np.intp], labels: NDArray[np.int64]) -> Images:
-        pixels = idx.read(images, IMAGE_SHAPE)[..., np.newaxis]
-        return unit_images(pixels[index], labels[index])
+    def choose(labels: NDArray[np.int64], size: int) -> NDArray[np.intp]:
+        return np.arange(size) if sample == "first" else stratified_order(labels, seed)[:size]
 
-    def choose(labels: NDArray[np.int64], size: int) -> slice | NDArray[np.intp]:
-        return slice(size) if sample == "first" else stratified_order(labels, seed)[:size]
-
-    every_label = _read_labels(train_labels, source.classes)
-    if len(np.unique(every_label)) == 1:
-        raise InputError(f"{train_labels} holds a single class: {source.way_out}.")
-    train = read(train_images, choose(every_label, train_size), every_label)
+    every_label = _read_training_labels(train_labels, source)
+    train = _read_images(train_images, choose(every_label, train_size), every_label)
     way_out = "ask for more of them, or for sample=stratified"
     require_classes(train.labels, every_label, source.classes, train_labels, way_out)
 
     def read_test(size: int) -> Images:
         labels = _read_labels(test_labels, source.classes)
-        test = read(test_images, choose(labels, size), labels)
+        test = _read_images(test_images, choose(labels, size), labels)
         require_classes(train.labels, test.labels, source.classes, test_labels, source.way_out)
         return test
 
@@ -298,6 +296,18 @@ def _count(images: Path, labels: Path) -> int:
             f"replace the one that does not belong."
         )
     return n_images
+
+
+def _read_images(path: Path, index: NDArray[np.intp], labels: NDArray[np.int64]) -> Images:
+    """Read the chosen images, and give them their labels, of which there are all."""
+    return unit_images(idx.read(path, IMAGE_SHAPE, index)[..., np.newaxis], labels[index])
+
+
+def _read_training_labels(path: Path, source: _Source) -> NDArray[np.int64]:
+    labels = _read_labels(path, source.classes)
+    if len(np.unique(labels)) == 1:
+        raise InputError(f"{path} holds a single class: {source.way_out}.")
+    return labels
 
 
 def _read_labels(path: Path, classes: tuple[str, ...]) -> NDArray[np.int64]:

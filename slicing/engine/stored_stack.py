@@ -11,6 +11,8 @@ from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Layer, Padding, Pool
 
 _ALL_BUT_LAST = (0, 1, 2)
+# Of windows and steps, in pixels: the compiled layers count in 64 bits.
+_LARGEST = 2**31
 
 
 def quantized(stack: ConvStack) -> ConvStack:
@@ -69,13 +71,16 @@ def stack_of(
             layers.append(Pool(kind, _pair(size), _pair(strides), _padding(padding)))
             continue
         number += 1
-        weights = arrays[f"kernels{number}"]
-        if is_int8:
-            weights = on_grid(weights, arrays[f"steps{number}"])
-        strides, padding, relu = description["conv"]
-        bias = arrays[f"biases{number}"]
-        if weights.ndim != 4 or bias.shape != weights.shape[3:]:
+        weights, bias = arrays[f"kernels{number}"], arrays[f"biases{number}"]
+        if weights.ndim != 4 or not weights.size or bias.shape != weights.shape[3:]:
             raise InputError(f"kernels of shape {weights.shape}, biases of {bias.shape}")
+        if is_int8:
+            steps = arrays[f"steps{number}"]
+            # Others would be multiplied out to arrays far larger than the file.
+            if steps.shape != bias.shape:
+                raise InputError(f"kernels of shape {weights.shape}, steps of {steps.shape}")
+            weights = on_grid(weights, steps)
+        strides, padding, relu = description["conv"]
         layers.append(Conv(weights, bias, _pair(strides), _padding(padding), bool(relu)))
     return ConvStack(tuple(layers), tuple(settings["input"]))
 
@@ -88,7 +93,11 @@ def _described(layer: Layer) -> dict[str, Any]:
 
 def _pair(values: Any) -> tuple[int, int]:
     one, two = values
-    if type(one) is not int or type(two) is not int or min(one, two) < 1:
+    if (
+        type(one) is not int
+        or type(two) is not int
+        or not 1 <= min(one, two) <= max(one, two) <= _LARGEST
+    ):
         raise InputError(f"{values} are no two sizes")
     return one, two
 

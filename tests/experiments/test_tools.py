@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -19,9 +20,9 @@ from slicing.data import idx
 from slicing.engine.engine import Engine
 
 
-def tool(name, *arguments):
+def tool(name, *arguments, cwd=None):
     return subprocess.run(
-        [sys.executable, "-m", f"experiments.{name}", *arguments],
+        [sys.executable, "-m", f"experiments.{name}", *arguments], cwd=cwd,
         capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(CONF.parent)},
     )  # fmt: skip
 
@@ -94,6 +95,56 @@ def test_dark_digits_on_a_bright_ground_are_inverted(engine_file, folder, pixels
     assert plain["votes"] != inverted["votes"]
 
 
+@pytest.fixture
+def photos(pixels, tmp_path):
+    """Three images, named so that each kind of output has something to make safe, two damaged."""
+    for number, name in enumerate(["=1|a.jfif", os.fsdecode(b"\x1b[2J\xff"), "é\n.png"]):
+        Image.fromarray(pixels[number]).save(tmp_path / name, "PNG")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "=1|a.jfif").read_bytes()[:90])
+    (tmp_path / "empty.png").write_bytes(b"")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "notes.txt").write_text("not an image")
+    return tmp_path
+
+
+@pytest.mark.parametrize("format", ["table", "csv", "json"])
+def test_damaged_files_do_not_stop_the_others(engine_file, photos, format):  # noqa: A002
+    found = tool(
+        "predict", f"engine={engine_file}", "images=.", f"format={format}", cwd=photos,
+    )  # fmt: skip
+    assert found.returncode == 2
+    assert "3 of 6 files could not be read." in found.stderr
+    for name, reason in (("cut", "truncated"), ("empty", "none of"), ("pipe", "named pipe")):
+        assert re.search(rf"^{name}.*cannot be read as an image \(.*{reason}", found.stderr, re.M)
+    assert not set(map(chr, range(32))) - {"\n"} & set(found.stdout + found.stderr)
+    if format == "json":
+        rows = json.loads(found.stdout)
+        assert {row["image"] for row in rows} == {"=1|a.jfif", "\x1b[2J\udcff", "é\n.png"}
+    elif format == "csv":
+        rows = list(csv.reader(io.StringIO(found.stdout)))[1:]
+        assert {row[0] for row in rows} == {"'=1|a.jfif", r"\u001b[2J\udcff", r"é\u000a.png"}
+    else:
+        assert len(found.stdout.splitlines()) == 5
+        assert r"| =1\|a.jfif" in found.stdout
+
+
+def test_folders_that_name_classes_give_the_accuracy(engine_file, pixels, digits, tmp_path):
+    labels = idx.read(digits / "t10k-labels-idx1-ubyte", ())[:12]
+    engine = Engine.load(engine_file)
+    right = engine.predict((pixels / np.float32(255))[..., None]) == labels.astype(str)
+    for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
+        place = tmp_path / str(label)
+        place.mkdir(exist_ok=True)
+        Image.fromarray(image).save(place / f"{number}.png")
+    Image.fromarray(pixels[0]).save(tmp_path / "of no class.png")
+    found = tool("predict", f"engine={engine_file}", f"images={tmp_path}", "format=csv")
+    assert len(found.stdout.splitlines()) == 14
+    assert found.stderr.startswith(
+        f"{sum(right)} of 12 images are taken for the class that their folder names: "
+        f"{np.mean(right):.2%} (95 % interval "
+    )
+
+
 @pytest.mark.parametrize(("format", "suffix"), [("onnx", ".onnx"), ("litert", ".tflite")])
 def test_the_export_says_where_it_is(engine_file, tmp_path, format, suffix):  # noqa: A002
     target = tmp_path / f"mine{suffix}"
@@ -109,9 +160,11 @@ def test_the_export_says_where_it_is(engine_file, tmp_path, format, suffix):  # 
         ("predict", ["engine=nowhere"], "images is missing"),
         ("predict", ["engine=nowhere", "images=x"], "nowhere cannot be read: No such file"),
         ("predict", ["engine={engine}", "images=nowhere"], "There is no file or folder nowhere"),
-        ("predict", ["engine={engine}", "images={empty}"], "holds no PNG or JPEG files"),
+        ("predict", ["engine={engine}", "images={empty}"], "holds no images: name another folder"),
         ("predict", ["engine={engine}", "images=[]"], "images names no file"),
-        ("predict", ["engine={engine}", "images={engine}"], "cannot be read as a PNG or JPEG"),
+        ("predict", ["engine={engine}", "images={engine}"], "cannot be read as an image (it is"),
+        ("predict", ["engine={engine}", "images=/dev/zero"], "(it is a device, not a file)"),
+        ("predict", ["engine={engine}", "images=/dev/zero", "max_megapixels=0"], "=0.0 is out"),
         ("predict", ["engine={empty}/text", "images=x"], "is not a file of a knn-slicing engine"),
         ("predict", ["image=x"], "There is no option image: did you mean images?"),
         ("predict", ["engine=a", "images=b", "format=xml"], "format=xml does not fit"),

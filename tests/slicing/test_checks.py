@@ -1,4 +1,5 @@
 import pickle
+import zipfile
 
 import pytest
 
@@ -58,3 +59,20 @@ def test_an_option_keeps_its_name_through_a_pipe_and_gets_that_of_its_group():
     assert (str(longer), longer.option) == ("kernels are odd.", "slicing.k")
     plain = InputError("There are no images.")
     assert plain.within("data") is plain
+
+
+def test_an_archive_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path):
+    path = tmp_path / "a.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", "{}" * 1000)
+    checks.archive("path", path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("weights", bytes(2**27))
+    with pytest.raises(InputError) as error:
+        checks.archive("path", path)
+    assert str(error.value).startswith(f"path={path} unpacks to 0.1 GB, far more than its size: ")
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match="is no whole zip archive"):
+        checks.archive("path", path)
+    with pytest.raises(InputError, match=r"cannot be read: it is a folder\."):
+        checks.archive("path", tmp_path)

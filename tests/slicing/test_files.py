@@ -1,9 +1,39 @@
 import os
+import socket
 from contextlib import suppress
 
 import pytest
 
-from slicing.files import clear_parts, clear_stale, replacing
+from slicing.files import clear_parts, clear_stale, open_regular, replacing
+
+
+def test_what_is_no_file_is_never_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    (tmp_path / "folder").mkdir()
+    for name, reason in {
+        "pipe": "a named pipe", "socket": "a socket", "loop": "symbolic links",
+        "folder": "a folder", "zero": "a device", "nul\0": "NUL", "gone": "No such file",
+    }.items():  # fmt: skip
+        with pytest.raises(OSError, match=reason) as caught:
+            open_regular(tmp_path / name)
+        assert reason in caught.value.strerror
+
+
+def test_a_pipe_that_takes_the_place_of_a_file_does_not_block(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    with open_regular(path) as file:
+        assert file.read() == b"content"
+    regular = path.stat()
+    path.unlink()
+    os.mkfifo(path)
+    monkeypatch.setattr(type(path), "stat", lambda self: regular)
+    with pytest.raises(OSError, match="a named pipe"):
+        open_regular(path)
 
 
 @pytest.mark.parametrize("durable", [False, True])

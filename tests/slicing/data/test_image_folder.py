@@ -1,3 +1,7 @@
+import os
+import shutil
+import unicodedata
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -82,7 +86,7 @@ def test_sixteen_bits_transparency_and_palettes(tmp_path):
     assert means == {40000 >> 8, 90, 255, 50}
 
 
-def test_test_images_are_decoded_only_when_asked_for(tmp_path):
+def test_damaged_images_are_found_before_hours_of_work(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (10, 28, 28), dtype=np.uint8)
     path_of = {}
     for i, image in enumerate(noise):
@@ -98,27 +102,135 @@ def test_test_images_are_decoded_only_when_asked_for(tmp_path):
 
     intact = folder(directory=tmp_path)
     truncate(intact.read_test())
-    data = folder(directory=tmp_path)
-    assert data.train.digest == intact.train.digest
-    with pytest.raises(InputError, match=r"\d\.png cannot be read as a PNG or JPEG image"):
-        data.read_test()
-    truncate(data.train)
-    with pytest.raises(InputError, match=r"\d\.png cannot be read as a PNG or JPEG image"):
+    with pytest.raises(InputError, match=r"\d\.png cannot be read as an image \(image file is tr"):
+        intact.read_test()
+    with pytest.raises(InputError) as error:
+        folder(directory=tmp_path)
+    assert str(error.value).startswith(
+        "max_unreadable=0 is fewer than the 2 of 10 files that cannot be read as images, "
+    )
+    assert str(error.value).count("png (image file is truncated") == 2
+    truncate(intact.train[:3])
+    with pytest.raises(InputError, match=r"the 5 of 10 files .* and 2 more: raise it to leave"):
         folder(directory=tmp_path)
 
 
-def test_a_file_without_a_header_is_found_when_the_data_is_loaded(colors):
-    for path in sorted(colors.glob("*/*.*")):
-        if path.name.startswith("."):
-            continue
-        intact = path.read_bytes()
-        path.write_bytes(b"")
-        with pytest.raises(InputError) as error:
-            folder(directory=colors)
-        assert str(error.value) == (
-            f"{path} cannot be read as a PNG or JPEG image: replace or remove it."
+def test_damaged_images_may_be_left_out(colors, caplog):
+    intact = folder(directory=colors)
+    names = [*intact.train.names[:2], *intact.read_test().names[:1]]
+    for name in names:
+        path = colors / str(name)
+        path.write_bytes(path.read_bytes()[:-30])
+    (colors / "red" / "0.jpg").write_bytes(b"")
+    with caplog.at_level("INFO"):
+        rest = folder(directory=colors, max_unreadable=4)
+    assert len(rest.train) + len(rest.read_test()) == 30 - len({*names, "red/0.jpg"})
+    for name in names:
+        assert f"{name} cannot be read as an image" in caplog.text
+        assert name not in [*rest.train.names, *rest.read_test().names]
+    [note] = [note for note in rest.notes if "left out" in note]
+    assert note.startswith(f"{len({*names, 'red/0.jpg'})} file(s) left out: they cannot be read")
+
+
+def test_what_lies_beside_images_is_passed_over(colors):
+    intact = folder(directory=colors)
+    for place in (colors, colors / "red"):
+        (place / "notes.txt").write_text("hello")
+        (place / "Thumbs.db").write_bytes(bytes(range(256)))
+        (place / "__MACOSX").mkdir()
+        (place / "__MACOSX" / "0.jpg").write_bytes(b"not an image")
+    data = folder(directory=colors)
+    assert data.train.digest == intact.train.digest
+    assert data.classes == intact.classes
+    assert (
+        "8 file(s) passed over: no images (.hidden, Thumbs.db, __MACOSX and 5 more)." in data.notes
+    )
+
+
+def test_names_and_what_is_dropped(colors):
+    data = folder(directory=colors)
+    test = data.read_test()
+    for images in (data.train, test, data.train[:3]):
+        for name, label in zip(images.names, images.labels, strict=True):
+            assert (colors / name).is_file()
+            assert name.startswith(data.classes[label] + "/")
+    assert "Color is dropped: channels=3 keeps it." in data.notes
+    assert not any("Color" in note for note in folder(directory=colors, channels=3).notes)
+    two = data.of_classes(["red", "blue"]).train
+    starts = [["red/", "blue/"][label] for label in two.labels]
+    assert all(map(str.startswith, two.names, starts))
+
+
+def test_samples_are_stratified(colors):
+    data = folder(directory=colors, train_size=6, test_size=3)
+    assert np.bincount(data.train.labels).tolist() == [2, 2, 2]
+    assert np.bincount(data.read_test().labels).tolist() == [1, 1, 1]
+    assert len(folder(directory=colors, train_size=1000).train) == 24
+
+
+def moved(colors, names):
+    """Copy all class folders into each of these folders of a new one."""
+    root = colors.with_name("parts")
+    for name in names:
+        shutil.copytree(colors, root / name)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("names", "train", "test"),
+    [
+        (["train", "test"], ["train"], ["test"]),
+        (["Training", "VALID"], ["Training"], ["VALID"]),
+        (["train", "validation", "testing"], ["train", "validation"], ["testing"]),
+        (["train"], ["train"], []),
+    ],
+)
+def test_training_and_test_images_in_folders_of_their_own(colors, names, train, test):
+    root = moved(colors, names)
+    (root / "sample.csv").write_text("id,label\n")
+    data = folder(directory=root, channels=3)
+    assert data.classes == tuple(COLORS)
+    if test:
+        assert (len(data.train), len(data.read_test())) == (30 * len(train), 30 * len(test))
+        assert data.notes[0] == (
+            f"Training images are those of {', '.join(str(root / name) for name in train)}, test "
+            f"images those of {root / test[0]}."
         )
-        path.write_bytes(intact)
+    else:
+        assert (len(data.train), len(data.read_test())) == (24, 6)
+
+
+def test_a_folder_of_test_images(colors):
+    root = moved(colors, ["mine"]) / "mine"
+    for path in [*root.glob("green/*"), *root.glob("red/[1-9]*")]:
+        path.unlink()
+    data = folder(directory=colors, test_directory=root, channels=3)
+    assert len(data.train) == 30
+    assert np.bincount(data.read_test().labels).tolist() == [10, 0, 1]
+    (root / "red").rename(root / "rot")
+    with pytest.raises(InputError, match="rot holds test images of a class that has no training"):
+        folder(directory=colors, test_directory=root)
+    for path in root.glob("*/*"):
+        path.unlink()
+    (root / "rot").rmdir()
+    with pytest.raises(InputError, match="mine holds no test images"):
+        folder(directory=colors, test_directory=root)
+    with pytest.raises(InputError, match=r"test_directory=.*nowhere is not a folder"):
+        folder(directory=colors, test_directory=root / "nowhere")
+
+
+def test_names_of_classes_are_safe_and_composed(colors):
+    strange = os.fsdecode(b"bl\xff|\x1b[2J\n")
+    (colors / "blue").rename(colors / strange)
+    (colors / "green").rename(colors / unicodedata.normalize("NFD", "grün"))
+    data = folder(directory=colors)
+    assert data.classes == (r"bl\udcff|\u001b[2J\u000a", "grün", "red")
+    "".join([*data.classes, *data.train.names, *data.notes]).encode()
+    (colors / "red").rename(colors / "grün")
+    with pytest.raises(
+        InputError, match=r"two folders of the class grün, 'gru\\u0308n' and 'gr\\xfc"
+    ):
+        folder(directory=colors)
 
 
 def remove_all_but(n, path):
@@ -127,16 +239,22 @@ def remove_all_but(n, path):
 
 
 FAULTS = {
-    "{root}/notes.txt lies outside the class folders": lambda root: (root / "notes.txt").write_text(
-        "hello"
+    "{root} holds 1 file(s) outside the class folders, {root}/a.png: move them": lambda root: (
+        Image.new("L", (4, 4)).save(root / "a.png")
     ),
-    "{root}/red/notes.txt cannot be read as a PNG or JPEG image": lambda root: (
-        root / "red" / "notes.txt"
-    ).write_text("hello"),
-    "{root}/red/deeper cannot be read as a PNG or JPEG image": lambda root: (
+    "{unreadable}, {root}/red/movie.mp4 (it is none of PNG": lambda root: (
+        root / "red" / "movie.mp4"
+    ).write_bytes(bytes(100)),
+    "{unreadable}, {root}/red/empty.png (it is none of PNG": lambda root: (
+        root / "red" / "empty.png"
+    ).write_bytes(b""),
+    "{unreadable}, {root}/red/deeper (it is a folder)": lambda root: (
         root / "red" / "deeper"
     ).mkdir(),
-    "{root}/red/gone.png cannot be read as a PNG or JPEG image": lambda root: (
+    "{unreadable}, {root}/red/pipe (it is a named pipe, not a file)": lambda root: os.mkfifo(
+        root / "red" / "pipe"
+    ),
+    "{unreadable}, {root}/red/gone.png (No such file or directory)": lambda root: (
         root / "red" / "gone.png"
     ).symlink_to(root / "nowhere.png"),
     "{root}/red holds 1 image(s): a class needs at least two": lambda root: remove_all_but(
@@ -160,7 +278,8 @@ def test_a_fault_of_the_input_is_one_sentence(colors, fault):
     FAULTS[fault](colors)
     with pytest.raises(InputError) as error:
         folder(directory=colors)
-    assert str(error.value).startswith(fault.format(root=colors))
+    unreadable = "max_unreadable=0 is fewer than the 1 of 31 files that cannot be read as images"
+    assert str(error.value).startswith(fault.format(root=colors, unreadable=unreadable))
     assert ". " not in str(error.value)
 
 
@@ -174,6 +293,10 @@ def test_a_fault_of_the_input_is_one_sentence(colors, fault):
         ({"test_fraction": 0.05}, "test_fraction=0.05 makes 2 of the 30 images"),
         ({"test_fraction": 1.5}, "test_fraction=1.5 makes 45 of the 30 images"),
         ({"seed": -1}, "seed=-1 is out of range"),
+        ({"train_size": 0}, "train_size=0 is out of range"),
+        ({"test_size": 0}, "test_size=0 is out of range"),
+        ({"max_unreadable": -1}, "max_unreadable=-1 is out of range"),
+        ({"max_megapixels": 0}, "max_megapixels=0 is out of range"),
     ],
 )
 def test_options_out_of_range(colors, options, message):

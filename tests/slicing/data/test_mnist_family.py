@@ -1,10 +1,9 @@
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from slicing.data import fashion_mnist, mnist, mnist5k, mnist_held_out
+from slicing.data import fashion_mnist, idx, mnist, mnist5k, mnist_held_out
 from slicing.errors import InputError
 from tests.idx_files import write_idx, write_mnist
 
@@ -112,8 +111,10 @@ def test_a_stratified_sample(tmp_path):
 def test_the_test_images_are_read_only_when_asked_for(tmp_path, monkeypatch):
     write_mnist(tmp_path)
     read = []
-    read_bytes = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or read_bytes(path))
+    read_idx = idx.read
+    monkeypatch.setattr(
+        idx, "read", lambda path, *more: read.append(path.name) or read_idx(path, *more)
+    )
     data = mnist(directory=tmp_path, train_size=60, test_size=30)
     assert sorted(read) == ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"]
     read.clear()
@@ -124,8 +125,10 @@ def test_the_test_images_are_read_only_when_asked_for(tmp_path, monkeypatch):
 def test_held_out_training_images_in_the_place_of_the_test_images(tmp_path, monkeypatch):
     write_mnist(tmp_path, n_train=120)
     read = []
-    read_bytes = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or read_bytes(path))
+    read_idx = idx.read
+    monkeypatch.setattr(
+        idx, "read", lambda path, *more: read.append(path.name) or read_idx(path, *more)
+    )
     data = mnist_held_out(directory=tmp_path, train_size=30, test_size=10)
     test, test_all = data.read_test(), data.read_test_all()
     assert not any("t10k" in name for name in read)

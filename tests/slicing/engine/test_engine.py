@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from slicing.data import Images
 from slicing.engine.engine import Engine, quantized
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool
+from tests.limits import run_limited
 
 CLASSES = ("a", "b", "c")
 
@@ -255,6 +257,12 @@ def test_no_flipped_bit_goes_unnoticed(file):
         lambda settings, arrays: arrays.update(labels=arrays["labels"][:, None]),
         lambda settings, arrays: arrays.update(kernels1=arrays["kernels1"][None]),
         lambda settings, arrays: arrays.update(biases2=arrays["biases2"] * np.float32(np.nan)),
+        lambda settings, arrays: settings.update(input=[9.0, 8, 1]),
+        lambda settings, arrays: settings.update(input=[10**30, 8, 1]),
+        lambda settings, arrays: settings["layers"][1].update(
+            pool=["max", [10**30, 2], [1, 1], "same"]
+        ),
+        lambda settings, arrays: arrays.update(kernels1=arrays["kernels1"][:0]),
         lambda settings, arrays: settings.pop("k"),
         lambda settings, arrays: arrays.pop("kernels2"),
         lambda settings, arrays: arrays.update(labels=arrays["labels"][:-1]),
@@ -270,6 +278,75 @@ def test_parts_that_do_not_fit_are_refused(file, change):
     file.write_bytes(tensor_file.pack(kind, settings, arrays))
     with pytest.raises(InputError, match="fits together"):
         Engine.load(file)
+
+
+LOAD = """
+import sys
+from slicing.engine.engine import Engine
+Engine.load(sys.argv[1])
+"""
+
+
+def small_settings(**more):
+    layers = [
+        {"conv": [[1, 1], "same", True]},
+        {"pool": ["max", [9999, 9999], [9999, 9999], "same"]},
+    ]
+    return {
+        "input": [9999, 9999, 1],
+        "layers": layers,
+        "k": 1,
+        "metric": "euclidean",
+        "classes": ["a"],
+    } | more
+
+
+GREEDY = {
+    # 2.8 billion numbers of an image, of 784 weights.
+    "takes": (
+        small_settings(),
+        {
+            "kernels1": np.zeros((28, 28, 1, 1), np.float32),
+            "biases1": np.zeros(1, np.float32),
+            "references": np.zeros((1, 4), np.float32),
+            "labels": np.zeros(1, np.uint8),
+        },
+    ),
+    # A gigabyte, where each kernel had all steps.
+    "steps of": (
+        small_settings(step=0.1),
+        {
+            "kernels1": np.ones((16_000, 1, 1, 1), np.int8),
+            "steps1": np.ones(16_000, np.float32),
+            "biases1": np.zeros(1, np.float32),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", GREEDY)
+def test_a_small_file_that_asks_for_gigabytes_is_refused(tmp_path, sentence):
+    path = tmp_path / "engine"
+    path.write_bytes(tensor_file.pack("knn-slicing engine 1", *GREEDY[sentence]))
+    assert path.stat().st_size < 100_000
+    with pytest.raises(InputError, match=rf"fits together \(.*{sentence}"):
+        Engine.load(path)
+
+
+def test_a_large_file_of_another_kind_is_not_read(tmp_path):
+    path = tmp_path / "engine"
+    for start in (b"\x10" + bytes(7) + b'{"a":1}          ', b"\xff" * 8, bytes(8), b"{" * 99):
+        path.write_bytes(start)
+        os.truncate(path, 2**36)
+        found = run_limited(LOAD, path, megabytes=4096)
+        assert "engine is not a file of a knn-slicing engine" in found.stderr, found.stderr
+
+
+@pytest.mark.parametrize("name", ["pipe", "/dev/zero", "a\0b", ""])
+def test_what_is_no_file_is_not_opened(tmp_path, name):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="cannot be read: it"):
+        Engine.load(tmp_path / name)
 
 
 @pytest.mark.parametrize("settings", ["[1]", '"text"', "no JSON", "[" * 100_000])

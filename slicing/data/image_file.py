@@ -1,0 +1,178 @@
+"""Read a picture from a file, whatever its name says: the one way for training and prediction."""
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from slicing.errors import InputError
+from slicing.files import open_regular
+
+MODES = {1: "L", 3: "RGB"}
+"""Pillow's modes by the number of channels."""
+
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
+"""Pillow's names of the formats that are read; of animated ones, the first picture."""
+
+MAX_MEGAPIXELS = 100.0
+"""Pixels of a file, in millions, above which it is not decoded: it takes up to 1.5 GB."""
+
+_SUFFIXES = {
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".dib", ".webp", ".tif"),
+    ".tiff",
+}
+# What systems leave beside the files that people put into a folder; names with a dot come to it.
+_LEFT_BY_SYSTEMS = {"thumbs.db", "desktop.ini", "__macosx"}
+# Bytes from which text is told apart from anything else.
+_START = 4096
+# Difference between the channels of a pixel, 0 to 255, that is color and not JPEG's rounding.
+_COLORED = 32
+
+# Pillow's limit is one for the whole process.
+_LIMIT = threading.Lock()
+
+
+class UnreadableImageError(InputError):
+    """A file that cannot be read as an image.
+
+    Attributes
+    ----------
+    path : Path
+    reason : str
+        What the decoder says.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"{path} cannot be read as an image ({reason}): give an intact copy, or leave it out."
+        )
+        self.path, self.reason = path, reason
+
+
+def read_image(
+    path: Path,
+    image_size: tuple[int, int],
+    channels: int,
+    max_megapixels: float = MAX_MEGAPIXELS,
+) -> NDArray[np.uint8]:
+    """Read an image file: decoded, turned upright, converted and resized.
+
+    The format is that of the content, and one of ``FORMATS``. Transparent pixels become white.
+    Gray images of more than 8 bits keep the 8 highest that are in use: they are divided by the
+    power of two that brings their largest value below 256, so that 12 bits in a file of 16 are not
+    taken for black.
+
+    Parameters
+    ----------
+    path : Path
+    image_size : (int, int)
+        Height and width, in pixels.
+    channels : {1, 3}
+        Gray or RGB.
+    max_megapixels : float
+        Largest number of pixels that is decoded, in millions.
+
+    Returns
+    -------
+    ndarray of shape (height, width, channels), uint8
+
+    Raises
+    ------
+    UnreadableImageError
+        Where the file is not an image, is damaged or too large.
+    """
+    height, width = image_size
+    with opened(path, max_megapixels) as image:
+        converted = _converted(_upright(image), MODES[channels])
+        resized = converted.resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(resized).reshape(height, width, channels)
+
+
+@contextmanager
+def opened(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> Iterator[Image.Image]:
+    """Open an image: Pillow reads only its header, and all that fails inside is one error.
+
+    Raises
+    ------
+    UnreadableImageError
+    """
+    try:
+        with open_regular(path) as file, warnings.catch_warnings():
+            # Of a decoder that reads a file all the same.
+            warnings.simplefilter("ignore")
+            with _LIMIT, _limit(max_megapixels):
+                image = Image.open(file, formats=FORMATS)
+            yield image
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+        raise UnreadableImageError(path, _reason(error, max_megapixels)) from error
+
+
+def is_left_by_system(path: Path) -> bool:
+    """Whether a name is that of a hidden file, or of what systems leave beside images."""
+    return path.name.startswith(".") or path.name.lower() in _LEFT_BY_SYSTEMS
+
+
+def is_text(path: Path) -> bool:
+    """Whether a file that is no image was not meant to be one: text without an image's suffix."""
+    if path.suffix.lower() in _SUFFIXES:
+        return False
+    try:
+        with open_regular(path) as file:
+            start = file.read(_START)
+    except OSError:
+        return False
+    # The last character may be cut.
+    return b"\0" not in start and "\ufffd" not in start.decode(errors="replace")[:-3]
+
+
+def has_color(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> bool:
+    """Whether an image is more than gray; a gray photo is often stored as RGB."""
+    pixels = read_image(path, (32, 32), 3, max_megapixels)
+    return bool(np.ptp(pixels, axis=2).max() > _COLORED)
+
+
+@contextmanager
+def _limit(max_megapixels: float) -> Iterator[None]:
+    """Let Pillow refuse larger images by their headers; by itself it does so at twice its limit."""
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, int(max_megapixels * 1e6 / 2)
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Decode, and turn as the camera was held."""
+    image.load()
+    # Where its metadata are damaged, an image is shown as it is stored.
+    with suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, whose range is unknown")
+    if image.mode.startswith("I"):  # 16 or 32 bits, which Pillow would clip and not scale
+        values = np.maximum(np.asarray(image).astype(np.int64), 0)
+        unused = max(int(values.max()).bit_length() - 8, 0)
+        image = Image.fromarray((values >> unused).astype(np.uint8))
+    elif image.has_transparency_data:
+        page = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(page, image.convert("RGBA"))
+    return image.convert(mode)
+
+
+def _reason(error: Exception, max_megapixels: float) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return f"it is none of {', '.join(FORMATS)}"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more than max_megapixels={max_megapixels:g} million pixels"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

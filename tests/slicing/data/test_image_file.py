@@ -1,0 +1,203 @@
+"""Files of every kind, made here: what is read, and what is refused with a reason."""
+
+import io
+import os
+import struct
+import zlib
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, PngImagePlugin
+
+from slicing.data.image_file import (
+    UnreadableImageError,
+    has_color,
+    is_left_by_system,
+    is_text,
+    read_image,
+)
+from tests.limits import run_limited
+
+RED = np.full((5, 7, 3), (250, 20, 30), np.uint8)
+
+
+def read(path, size=(5, 7), channels=3, **options):
+    return read_image(path, size, channels, **options)
+
+
+def encoded(image, kind, **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def png(width, height, *chunks, color_type=0, depth=8):
+    """A PNG file with a header of these numbers, and these chunks."""
+    header = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, 0)
+    parts = [(b"IHDR", header), *chunks, (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts
+    )
+
+
+@pytest.mark.parametrize("name", ["a.jfif", "a.jpe", "a.JPG", "a.png", "a", "a.txt", "a.heic"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"])
+def test_the_content_says_the_format_and_not_the_name(tmp_path, kind, name):
+    path = tmp_path / name
+    path.write_bytes(encoded(Image.fromarray(RED), kind))
+    np.testing.assert_allclose(read(path).astype(int), RED, atol=6)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_photos_stand_upright(tmp_path, kind, orientation):
+    upright = np.zeros((16, 24), np.uint8)
+    upright[:8, :8] = 255
+    stored = {
+        1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
+        5: upright.T, 6: np.rot90(upright), 7: upright[::-1, ::-1].T, 8: np.rot90(upright, -1),
+    }[orientation]  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "photo"
+    image = Image.fromarray(np.ascontiguousarray(stored)).convert("RGB")
+    path.write_bytes(encoded(image, kind, exif=exif))
+    np.testing.assert_allclose(read(path, (16, 24), 1)[..., 0].astype(int), upright, atol=20)
+
+
+@pytest.mark.parametrize(
+    ("largest", "divisor"), [(255, 1), (256, 2), (1023, 4), (4095, 16), (40000, 256), (65535, 256)]
+)
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_the_bits_in_use_of_sixteen_are_kept(tmp_path, kind, largest, divisor):
+    values = np.linspace(0, largest, 35).astype(np.uint16).reshape(5, 7)
+    path = tmp_path / "deep"
+    path.write_bytes(encoded(Image.fromarray(values), kind))
+    np.testing.assert_array_equal(read(path, channels=1)[..., 0], values // divisor)
+
+
+def test_gray_stored_as_color_has_no_color(tmp_path):
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    for name, image in (("gray", Image.fromarray(ramp)), ("red", Image.fromarray(RED))):
+        (tmp_path / name).write_bytes(encoded(image.convert("RGB"), "JPEG"))
+    assert not has_color(tmp_path / "gray")
+    assert has_color(tmp_path / "red")
+
+
+def with_long_text():
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Comment", "x" * 2**21, zip=True)
+    return encoded(Image.fromarray(RED), "PNG", pnginfo=info)
+
+
+REFUSED = {
+    "none of PNG, JPEG, GIF, BMP, WEBP, TIFF": b"no image",
+    "truncated": encoded(Image.fromarray(np.tile(RED, (40, 40, 1))), "PNG")[:400],
+    "more than max_megapixels=100 million pixels": png(20_000, 20_000, (b"IDAT", b"")),
+    "Decompressed data too large": with_long_text(),
+    "floating-point": encoded(Image.fromarray(np.ones((5, 7), np.float32)), "TIFF"),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_the_decoder_gives_the_reason(tmp_path, reason):
+    path = tmp_path / "a.png"
+    path.write_bytes(REFUSED[reason])
+    with pytest.raises(UnreadableImageError) as error:
+        read(path)
+    assert reason in error.value.reason
+    assert str(error.value) == (
+        f"{path} cannot be read as an image ({error.value.reason}): "
+        "give an intact copy, or leave it out."
+    )
+
+
+def test_the_limit_of_pixels_is_an_option_and_pillows_is_left_alone(tmp_path):
+    before = Image.MAX_IMAGE_PIXELS
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(Image.new("L", (1000, 100)), "PNG"))
+    assert read(path, max_megapixels=0.1).shape == (5, 7, 3)
+    with pytest.raises(UnreadableImageError, match=r"max_megapixels=0\.0999 million"):
+        read(path, max_megapixels=0.0999)
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_what_is_no_file_is_never_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, reason in (("pipe", "it is a named pipe"), ("nul\0", "its name holds a NUL")):
+        with pytest.raises(UnreadableImageError) as error:
+            read(tmp_path / path)
+        assert reason in error.value.reason
+
+
+FILES = [
+    encoded(image, kind)
+    for kind in ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
+    for image in (Image.fromarray(RED), Image.fromarray(RED).convert("P"))
+    if not (kind in ("JPEG",) and image.mode == "P")
+]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    content=st.sampled_from(FILES),
+    cut=st.floats(0, 1),
+    damage=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=5),
+)
+def test_a_damaged_file_is_an_image_or_one_sentence(tmp_path, content, cut, damage):
+    damaged = bytearray(content)
+    for place, value in damage:
+        damaged[int(place * len(damaged))] = value
+    path = tmp_path / "a"
+    path.write_bytes(damaged[: round(cut * len(damaged)) if not damage else None])
+    # Whatever else is raised fails.
+    with suppress(UnreadableImageError):
+        assert read(path, channels=1).shape == (5, 7, 1)
+
+
+def test_strays_are_told_by_name_and_text_by_content(tmp_path):
+    names = [".DS_Store", "._a.png", "Thumbs.db", "desktop.ini", "Desktop.ini", "__MACOSX"]
+    assert all(is_left_by_system(tmp_path / name) for name in names)
+    assert not is_left_by_system(tmp_path / "thumbs.png")
+    for name, content, expected in (
+        ("notes.txt", "Größe".encode(), True),
+        ("labels", "a,b\n" * 5000, True),
+        ("long", "ö".encode() * 5000, True),
+        ("photo.jpg", b"<html>Not found</html>", False),
+        ("photo.png", b"", False),
+        ("IMG_1.heic", b"\0\0\0\x18ftypheic", False),
+        ("archive.zip", b"PK\x03\x04\x14\0", False),
+    ):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        assert is_text(path) is expected, name
+
+
+READ = """
+import sys
+from pathlib import Path
+from slicing.data.image_file import read_image
+print(read_image(Path(sys.argv[1]), (28, 28), 3).max())
+"""
+
+
+def zeros(n):
+    """Zeros, deflated a megabyte at a time."""
+    deflate = zlib.compressobj(1)
+    parts = [deflate.compress(bytes(2**20)) for _ in range(n >> 20)]
+    return b"".join(parts) + deflate.compress(bytes(n % 2**20)) + deflate.flush()
+
+
+def test_a_bomb_is_refused_before_it_takes_memory(tmp_path):
+    """What Pillow itself would decode: a picture of 178 megapixels."""
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png(13_300, 13_400, (b"IDAT", zeros(13_301 * 13_400))))
+    assert path.stat().st_size < 2**20
+    found = run_limited(READ, path, megabytes=400)
+    assert "it has more than max_megapixels=100 million pixels" in found.stderr
+    path.write_bytes(png(1_000, 1_000, (b"IDAT", zeros(1_001 * 1_000))))
+    assert run_limited(READ, path, megabytes=400).stdout == "0\n"
