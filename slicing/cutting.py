@@ -94,6 +94,8 @@ def cut(model: "keras.Model") -> ConvStack:
                 break
             case _:
                 raise _unsupported(layer, "layers of this type are not supported")
+    if padding is not None:
+        raise _unsupported(padding, "no Conv2D follows it")
     return folding.stack()
 
 

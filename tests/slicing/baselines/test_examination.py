@@ -136,7 +136,8 @@ def test_a_network_that_knows_nothing_is_a_warning(train, tmp_path, caplog):
 def test_a_few_images_prove_nothing(train, tmp_path):
     path = tmp_path / "mine.keras"
     save(path, (0, 255))
-    SavedCNN(path=path).build(train[:15], NAMES)
+    warning = SavedCNN(path=path).build(train[:15], NAMES).warning
+    assert "of 15 training images right, no better than chance" in warning
 
 
 def stack_of(*biases):
