@@ -147,15 +147,13 @@ def _run(
         if images.leaks:
             log.warning("Protocol %s %s.", images.protocol, LEAKS)
             tags["leaks"] = LEAKS
-        if origin is None:
-            tracker.begin(
-                name,
-                {**components.choices, **leaves(options)},
-                tags,
-                lambda run: RunOrigin(overrides, options, run, digest).save(checkpoint),
-            )
-        else:
-            tracker.resume(origin.mlflow_run, tags)
+        tracker.begin(
+            name,
+            {**components.choices, **leaves(options)},
+            tags,
+            lambda run: RunOrigin(overrides, options, run, digest).save(checkpoint),
+            None if origin is None else origin.mlflow_run,
+        )
         if options["tracking"]["uri"]:
             # The user's own server: a mistake shows before anything is computed.
             tracker.ready()
