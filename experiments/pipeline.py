@@ -126,13 +126,14 @@ def _run(
     is_read = builder.uses_tensorflow and not builder.is_trained
     if is_read:
         threads = _start_tensorflow(monitor, threads)
-    components.check(images, len(dataset.classes))
+    needs = components.check(images, len(dataset.classes))
     name = options["name"] or components.name(dataset)
     tracker = MLflowRun(**options["tracking"])
     recorder = Recorder(folder, origin is not None)
     monitor = Monitors(monitor, recorder)
     try:
         monitor.say(f"{name}: {len(dataset.train):,} training images of {dataset.name}, {folder}")
+        monitor.say(needs)
         if builder.uses_tensorflow and not is_read:
             threads = _start_tensorflow(monitor, threads)
         tags = {

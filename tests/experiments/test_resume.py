@@ -91,6 +91,21 @@ def test_after_a_mistake_resuming_at_once_is_no_advice(broken_off):
     assert way.endswith(f"python -m experiments.run resume={broken_off}")
 
 
+def test_removed_images_are_no_reason_to_resume_at_once(broken_off, digits):
+    away = digits.with_name("away")
+    digits.rename(away)
+    try:
+        process = finish(command_line([f"resume={broken_off}"], broken_off.parent))
+    finally:
+        away.rename(digits)
+    assert process.code == 2
+    assert "Traceback" not in process.err
+    last = process.err.splitlines()[-1]
+    assert f"{digits} is not a folder" in last
+    assert "Once that is mended" in last
+    assert "Nothing is lost: resume it" not in last
+
+
 def test_the_way_on_names_the_code_that_a_run_was_started_with(tmp_path):
     own = "optimizer._target_=mine.Optimizer"
     RunOrigin(("seed=3", own), {}, "", "").save(checkpoint_of(tmp_path))
