@@ -28,16 +28,24 @@ def test_a_pickle_among_the_states_is_not_read(magic, name, tiny, tmp_path):
     checkpoint = folder / "checkpoint"
     checkpoint.mkdir(parents=True)
     (checkpoint / f"{name}.state").write_bytes(magic + pickle.dumps(Executes(traces)))
-    if name == "run":
+    if name != "block-0":
         with pytest.raises(InputError, match="cannot be resumed"):
             resumed([f"resume={folder}"])
         # As in the folder that hydra.run.dir names.
-        with pytest.raises(InputError, match=r"damaged or of another version\. Start a new run in"):
+        with pytest.raises(InputError, match=r"missing, damaged or of another version\. Start"):
             run_here(tiny, tmp_path)
         assert has_begun(folder)
     else:
         assert run_here([*tiny, "strategy.passes=1"], tmp_path).summary.ended == "passes"
     assert not traces.exists()
+
+
+def test_the_state_of_another_schedule_is_not_taken_silently(tiny, tmp_path):
+    """Of a run of the same kernels on other images, say, whose origin is gone."""
+    checkpoint_of(tmp_path / "results").save("schedule", {})
+    with pytest.raises(InputError, match="cannot be resumed"):
+        run_here(tiny, tmp_path)
+    assert (tmp_path / "results" / "checkpoint" / "schedule.state").exists()
 
 
 @pytest.mark.parametrize(
