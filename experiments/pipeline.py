@@ -154,6 +154,7 @@ def _run(
             tags,
             lambda run: RunOrigin(overrides, options, run, digest).save(checkpoint),
             None if origin is None else origin.mlflow_run,
+            folder / "config.yaml",
         )
         if options["tracking"]["uri"]:
             # The user's own server: a mistake shows before anything is computed.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from evolve.events import BlockEnd, Event
 from experiments.mlflow_store import PARENT, connect, gist, one_sentence
 from experiments.monitor import Silent
+from slicing.errors import InputError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -69,6 +70,7 @@ class MLflowRun(Silent):
         tags: Mapping[str, object],
         begun: Callable[[str], None] = lambda run_id: None,
         earlier: str | None = None,
+        first: Path | None = None,
     ) -> None:
         """Begin the run in the background, with its parameters and tags, or resume an earlier one.
 
@@ -83,6 +85,8 @@ class MLflowRun(Silent):
             Is given the run's id as soon as there is one, in another thread.
         earlier : str, optional
             Id of the run that an earlier process began.
+        first : Path, optional
+            A file that is sent at once: a store that takes no files is known before hours of work.
         """
 
         def create() -> None:
@@ -106,9 +110,9 @@ class MLflowRun(Silent):
                 for key in run.data.metrics:
                     history = self._client.get_metric_history(run_id, key)
                     self._last_steps[key] = max(each.step for each in history)
-                self._client.update_run(run_id, status="RUNNING")
                 for key, value in tags.items():
                     self._client.set_tag(run_id, key, str(value))
+                self._client.update_run(run_id, status="RUNNING")
             self._run_id = run_id
             begun(run_id)
 
@@ -122,12 +126,25 @@ class MLflowRun(Silent):
                     reopen(found)
                 else:
                     create()
+                if first is not None:
+                    self._send(first, "Try again when it does.")
                 self._next_flush = time.monotonic() + _SECONDS
             except BaseException as error:  # ready() raises it, in the thread that waits
                 self._trouble = error
 
         self._beginning = threading.Thread(target=work, daemon=True)
         self._beginning.start()
+
+    def _send(self, path: Path, way_out: str) -> None:
+        """Send a file of the run's folder."""
+        with one_sentence(way_out):
+            try:
+                self._client.log_artifact(self._run_id, str(path))
+            except ImportError as error:
+                raise InputError(
+                    f"MLflow cannot send files there ({gist(error)}): install what it needs. "
+                    f"{way_out}"
+                ) from error
 
     def _find(self, run_id: str) -> "Run | None":
         """Look a run up in the experiment; None where it is not there, or was deleted."""
@@ -229,14 +246,15 @@ class MLflowRun(Silent):
             Where MLflow does not take everything.
         """
         status = "interrupted" if interrupted else "finished"
-        with one_sentence(f"All results are in {folder}."):
+        way_out = f"All results are in {folder}."
+        with one_sentence(way_out):
             self._flush()
             self._client.set_tag(self._run_id, "mlflow.note.content", note)
             self._client.set_tag(self._run_id, "status", status)
             # By name: the folder may be one of the user's own.
             for path in (folder / name for name in files):
                 if path.is_file():
-                    self._client.log_artifact(self._run_id, str(path))
+                    self._send(path, way_out)
             self._client.set_terminated(self._run_id, "KILLED" if interrupted else "FINISHED")
         self._run_id = ""
 
