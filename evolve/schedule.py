@@ -1,7 +1,6 @@
 """Schedules: in which order blocks are optimized, and when each sees what the others found."""
 
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -10,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from evolve.block import Block
+from evolve.budget import checks, group_size
 from evolve.checkpoint import Checkpoint
 from evolve.evaluation import Evaluator, NetworkExecutor
 from evolve.events import BlockEnd, Event, Generation
@@ -28,7 +28,7 @@ from slicing.errors import InputError
 _ORDER_STREAM, _BLOCK_STREAM = 0, 1
 
 
-class Schedule(ABC):
+class Schedule:
     """Which blocks are optimized when, and when each sees what the others found.
 
     Iterating runs the evolution: it gives a :class:`~evolve.events.Generation` after each
@@ -70,6 +70,9 @@ class Schedule(ABC):
     """
 
     _is_side_by_side: ClassVar[bool] = True
+
+    synchronize: int | None = 1
+    """How many blocks start from the same network; None: all of a layer."""
 
     def __init__(
         self,
@@ -173,13 +176,9 @@ class Schedule(ABC):
                     yield from self._run_group()
                     self.ended = self.ended or self._reason_to_end()
 
-    @abstractmethod
-    def _group_size(self, blocks: list[Block]) -> int:
-        """How many of the blocks, from the first, start from the same network."""
-
     def _largest_group(self) -> int:
         blocks = sorted(self.blocks, key=lambda block: block.layers)
-        return max(self._group_size(blocks[start:]) for start in range(len(blocks)))
+        return max(group_size(blocks[start:], self.synchronize) for start in range(len(blocks)))
 
     def _reason_to_end(self) -> str | None:
         progress, options = self._progress, self.options
@@ -252,20 +251,16 @@ class Schedule(ABC):
     def _end_without_budget(self, needed: int) -> None:
         """End, or raise an InputError where not even the first generation can start."""
         if not self.blocks_done:
-            raise InputError(
-                f"max_evaluations={self.options.max_evaluations} does not suffice for one "
-                f"generation: choose {needed} or more.",
-                "max_evaluations",
-            )
+            self.options.check_budget(needed)
         self.ended = "max_evaluations"
 
     def _begin_group(self) -> None:
         """Set up the searches that the budget has room for, and restore their states."""
         progress = self._progress
         indices = progress.order[progress.position :]
-        size = self._group_size([self.blocks[index] for index in indices])
-        checks = size.bit_length() - 1  # of all, of half, of a quarter ...
-        remaining = (self.options.max_evaluations or float("inf")) - progress.evaluations - checks
+        size = group_size([self.blocks[index] for index in indices], self.synchronize)
+        n_checks = checks(size)
+        remaining = (self.options.max_evaluations or float("inf")) - progress.evaluations - n_checks
         self._searches = []
         for place, index in enumerate(indices[:size]):
             make_optimizer = partial(self._optimizer, index, progress.pass_number)
@@ -277,7 +272,7 @@ class Schedule(ABC):
             if not search.affordable:
                 # A block that does not fit may start the next group.
                 if not place:
-                    self._end_without_budget(progress.evaluations + search.needed + checks)
+                    self._end_without_budget(progress.evaluations + search.needed + n_checks)
                 break
             remaining -= search.reserved
             search, seconds = self._saved.resumed(search, make)
@@ -320,6 +315,7 @@ class Schedule(ABC):
             **asdict(self.options),
             "seed": self.seed,
             "kernels": self.fitness.stack.digest,
+            "synchronize": self.synchronize,
         }
 
 
@@ -331,9 +327,6 @@ class Serial(Schedule):
     """
 
     _is_side_by_side: ClassVar[bool] = False
-
-    def _group_size(self, blocks: list[Block]) -> int:
-        return 1
 
 
 class Parallel(Schedule):
@@ -378,10 +371,3 @@ class Parallel(Schedule):
         """See :meth:`Schedule.check`."""
         at_least("synchronize", synchronize, 1)
         super().check(executor, **own)
-
-    def _group_size(self, blocks: list[Block]) -> int:
-        layer = [block for block in blocks if block.layers == blocks[0].layers]
-        return min(len(layer), self.synchronize or len(layer))
-
-    def _identity(self) -> dict[str, Any]:
-        return super()._identity() | {"synchronize": self.synchronize}

@@ -1,10 +1,12 @@
 """The options of a schedule."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal, get_args
 
 from evolve.search import HandOver
 from slicing.checks import at_least, one_of, positive
+from slicing.errors import InputError
 
 Order = Literal["layer", "random", "importance"]
 
@@ -66,3 +68,22 @@ class ScheduleOptions:
         at_least("patience_blocks", self.patience_blocks, 1)
         at_least("max_evaluations", self.max_evaluations, 1)
         positive("max_seconds", self.max_seconds)
+        if self.target_loss is not None and not isfinite(self.target_loss):
+            raise InputError(
+                f"target_loss={self.target_loss} is out of range: choose a finite number.",
+                "target_loss",
+            )
+
+    def check_budget(self, least: int) -> None:
+        """Refuse a budget of evaluations below what the first generation takes.
+
+        Raises
+        ------
+        InputError
+        """
+        if self.passes and self.max_evaluations is not None and self.max_evaluations < least:
+            raise InputError(
+                f"max_evaluations={self.max_evaluations} does not suffice for one generation: "
+                f"choose {least} or more.",
+                "max_evaluations",
+            )

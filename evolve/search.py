@@ -21,8 +21,8 @@ HandOver = Literal["mean", "best"]
 
 MakeOptimizer = Callable[[NDArray[np.float64], float, np.random.Generator], Optimizer]
 
-# Evaluations after the last generation: of what the block hands over.
-_CLOSING = 1
+CLOSING = 1
+"""Evaluations after the last generation: of what the block hands over."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,10 @@ class Search:
         population = make_optimizer().population
         self._optimizer: Optimizer | None = None
         wanted = limits.generations * population
-        self._allowed = min(wanted, remaining - _CLOSING)
+        self._allowed = min(wanted, remaining - CLOSING)
         self._is_cut_short = self._allowed < wanted
-        self.needed = population + _CLOSING
-        self.reserved = self._allowed + _CLOSING
+        self.needed = population + CLOSING
+        self.reserved = self._allowed + CLOSING
         self.affordable = self._allowed >= population
         self.generations: list[Generation] = []
         self.evaluations = self.non_finite = 0

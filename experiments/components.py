@@ -15,6 +15,7 @@ import numpy as np
 from hydra.utils import get_object
 
 from evolve.block import Block
+from evolve.budget import least_evaluations
 from evolve.checkpoint import Checkpoint
 from evolve.executors.base import Executor
 from evolve.fitness.base import Fitness
@@ -22,7 +23,8 @@ from evolve.optimizers.base import Optimizer
 from evolve.protocols import Split
 from evolve.schedule import Schedule
 from evolve.schedule_options import ScheduleOptions
-from evolve.search import MakeOptimizer
+from evolve.search import CLOSING, MakeOptimizer
+from experiments.memory import demand
 from experiments.recipes import check_options, recipe_of, tune_of
 from experiments.schema.run import GROUPS
 from slicing.baselines import Baseline, BaselineBuilder
@@ -113,10 +115,15 @@ class Components:
             images: Split = self._make("protocol")(dataset, seed=self.options["seed"])
         return images
 
-    def check(self, images: Split, classes: tuple[str, ...]) -> None:
+    def check(self, images: Split, classes: tuple[str, ...]) -> str:
         """Refuse options out of range, and components that do not fit each other.
 
         A baseline that is not trained is made at once, which shows whether it can be used.
+
+        Returns
+        -------
+        str
+            What the run will need: memory, and evaluations.
 
         Raises
         ------
@@ -152,10 +159,19 @@ class Components:
                     f"options: {error}.",
                     "fitness._target_",
                 ) from error
-        self._schedule_options()
-        make_optimizer = self.optimizer()
-        for block in self._blocks(stack):
-            make_optimizer(block.read(stack), 1.0, np.random.default_rng(0))
+            features = fitness.func.least_bytes(stack, images, **fitness.keywords)
+        make, schedule = self.optimizer(), self._schedule_options()
+        populations = {
+            block: make(block.read(stack), 1.0, np.random.default_rng(0)).population
+            for block in self._blocks(stack)
+        }
+        at_once = strategy.keywords.get("synchronize", 1)
+        with self.naming("strategy"):
+            schedule.check_budget(least_evaluations(populations, schedule.order, at_once))
+        whole = sum(schedule.generations * each + CLOSING for each in populations.values())
+        wanted = min(schedule.passes * whole, schedule.max_evaluations or float("inf"))
+        memory = demand(images.references.images.nbytes + features)
+        return f"It needs {memory}, and up to {wanted:,} evaluations"
 
     def baseline(self) -> BaselineBuilder:
         """Make what builds the baseline."""

@@ -122,7 +122,8 @@ def resumed(overrides: Sequence[str], multirun: bool = False) -> tuple[Path, lis
     Raises
     ------
     InputError
-        Where the folder is not that of a run which has not ended.
+        Where the folder is not that of a run which has not ended, or where what it says would
+        choose code to execute.
     """
     with configurations(CONF):
         parsed = {line: _parse(line) for line in overrides}
@@ -139,10 +140,22 @@ def resumed(overrides: Sequence[str], multirun: bool = False) -> tuple[Path, lis
         folder = Path(str(asked[-1].value())).resolve()
         new = [line for line, each in parsed.items() if each.key_or_group != "resume"]
         old = {line: _parse(line).key_or_group for line in load(folder).overrides}
+        for line in set(old) - set(new):
+            if chooses_code(line):
+                raise InputError(
+                    f"{folder} says that its run was started with {line}, which chooses code to "
+                    "execute, and the folder may be someone else's: if it is yours, add that to "
+                    "the command line."
+                )
         if any(parsed[line].key_or_group == "executor" for line in new):
             # Another executor has other options.
             old = {line: key for line, key in old.items() if key.split(".")[0] != "executor"}
         return folder, [line for line in old if line not in new and old[line] != "resume"] + new
+
+
+def chooses_code(line: str) -> bool:
+    """Whether what stands on the command line may choose code that is executed."""
+    return "_target_" in line or line.lstrip("+~ ").startswith("hydra")
 
 
 def quoted(value: object) -> str:

@@ -136,7 +136,7 @@ def _run(
     is_read = builder.uses_tensorflow and not builder.is_trained
     if is_read:
         threads = _start_tensorflow(monitor, threads)
-    components.check(images, dataset.classes)
+    needs = components.check(images, dataset.classes)
     # Whatever bytes the command line had: MLflow, the figures and the report take it.
     name = shown(options["name"] or components.name(dataset))
     tracker = MLflowRun(**options["tracking"])
@@ -146,6 +146,7 @@ def _run(
         monitor.say(f"{name}: {_described(dataset)}, {folder}")
         for note in dataset.notes:
             monitor.say(note)
+        monitor.say(needs)
         if builder.uses_tensorflow and not is_read:
             threads = _start_tensorflow(monitor, threads)
         tags = {
@@ -161,15 +162,14 @@ def _run(
         if images.leaks:
             log.warning("Protocol %s %s.", images.protocol, LEAKS)
             tags["leaks"] = LEAKS
-        if origin is None:
-            tracker.begin(
-                name,
-                {**components.choices, **leaves(options)},
-                tags,
-                lambda run: RunOrigin(overrides, options, run, digest).save(checkpoint),
-            )
-        else:
-            tracker.resume(origin.mlflow_run, tags)
+        tracker.begin(
+            name,
+            {**components.choices, **leaves(options)},
+            tags,
+            lambda run: RunOrigin(overrides, options, run, digest).save(checkpoint),
+            None if origin is None else origin.mlflow_run,
+            folder / "config.yaml",
+        )
         if options["tracking"]["uri"]:
             # The user's own server: a mistake shows before anything is computed.
             tracker.ready()

@@ -22,8 +22,6 @@ from slicing.stack import Conv, ConvStack
 _BLUE, _ORANGE, _GRAY = "#1f6fb4", "#e07b00", "0.6"
 # Of the networks, one after the other.
 _COLORS = (_GRAY, _BLUE, _ORANGE, "#2a8a4a", "#8e44ad", "#b03a2e", "#1b7f8c")
-# Names are the user's, and a dollar sign in them begins no formula.
-_AS_IT_IS: dict[str, Any] = {"parse_math": False}
 # Boundaries between more blocks than this would fill the picture.
 _LABELED = 16
 
@@ -76,7 +74,7 @@ def convergence(history: Sequence[Generation | BlockEnd], path: Path, title: str
             axes.set_ylim(low - margin, top + 2 * margin)
     axes.set_xlabel("evaluations")
     axes.set_ylabel("loss")
-    axes.set_title(title, pad=18 if len(ends) <= _LABELED else 6, **_AS_IT_IS)
+    axes.set_title(_plain(title), pad=18 if len(ends) <= _LABELED else 6)
     axes.legend(loc="upper right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
@@ -144,13 +142,14 @@ def confusion(
             col, row, str(counts[row, col]), ha="center", va="center", fontsize="small",
             color="white" if shares[row, col] > 0.5 else "black",
         )  # fmt: skip
-    long = max(map(len, classes)) > 3
+    labeled = [_plain(name, 40) for name in classes]
+    long = max(map(len, labeled)) > 3
     slant: dict[str, Any] = {"rotation": 45, "ha": "right"} if long else {}
-    axes.set_xticks(range(n), classes, **slant, **_AS_IT_IS)
-    axes.set_yticks(range(n), classes, **_AS_IT_IS)
+    axes.set_xticks(range(n), labeled, **slant)
+    axes.set_yticks(range(n), labeled)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(title, fontsize="medium", wrap=True, **_AS_IT_IS)
+    axes.set_title(_plain(title), fontsize="medium", wrap=True)
     _save(figure, path)
 
 
@@ -179,7 +178,7 @@ def accuracy(networks: Sequence[NetworkResult], path: Path, title: str = "") -> 
         beside = ScaledTranslation(sizes.count(row.total_bytes) / 6, 0, figure.dpi_scale_trans)
         axes.errorbar(
             row.total_bytes, percent, [[percent - low], [high - percent]], fmt=marker, color=color,
-            capsize=3, label=row.name, transform=axes.transData + beside,
+            capsize=3, label=_plain(row.name), transform=axes.transData + beside,
         )  # fmt: skip
         axes.set_ylabel(f"% of {measured.total:,} test images")
         sizes.append(row.total_bytes)
@@ -193,7 +192,7 @@ def accuracy(networks: Sequence[NetworkResult], path: Path, title: str = "") -> 
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(EngFormatter("B"))
     axes.set_xlabel("bytes")
-    axes.set_title(title, **_AS_IT_IS)
+    axes.set_title(_plain(title))
     axes.grid(axis="y", color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
@@ -226,6 +225,18 @@ def _grid(conv: Conv, columns: int) -> NDArray[np.float32]:
         top, left = row * (height + 1), col * (width + 1)
         grid[top : top + height, left : left + width] = tile
     return grid
+
+
+def _plain(text: str, longest: int = 90) -> str:
+    """Give a text of the user's as matplotlib draws it as it is.
+
+    A dollar sign begins no formula, what is not Unicode becomes a question mark, and each line is
+    cut at a length.
+    """
+    lines = text.encode(errors="replace").decode().splitlines()
+    cut = (line if len(line) <= longest else f"{line[: longest - 1]}…" for line in lines)
+    # Not by parse_math=False, of which wrapping knows nothing.
+    return "\n".join(cut).replace("$", r"\$")
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -73,8 +73,8 @@ def checkpoint_of(folder: Path) -> Checkpoint:
 
 
 def has_begun(folder: Path) -> bool:
-    """Whether there is a run that has not ended."""
-    return checkpoint_of(folder).has(NAME)
+    """Whether there is a run that has not ended, perhaps one that cannot be resumed."""
+    return checkpoint_of(folder).has(NAME) or has_evolved(folder)
 
 
 def has_evolved(folder: Path) -> bool:
@@ -102,11 +102,11 @@ def load(folder: Path) -> RunOrigin:
                 state.get("mlflow_run", str),
                 state.get("train_digest", str),
             )
-    if checkpoint.has(NAME):
+    if has_begun(folder):
         raise InputError(
             f"The run in {folder} cannot be resumed: {checkpoint.folder / NAME}.state, which says "
-            "how it was started, is damaged or of another version. Start a new run in another "
-            "folder."
+            "how it was started, is missing, damaged or of another version. Start a new run in "
+            "another folder."
         )
     if (folder / "summary.md").exists():
         raise InputError(

@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 from experiments.console import MISTAKE, Sentences, exit_on_mistake, no_access, say
 from experiments.folders import remove_if_only
 from experiments.hydra_internals import VERSION_BASE, parsed_arguments
-from experiments.overrides import check, quoted, resumed
+from experiments.overrides import check, chooses_code, quoted, resumed
 from experiments.progress import Terminal
 from experiments.schema.docs import CONF
 from experiments.signals import deferred
@@ -112,10 +112,10 @@ def _job(config: DictConfig) -> float:
 
             summary = run(config, choices, folder, overrides, terminal)
     except InputError as error:
-        mistake = str(error)
-        log.info("Ended: %s", mistake)
+        mistake = f"{error}{_way_on(folder, is_mistake=True)}"
+        log.info("Ended: %s", error)
     except OSError as error:
-        mistake = no_access(error)
+        mistake = f"{no_access(error)}{_way_on(folder)}"
         log.info("The experiment failed.", exc_info=True)
     except KeyboardInterrupt as error:
         _remove_refused(settings)
@@ -133,7 +133,6 @@ def _job(config: DictConfig) -> float:
             raise KeyboardInterrupt(f"Interrupted.{_way_on(folder)}")
         return summary.loss_after
     _remove_refused(settings)
-    mistake += _way_on(folder)
     say(mistake)
     if settings.mode == RunMode.RUN:
         sys.exit(MISTAKE)
@@ -146,19 +145,33 @@ def _remove_refused(settings: HydraConf) -> None:
     remove_if_only(Path(settings.runtime.output_dir), own)
 
 
-def _way_on(folder: Path) -> str:
-    """Say how to resume a run that has not ended."""
-    from experiments.resume import has_begun
+def _way_on(folder: Path, is_mistake: bool = False) -> str:
+    """Say how to resume a run that has not ended; nothing where it cannot be resumed.
+
+    After a mistake the same would follow, so it says what must come first.
+    """
+    from experiments.resume import has_begun, load
 
     if not has_begun(folder):
         return ""
-    is_plain = re.fullmatch(r"[\w./-]+", str(folder), re.ASCII)
-    word = f"resume={folder}" if is_plain else shlex.quote(f"resume={quoted(folder)}")
+    try:
+        origin = load(folder)
+    except InputError:
+        return ""
+    words = [f"resume={quoted(folder)}", *(line for line in origin.overrides if chooses_code(line))]
+    if re.fullmatch(r"[\w./-]+", str(folder), re.ASCII):
+        words[0] = f"resume={folder}"
     # A program of the user's own brings options that ours does not know.
     program = sys.argv[0]
     is_own = program.endswith(".py") and Path(program).resolve() != Path(__file__).resolve()
     start = f"python {program}" if is_own else "python -m experiments.run"
-    return f" Nothing is lost: resume it by {start} {word}"
+    lead = "Nothing is lost: resume it by"
+    if is_mistake:
+        lead = (
+            "What was found is kept. Once that is mended, with no other options than those of "
+            "executor and tracking, resume it by"
+        )
+    return f" {lead} {start} {shlex.join(words)}"
 
 
 def _with_resumed(overrides: list[str], multirun: bool) -> list[str]:

@@ -3,40 +3,22 @@
 import logging
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from evolve.events import BlockEnd, Event
 from experiments.dead_runs import PROCESS, this_process
 from experiments.mlflow_store import PARENT, connect, gist, one_sentence
 from experiments.monitor import Silent
+from slicing.errors import InputError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import Metric, Run
 
 log = logging.getLogger(__name__)
-
-# What an engine needs to classify.
-_ENGINE_LIBRARIES = (
-    "lazy-loader",
-    "mlflow",
-    "numba",
-    "numpy",
-    "pillow",
-    "platformdirs",
-    "safetensors",
-    "scipy",
-    "threadpoolctl",
-)
-
-_HERE = Path(__file__).resolve().parent
 
 # A call to the store takes about 20 ms, for one point or hundreds, so points are collected for some
 # seconds. A call takes up to 1000 metrics or 100 parameters.
@@ -88,8 +70,13 @@ class MLflowRun(Silent):
         parameters: Mapping[str, object],
         tags: Mapping[str, object],
         begun: Callable[[str], None] = lambda run_id: None,
+        earlier: str | None = None,
+        first: Path | None = None,
     ) -> None:
-        """Begin the run in the background, with its parameters and tags.
+        """Begin the run in the background, with its parameters and tags, or resume an earlier one.
+
+        Of a metric's steps, those that the earlier one already has are not logged again. Where the
+        store has it no more, or the store is another one, a new run is begun, with a warning.
 
         Parameters
         ----------
@@ -97,6 +84,10 @@ class MLflowRun(Silent):
         parameters, tags : mapping of str to object
         begun : callable, optional
             Is given the run's id as soon as there is one, in another thread.
+        earlier : str, optional
+            Id of the run that an earlier process began.
+        first : Path, optional
+            A file that is sent at once: a store that takes no files is known before hours of work.
         """
 
         def create() -> None:
@@ -114,17 +105,9 @@ class MLflowRun(Silent):
                     batch = entries[start : start + _PARAMETERS]
                     self._client.log_batch(self._run_id, params=batch)
 
-        self._in_background(create)
-
-    def resume(self, run_id: str, tags: Mapping[str, object]) -> None:
-        """Resume, in the background, a run that an earlier process began, with these tags.
-
-        Of a metric's steps, those that the run already has are not logged again.
-        """
-
-        def reopen() -> None:
-            with one_sentence("Resume it in the folder or with the server where it started."):
-                run = self._client.get_run(run_id)
+        def reopen(run: "Run") -> None:
+            run_id = run.info.run_id
+            with one_sentence("Try again when it does."):
                 for key in run.data.metrics:
                     history = self._client.get_metric_history(run_id, key)
                     self._last_steps[key] = max(each.step for each in history)
@@ -133,8 +116,52 @@ class MLflowRun(Silent):
                     self._client.set_tag(run_id, key, str(value))
                 self._client.update_run(run_id, status="RUNNING")
             self._run_id = run_id
+            begun(run_id)
 
-        self._in_background(reopen)
+        def work() -> None:
+            try:
+                self._client, self._experiment_id = connect(self._uri, self._experiment)
+                found = self._find(earlier) if earlier else None
+                if earlier and not found:
+                    log.warning("MLflow has no run %s here any more: a new one begins.", earlier)
+                if found:
+                    reopen(found)
+                else:
+                    create()
+                if first is not None:
+                    self._send(first, "Try again when it does.")
+                self._next_flush = time.monotonic() + _SECONDS
+            except BaseException as error:  # ready() raises it, in the thread that waits
+                self._trouble = error
+
+        self._beginning = threading.Thread(target=work, daemon=True)
+        self._beginning.start()
+
+    def _send(self, path: Path, way_out: str) -> None:
+        """Send a file of the run's folder."""
+        with one_sentence(way_out):
+            try:
+                self._client.log_artifact(self._run_id, str(path))
+            except ImportError as error:
+                raise InputError(
+                    f"MLflow cannot send files there ({gist(error)}): install what it needs. "
+                    f"{way_out}"
+                ) from error
+
+    def _find(self, run_id: str) -> "Run | None":
+        """Look a run up in the experiment; None where it is not there, or was deleted."""
+        from mlflow.exceptions import MlflowException
+
+        with one_sentence("Try again when it does."):
+            try:
+                run = self._client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return None
+        info = run.info
+        is_here = (info.lifecycle_stage, info.experiment_id) == ("active", self._experiment_id)
+        return run if is_here else None
 
     def ready(self) -> None:
         """Wait until the run has begun.
@@ -142,25 +169,12 @@ class MLflowRun(Silent):
         Raises
         ------
         InputError
-            Where there is no store, where MLflow does not take the run, or where the run that was
-            to be resumed is not there any more.
+            Where there is no store, or MLflow does not take the run.
         """
         if self._beginning is not None:
             self._beginning.join()
         if self._trouble is not None:
             raise self._trouble
-
-    def _in_background(self, start: Callable[[], None]) -> None:
-        def work() -> None:
-            try:
-                self._client, self._experiment_id = connect(self._uri, self._experiment)
-                start()
-                self._next_flush = time.monotonic() + _SECONDS
-            except BaseException as error:  # ready() raises it, in the thread that waits
-                self._trouble = error
-
-        self._beginning = threading.Thread(target=work, daemon=True)
-        self._beginning.start()
 
     def event(self, event: Event) -> None:
         """See :meth:`.Monitor.event`: metrics of each generation and block, under a step each."""
@@ -206,58 +220,12 @@ class MLflowRun(Silent):
             self._next_flush = time.monotonic() + _PATIENCE
 
     def log_engine(self, path: Path, input_shape: tuple[int, int, int]) -> None:
-        """Log an engine's file as an MLflow model named ``engine``, which can be served.
+        """See :func:`experiments.logged_model.log_engine`."""
+        if self._logs_model:
+            # Here, not above: nothing else needs it.
+            from experiments.logged_model import log_engine
 
-        It is logged as code, ``model_code.py`` and the package ``slicing``, and the file itself:
-        nothing is pickled.
-
-        Parameters
-        ----------
-        path : Path
-        input_shape : (int, int, int)
-            Height, width and channels of an image.
-
-        Raises
-        ------
-        InputError
-            Where MLflow does not take it.
-        """
-        if not self._logs_model:
-            return
-        with one_sentence(f"The engine is in {path}."):
-            outputs = self._client.get_run(self._run_id).outputs
-        if outputs is not None and outputs.model_outputs:
-            return  # an earlier process has logged it
-        import mlflow
-        from mlflow.models import Model, ModelSignature
-        from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
-
-        signature = ModelSignature(
-            Schema([TensorSpec(np.dtype(np.float32), (-1, *input_shape))]),
-            Schema([TensorSpec(np.dtype(str), (-1,))]),
-            ParamSchema([ParamSpec("proba", "boolean", default=False)]),
-        )
-        before = mlflow.get_tracking_uri()
-        mlflow.set_tracking_uri(self._client.tracking_uri)
-        try:
-            with one_sentence(f"The engine is in {path}."), warnings.catch_warnings():
-                # It recommends an input example, which would be an image in JSON.
-                warnings.simplefilter("ignore", UserWarning)
-                # Models belong to an experiment, by default to another than their run's.
-                mlflow.set_experiment(experiment_id=self._experiment_id)
-                Model.log(
-                    None,
-                    mlflow.pyfunc,
-                    run_id=self._run_id,
-                    name="engine",
-                    python_model=str(_HERE / "model_code.py"),
-                    artifacts={"engine": str(path)},
-                    code_paths=[str(_HERE.parent / "slicing")],
-                    signature=signature,
-                    pip_requirements=[f"{name}=={version(name)}" for name in _ENGINE_LIBRARIES],
-                )
-        finally:
-            mlflow.set_tracking_uri(before)
+            log_engine(self._client, self._run_id, self._experiment_id, path, input_shape)
 
     def finish(
         self, folder: Path, files: Iterable[str], note: str, interrupted: bool = False
@@ -280,14 +248,15 @@ class MLflowRun(Silent):
             Where MLflow does not take everything.
         """
         status = "interrupted" if interrupted else "finished"
-        with one_sentence(f"All results are in {folder}."):
+        way_out = f"All results are in {folder}."
+        with one_sentence(way_out):
             self._flush()
             self._client.set_tag(self._run_id, "mlflow.note.content", note)
             self._client.set_tag(self._run_id, "status", status)
             # By name: the folder may be one of the user's own.
             for path in (folder / name for name in files):
                 if path.is_file():
-                    self._client.log_artifact(self._run_id, str(path))
+                    self._send(path, way_out)
             self._client.set_terminated(self._run_id, "KILLED" if interrupted else "FINISHED")
         self._run_id = ""
 

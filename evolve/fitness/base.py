@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolve.block import Block
+from evolve.protocols import Split
 from slicing.stack import ConvStack
 
 
@@ -109,6 +110,22 @@ class Fitness(ABC):
         bound = inspect.signature(cls).bind(*args, **kwargs)
         bound.apply_defaults()
         cls._check(*bound.args, **bound.kwargs)
+
+    @classmethod
+    def least_bytes(cls, stack: ConvStack, split: Split, **options: Any) -> int:
+        """Count the bytes that it needs at least: the features of its images, in float32.
+
+        Parameters
+        ----------
+        stack, split, **options
+            Arguments of the constructor.
+        """
+        return 4 * int(np.prod(stack.feature_shape)) * cls._n_images(split, **options)
+
+    @classmethod
+    def _n_images(cls, split: Split, **options: Any) -> int:
+        """Count the images that it looks at."""
+        return len(split.references) + len(split.queries or ())
 
     @classmethod
     def _check(cls, *args: Any, **kwargs: Any) -> None:

@@ -109,6 +109,10 @@ class DiscriminantFitness(Fitness):
         vars(self).update(state)
         self._draw()
 
+    @classmethod
+    def _n_images(cls, split: Split, *, max_references: int = 10_000, **options: Any) -> int:
+        return min(max_references, len(split.references)) + len(split.queries or ())
+
     def _draw(self) -> None:
         """Choose and shift the references for the current network."""
         self._loss = self._bound = None

@@ -12,6 +12,9 @@ from slicing.threads import single_threaded_blas
 
 FloatArray = NDArray[np.float64]
 
+# Of the candidates of a generation: more would fill the memory before the first is evaluated.
+_MOST_BYTES = 1 << 31
+
 
 class Optimizer(ABC):
     """Minimize a black-box function of ``dim`` real variables, one generation at a time.
@@ -99,6 +102,12 @@ class Optimizer(ABC):
         if population is None:
             population = 4 + int(3 * np.log(start.size))
         at_least("population", population, 4)
+        if not self._fits(population, start.size):
+            raise InputError(
+                f"population={population} takes {population * start.size * 8 / 1e9:.3g} GB for "
+                f"candidates of {start.size} dimensions: choose a smaller one.",
+                "population",
+            )
         positive("bounds", bounds)
         self._x0 = start
         self._sigma0 = float(sigma0)
@@ -240,6 +249,11 @@ class Optimizer(ABC):
     def non_finite(self) -> int:
         """Losses told so far that were not finite."""
         return self._non_finite
+
+    @staticmethod
+    def _fits(population: int, dim: int) -> bool:
+        """Whether a generation is of a size that memory has room for."""
+        return population * dim * 8 <= _MOST_BYTES
 
     def _clip(self, points: FloatArray) -> FloatArray:
         """Move points of shape (..., dim) into the bounds, coordinate by coordinate."""

@@ -10,7 +10,7 @@ from cma.restricted_gaussian_sampler import GaussVkDSampler
 from numpy.typing import ArrayLike
 
 from evolve.optimizers.base import FloatArray, Optimizer
-from slicing.checks import at_least
+from slicing.checks import at_least, between
 
 # What pycma draws from: of a shape.
 _Normal = Callable[..., FloatArray]
@@ -49,9 +49,10 @@ class CMAES(Optimizer):
         See `Optimizer`; `population` is that of the first strategy.
     restarts : int
         How often at most the search starts again; 0: never. Default 9, which is pycma's
-        (``maxrestarts`` of ``fmin``) and more than most budgets pay for.
+        (``maxrestarts`` of ``fmin``) and more than most budgets pay for. It does not start again
+        with a population beyond 2 GiB.
     population_growth : float
-        By what the population is multiplied at every restart, at least 1.
+        By what the population is multiplied at every restart, 1 to 100.
     """
 
     max_dim: ClassVar[int | None] = 3000
@@ -69,7 +70,7 @@ class CMAES(Optimizer):
     ) -> None:
         super().__init__(x0, sigma0, rng, population=population, bounds=bounds)
         at_least("restarts", restarts, 0)
-        at_least("population_growth", population_growth, 1)
+        between("population_growth", population_growth, 1, 100)
         self._restarts = restarts
         self._population_growth = population_growth
         self._restarted = 0
@@ -126,11 +127,12 @@ class CMAES(Optimizer):
         self._es.sent_solutions.clear()
         # In every generation, because pycma counts the flat ones here.
         stopped = bool(self._stop())
-        if stopped and self._restarted < self._restarts:
+        growth = self._population_growth ** (self._restarted + 1)
+        population = round(self._first_population * growth)
+        if stopped and self._restarted < self._restarts and self._fits(population, self._x0.size):
             self._earlier_mean, self._earlier_best_loss = self._mean(), self._best_loss
             self._restarted += 1
-            growth = self._population_growth**self._restarted
-            self._population = round(self._first_population * growth)
+            self._population = population
             self._es = self._strategy()
 
     def _known(self, candidate: FloatArray) -> FloatArray:

@@ -35,7 +35,8 @@ class DeapGA(Optimizer):
     elites : int
         Number of elites, from 0 to `population`.
     tournament : int
-        Individuals drawn for a tournament, of which the best becomes a parent; at least 1.
+        Individuals drawn for a tournament, of which the best becomes a parent; from 1 to
+        `population`.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class DeapGA(Optimizer):
         for name, factor in (("blend", blend), ("mutation_step", mutation_step)):
             at_least(name, factor, 0)
         between("elites", elites, 0, self._population)
-        at_least("tournament", tournament, 1)
+        between("tournament", tournament, 1, self._population)
         self._crossover = crossover
         self._blend = blend
         self._mutation = mutation

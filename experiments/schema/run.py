@@ -103,7 +103,7 @@ class Config:
     name: str | None = None
     """Name of the run in MLflow; null: made of the choices, as cmaes-serial-lenet64-mnist5k-s0."""
     resume: str | None = None
-    """Folder of a run to resume; it keeps its own configuration, and only executor may change."""
+    """Folder of a run to resume; of its options, only executor and tracking may change."""
 
 
 GROUPS: dict[str, dict[str, type]] = {

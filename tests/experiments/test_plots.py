@@ -2,6 +2,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.text import Text
 from PIL import Image
 
 from evolve.block import Block
@@ -143,11 +146,37 @@ def test_accuracy_without_a_network_that_cannot_classify(tmp_path):
     assert not columns_of(accuracy_of(tmp_path, baseline, unable), "#1f6fb4").size
 
 
-def test_a_dollar_sign_is_no_formula_and_does_not_raise(tmp_path):
-    odd, labels = r"$\no$", np.arange(2)  # Matplotlib knows no \no, and would say so.
+@pytest.mark.parametrize(
+    "odd",
+    [
+        r"$\no$",  # Matplotlib knows no \no, and would say so.
+        "a $x^$ b",  # Where it wraps lines, it looks for formulas all the same.
+        r"a \$x^$ b",
+        "not \udcff Unicode",
+        "two\nlines",
+        "\0\x1b[31m\r",
+        "long " * 1000,
+        "x" * 5000,
+        "",
+        "Ünïcödé 名前 😀",
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Glyph:UserWarning")
+def test_any_name_can_be_drawn(odd, tmp_path):
+    labels = np.arange(2)
     plots.convergence(history(1), tmp_path / "c.png", odd)
-    plots.confusion(labels, labels, (odd, "cat"), tmp_path / "f.png", odd)
-    plots.accuracy(SUMMARY.rows, tmp_path / "a.png", odd)
+    plots.confusion(labels, labels, (odd, "cat"), tmp_path / "f.png", f"{odd}\nits engine")
+    plots.accuracy([replace(SUMMARY.rows[0], name=odd)], tmp_path / "a.png", odd)
+    assert all(pixels(tmp_path / f"{name}.png").size for name in "cfa")
+
+
+@given(st.text(max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_a_name_is_drawn_as_it_is(text):
+    drawn = Text(text=plots._plain(text), wrap=True)
+    shown, is_formula = drawn._preprocess_math(drawn.get_text())
+    assert not is_formula
+    assert shown == "\n".join(text.splitlines())
 
 
 def test_a_figure_takes_the_place_of_the_old_one_when_it_is_whole(tmp_path):

@@ -84,6 +84,36 @@ def test_an_error_keeps_the_checkpoint_and_says_how_to_go_on(broken_off, tiny):
     assert _way_on(broken_off) == ""
 
 
+def test_after_a_mistake_resuming_at_once_is_no_advice(broken_off):
+    way = _way_on(broken_off, is_mistake=True)
+    assert "Nothing is lost: resume it" not in way
+    assert "Once that is mended" in way
+    assert way.endswith(f"python -m experiments.run resume={broken_off}")
+
+
+def test_removed_images_are_no_reason_to_resume_at_once(broken_off, digits):
+    away = digits.with_name("away")
+    digits.rename(away)
+    try:
+        process = finish(command_line([f"resume={broken_off}"], broken_off.parent))
+    finally:
+        away.rename(digits)
+    assert process.code == 2
+    assert "Traceback" not in process.err
+    last = process.err.splitlines()[-1]
+    assert f"{digits} is not a folder" in last
+    assert "Once that is mended" in last
+    assert "Nothing is lost: resume it" not in last
+
+
+def test_the_way_on_names_the_code_that_a_run_was_started_with(tmp_path):
+    own = "optimizer._target_=mine.Optimizer"
+    RunOrigin(("seed=3", own), {}, "", "").save(checkpoint_of(tmp_path))
+    words = shlex.split(_way_on(tmp_path).partition("experiments.run ")[2])
+    assert words[1:] == [own]
+    assert resumed(words) == (tmp_path, ["seed=3", own])
+
+
 def test_a_changed_configuration_is_refused_and_nothing_is_lost(broken_off, tiny):
     for change, sentence in (
         ("seed=1", "^seed was 0 when the run began and is 1 now"),
@@ -176,18 +206,76 @@ def test_a_full_disk_loses_nothing(tiny, tmp_path, undisturbed, monkeypatch):
     assert files_of(result.folder) == files_of(undisturbed.folder)
 
 
-def test_a_deleted_mlflow_run_is_one_sentence(broken_off, tiny):
+def test_a_deleted_mlflow_run_is_begun_again(broken_off, tiny, undisturbed, caplog):
     client, [run] = runs_of(broken_off.parent)
     client.delete_run(run.info.run_id)
-    with pytest.raises(InputError, match="MLflow did not take everything"):
-        run_here([*tiny, f"resume={broken_off}"], broken_off.parent)
+    result = run_here([*tiny, f"resume={broken_off}"], broken_off.parent)
+    assert f"MLflow has no run {run.info.run_id} here any more: a new one begins" in caplog.text
+    is_whole_elsewhere(result, undisturbed)
 
 
-def test_a_torn_last_line_of_the_history_is_written_anew(broken_off, tiny, tmp_path):
-    path = broken_off / "history.csv"
-    path.write_text(path.read_text() + "conv1[0],1")
-    assert run_here([*tiny, f"resume={broken_off}"], broken_off.parent).summary.ended == "passes"
-    assert "conv1[0],1\n" not in path.read_text()
+def test_a_lost_store_is_begun_again(broken_off, tiny, undisturbed):
+    (broken_off.parent / "mlflow.db").unlink()
+    is_whole_elsewhere(run_here([*tiny, f"resume={broken_off}"], broken_off.parent), undisturbed)
+
+
+def test_a_run_goes_on_in_a_store_that_has_moved(broken_off, tiny, undisturbed, tmp_path):
+    _, [run] = runs_of(broken_off.parent)
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    (broken_off.parent / "mlflow.db").rename(moved / "mlflow.db")
+    here = f"tracking.uri=sqlite:///{moved}/mlflow.db"
+
+    def breaking(self, event):
+        raise PowerCutError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(History, "append", breaking)
+        with pytest.raises(PowerCutError):
+            run_here([*tiny, f"resume={broken_off}", here], broken_off.parent)
+    # It is remembered.
+    assert here in resumed([f"resume={broken_off}"])[1]
+    (broken_off.parent / "mlflow.db").unlink()  # run_here had put an empty one there
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.experiments.runs.runs_of", lambda project: runs_of(moved))
+        result = run_here([*tiny, f"resume={broken_off}", here], broken_off.parent)
+    assert result.run.info.run_id == run.info.run_id
+    is_whole_elsewhere(result, undisturbed)
+
+
+def is_whole_elsewhere(result, undisturbed):
+    assert result.run.info.status == "FINISHED"
+    assert files_of(result.folder) == files_of(undisturbed.folder)
+    for name in ("evolve/best_loss", "block/loss"):
+        assert [(e.step, e.value) for e in result.history(name)] == [
+            (e.step, e.value) for e in undisturbed.history(name)
+        ]
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"\xff\0" * 100, b"block,a\n1,2\n", b'{"a": [\n'])
+def test_what_stands_beside_the_state_does_not_count(damage, broken_off, tiny, undisturbed):
+    for name in ("history.csv", "blocks.csv", "events.jsonl", "config.yaml"):
+        path = broken_off / name
+        path.unlink() if damage is None else path.write_bytes(damage)
+    result = run_here([*tiny, f"resume={broken_off}"], broken_off.parent)
+    assert files_of(result.folder) == files_of(undisturbed.folder)
+    for name in ("blocks_done", "blocks_accepted", "n_blocks", "evaluations", "loss_after"):
+        assert getattr(result.summary, name) == getattr(undisturbed.summary, name)
+
+
+@pytest.mark.parametrize("n_damaged", [1, 2])
+def test_a_damaged_origin(n_damaged, broken_off, tiny, undisturbed):
+    for suffix in (".state", ".previous")[:n_damaged]:
+        (broken_off / "checkpoint" / f"run{suffix}").write_bytes(b"damaged")
+    if n_damaged == 1:
+        result = run_here([*tiny, f"resume={broken_off}"], broken_off.parent)
+        assert files_of(result.folder) == files_of(undisturbed.folder)
+        return
+    for overrides in (tiny, [*tiny, f"resume={broken_off}"]):
+        with pytest.raises(InputError, match=r"damaged .* Start a new run in another folder\.$"):
+            run_here(overrides, broken_off.parent)
+    # It would end here again.
+    assert _way_on(broken_off) == ""
 
 
 def test_a_folder_of_a_run_that_has_ended_may_be_used_again(tiny, tmp_path):

@@ -135,6 +135,29 @@ def test_an_outage_at_the_end_is_one_sentence_that_says_where_the_results_are(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("error", "raised", "sentence"),
+    [
+        (MlflowException("no answer"), InputError, r"\(no answer\)\. Try again when it does"),
+        (ImportError("No module named 'boto3'"), InputError, "boto3'\\): install what it needs"),
+        (PermissionError(13, "Permission denied", "mlartifacts"), OSError, "mlartifacts"),
+    ],
+)
+def test_a_store_that_takes_no_files_is_known_at_the_start(
+    error, raised, sentence, project, tmp_path, monkeypatch
+):
+    def refuse(*args):
+        raise error
+
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(MlflowClient, "log_artifact", refuse)
+    tracker = MLflowRun(None, "tests")
+    tracker.begin("a run", {}, {}, first=tmp_path / "config.yaml")
+    with pytest.raises(raised, match=sentence):
+        tracker.ready()
+    tracker.abandon("FAILED")
+
+
 def test_the_end_of_a_run(tracker, latest, tmp_path):
     for name in ("figure.png", "config.yaml", "of_the_user.txt"):
         (tmp_path / name).write_bytes(b"content")

@@ -47,6 +47,16 @@ def test_populations_grow_and_run_out(optimizer_class, loss, growth, populations
 
 
 @every_restarting
+def test_it_does_not_start_again_with_a_population_beyond_memory(optimizer_class):
+    optimizer = make(optimizer_class, population_growth=100.0, restarts=9)
+    optimizer._restarted = 5  # the next would be of 10 * 100**6
+    while not optimizer.stop():
+        advance(optimizer, 1, flat)
+        assert optimizer.evaluations < 100_000
+    assert optimizer.population == 10
+
+
+@every_restarting
 def test_without_restarts_it_ends_where_it_would_have_restarted(optimizer_class):
     optimizer, single = make(optimizer_class), make(optimizer_class, restarts=0)
     while not single.stop():

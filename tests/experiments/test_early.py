@@ -1,0 +1,154 @@
+"""What can be known early is said before anything is trained."""
+
+from copy import deepcopy
+from dataclasses import fields
+from functools import cache
+from math import inf, nan
+from types import UnionType
+from typing import get_args, get_type_hints
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from experiments import memory
+from experiments.components import Components
+from experiments.hydra_internals import VERSION_BASE
+from experiments.overrides import check
+from experiments.schema.docs import CONF
+from experiments.schema.run import GROUPS, plain
+from slicing.baselines import UntrainedCNN
+from slicing.errors import InputError
+from tests.experiments.runs import run_here
+
+# Values that no run can have, of every number that a user may set.
+OUT_OF_RANGE = {
+    "protocol": {"fraction": 1.5},
+    "block": {"size": 0, "layers": [7]},
+    "strategy": {
+        "generations": 0, "passes": -1, "step": 0.0, "patience_generations": 0,
+        "patience_blocks": 0, "target_loss": nan, "max_evaluations": 3, "max_seconds": 0.0,
+        "synchronize": 0,
+    },
+    "optimizer": {
+        "population": 10**9, "bounds": 0.0, "restarts": -1, "population_growth": 1e30,
+        "crossover": 2.0, "blend": -1.0, "mutation": nan, "mutation_step": -1.0, "elites": 1000,
+        "tournament": 10**9, "inertia": nan, "c1": -1.0, "c2": inf, "max_velocity": 0.0,
+        "neighbors": 1000,
+    },
+    "fitness": {
+        "max_references": 3, "shift": 100, "seed": -1, "k": 1000, "neighbors": 0,
+        "temperature": 0.0,
+    },
+    "slicing": {
+        "k": 1000, "components": 10**5, "shift": 100, "average": 100, "per_class": 0,
+        "tuning_generations": -1,
+    },
+    "executor": {"workers": 0},
+}  # fmt: skip
+
+
+def numbers_of(schema):
+    """The names of the fields that hold numbers."""
+    found = []
+    for field in fields(schema):
+        kind = get_type_hints(schema)[field.name]
+        kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+        if {int, float, list[int]} & set(kinds):
+            found.append(field.name)
+    return found
+
+
+CASES = [
+    (group, option, name)
+    for group in OUT_OF_RANGE
+    for option, schema in GROUPS[group].items()
+    for name in numbers_of(schema)
+    if not option.startswith("base_")
+]
+
+
+@cache
+def components(*overrides):
+    [config] = check(overrides)
+    with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
+        choices = compose("config", overrides, return_hydra_config=True).hydra.runtime.choices
+    return Components(plain(config), choices)
+
+
+@pytest.fixture(scope="module")
+def images(tiny):
+    dataset = components(*tiny).dataset()
+    return dataset, components(*tiny).split(dataset)
+
+
+def test_every_number_is_tried():
+    tried = {(group, name) for group, values in OUT_OF_RANGE.items() for name in values}
+    assert tried == {(group, name) for group, _, name in CASES}
+
+
+@pytest.mark.parametrize(("group", "option", "name"), CASES)
+def test_values_out_of_range_are_refused_before_anything_is_made(group, option, name, tiny, images):
+    if option == "ray":
+        pytest.importorskip("ray")
+    dataset, split = images
+    own = [each for each in tiny if not each.startswith(group)]
+    # Composing takes longer than all checks.
+    made = deepcopy(components(*own, f"{group}={option}"))
+    made.options[group][name] = OUT_OF_RANGE[group][name]
+    with pytest.raises(InputError, match=rf"^{group}\.{name}\b"):
+        made.check(made.split(dataset) if group == "protocol" else split, len(dataset.classes))
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "strategy.max_evaluations=5", "strategy.target_loss=nan", "optimizer.bounds=0",
+        "slicing.average=50", "fitness.neighbors=500", "block.layers=[9]",
+    ],
+)  # fmt: skip
+def test_a_run_is_refused_before_its_baseline_is_made(mistake, tiny, tmp_path, monkeypatch):
+    def build(*args):
+        raise AssertionError("It has begun.")
+
+    monkeypatch.setattr(UntrainedCNN, "build", build)
+    with pytest.raises(InputError, match=mistake.partition("=")[0].replace(".", r"\.")):
+        run_here([*tiny, mistake], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "least"),
+    [
+        (["block.layers=[1]"], 11),
+        (["block.layers=[1]", "strategy.order=importance"], 13),
+        (["block.layers=[2]"], 13),
+        (["block.layers=[1]", "strategy=parallel"], 12),
+        (["block.layers=[1]", "strategy=parallel", "strategy.synchronize=1"], 11),
+        (["block=layer", "block.layers=[1]"], 13),
+    ],
+)
+def test_the_least_budget_suffices(options, least, tiny, tmp_path):
+    """What the sentence proposes is what the schedule takes, and one less is refused."""
+    options = [*tiny, "strategy.passes=1", *options]
+    with pytest.raises(InputError, match=f"choose {least} or more"):
+        run_here([*options, f"strategy.max_evaluations={least - 1}"], tmp_path)
+    if "strategy=parallel" in options:  # once is enough
+        summary = run_here([*options, f"strategy.max_evaluations={least}"], tmp_path).summary
+        assert summary.evaluations <= least
+
+
+def test_a_run_that_cannot_fit_into_memory_is_refused(tiny, images, monkeypatch):
+    made = components(*tiny)
+    needs = made.check(images[1], 10)
+    assert "It needs at least 0.0 GB of memory" in needs
+    assert "evaluations" in needs
+    monkeypatch.setattr(memory, "available", lambda: (10_000, 20_000))
+    with pytest.raises(InputError, match=r"take at least 0\.0 GB of memory, and there are"):
+        made.check(images[1], 10)
+
+
+def test_the_memory_of_a_control_group_is_all_there_is(tmp_path, monkeypatch):
+    free, whole = memory.available()
+    assert 0 < free <= whole
+    limits = [(whole // 2, whole // 4), (whole // 8, 1000)]
+    monkeypatch.setattr(memory, "_limits", lambda: limits)
+    assert memory.available() == (min(free, whole // 8 - 1000), whole // 8)
