@@ -14,6 +14,7 @@ from typing import Any
 from experiments.json_values import plain_values
 from experiments.new_classes import ClassAddition, TaughtClassifier
 from experiments.statistics import Accuracy
+from slicing.data.duplicates import Duplicates
 from slicing.files import replacing
 from slicing.names import shown
 
@@ -67,6 +68,8 @@ class Summary:
     dataset, protocol, objective : str
     leaks : bool
         Whether the test images chose the kernels.
+    duplicates : Duplicates
+        Equal images on both sides of the split, and in two classes.
     networks : mapping of str to NetworkResult
         ``baseline`` is the CNN; ``sliced`` and ``evolved`` are its convolutional part with the
         k-NN before and after evolution, with all training images as references; ``engine`` is the
@@ -112,6 +115,7 @@ class Summary:
     interrupted: bool
     additions: tuple[ClassAddition, ...] = ()
     leaks: bool = False
+    duplicates: Duplicates = field(default_factory=Duplicates)
     seed: int = 0
     threads: int = 1
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -131,7 +135,14 @@ class Summary:
         for each in fields(cls):
             if each.type is float and values[each.name] is None:
                 values[each.name] = float("nan")
-        return cls(**{**values, "networks": networks, "additions": additions})
+        return cls(
+            **{
+                **values,
+                "networks": networks,
+                "additions": additions,
+                "duplicates": Duplicates(**values["duplicates"]),
+            }
+        )
 
     def write(self, path: Path) -> None:
         """Write it as JSON, whole or not at all."""
@@ -142,9 +153,8 @@ class Summary:
     @property
     def warning(self) -> str:
         """Warning before the figures; empty if there is none."""
-        if not self.leaks:
-            return ""
-        return f"protocol {self.protocol} {LEAKS}; the accuracies flatter it"
+        leaks = [f"protocol {self.protocol} {LEAKS}; the accuracies flatter it"]
+        return "; ".join(leaks * self.leaks + self.duplicates.warnings)
 
     @property
     def saved(self) -> NetworkResult:
