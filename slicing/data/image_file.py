@@ -175,4 +175,6 @@ def _reason(error: Exception, max_megapixels: float) -> str:
         return f"it has more than max_megapixels={max_megapixels:g} million pixels"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    if isinstance(error, MemoryError):
+        return "it takes more memory than is free"
+    return (str(error).splitlines() or ["it is damaged"])[0].rstrip(".")

@@ -10,7 +10,14 @@ from PIL import Image
 
 from slicing.data import folder
 from slicing.engine.engine import Engine
-from tests.experiments.runs import command_line, finish, give_store, run_folder, runs_of
+from tests.experiments.runs import (
+    command_line,
+    finish,
+    give_store,
+    run_folder,
+    run_here,
+    runs_of,
+)
 
 # Bytes that are no UTF-8, what steers a terminal, cells and lines of tables, mathematics.
 NAMES = [b"\xff\xfe|a", b"\x1b[2J\n# x", b"=1+$x^$ \xf0\x9f\x8c\xbb", "é".encode()]
@@ -39,6 +46,28 @@ def project(tmp_path_factory):
         "tracking.model=false", f"name='{os.fsdecode(NAMES[1])}'",
     ]  # fmt: skip
     return project, finish(command_line(arguments, project, encoding="utf-8"))
+
+
+def test_the_preset_for_photos(tmp_path):
+    """Three colors, told apart by their channel alone."""
+    for channel, name in enumerate(("green", "plum", "sky")):
+        for number in range(10):
+            pixels = np.zeros((40, 50, 3), np.uint8)
+            pixels[..., channel] = 100 + 10 * number
+            place = tmp_path / "photos" / ("test" if number % 5 == 0 else "train") / name
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(place / f"{number}.jpg")
+    result = run_here(
+        [
+            "+experiment=photos", "+debug=quick", f"data.directory={tmp_path / 'photos'}",
+            "baseline.epochs=2", "baseline.filters=[3,4,5]", "threads=1", "tracking.model=false",
+            "strategy.max_evaluations=20",
+        ],
+        tmp_path,
+    )  # fmt: skip
+    assert result.kernels["conv1_weights"].shape == (3, 3, 3, 3)
+    assert result.summary.networks["evolved"].test.total == 6
+    assert result.summary.networks["sliced"].name == "sliced, lda, averaged over 1 px, not evolved"
 
 
 def test_it_runs_to_its_end(project):

@@ -94,7 +94,12 @@ def with_long_text():
     return encoded(Image.fromarray(RED), "PNG", pnginfo=info)
 
 
+INDICES = (b"IDAT", zlib.compress(bytes([0, 1, 9, 200]) * 3))
 REFUSED = {
+    "it is damaged": png(3, 3, INDICES, color_type=3),
+    "palette index out of range": png(
+        3, 3, (b"PLTE", bytes(6)), (b"tRNS", bytes(300)), INDICES, color_type=3
+    ),
     "none of PNG, JPEG, GIF, BMP, WEBP, TIFF": b"no image",
     "truncated": encoded(Image.fromarray(np.tile(RED, (40, 40, 1))), "PNG")[:400],
     "more than max_megapixels=100 million pixels": png(20_000, 20_000, (b"IDAT", b"")),
