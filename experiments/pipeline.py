@@ -22,7 +22,7 @@ from experiments.summary import LEAKS, SUMMARY, Summary
 from experiments.tracking import MLflowRun, leaves
 from slicing.data.dataset import Dataset
 from slicing.files import clear_parts
-from slicing.names import shown
+from slicing.names import class_name, shown
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +119,8 @@ def _run(
     monitor: Monitor,
 ) -> Summary:
     options, dataset = components.options, components.dataset()
+    # As the dataset writes them: letters may come composed or in parts.
+    options["new"]["classes"] = [class_name(name) for name in options["new"]["classes"]]
     digest = dataset.train.digest
     if origin is not None:
         origin.check(options, digest)

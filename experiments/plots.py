@@ -1,5 +1,6 @@
 """Figures of an experiment, without any global state of matplotlib."""
 
+import warnings
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
@@ -240,5 +241,7 @@ def _plain(text: str, longest: int = 90) -> str:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    with replacing(path) as file:
+    with replacing(path) as file, warnings.catch_warnings():
+        # Names hold letters that the font does not have; boxes stand for them.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         FigureCanvasAgg(figure).print_png(file)

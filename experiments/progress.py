@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from experiments.console import say
 from experiments.monitor import Silent
+from slicing.names import shown
 
 # Seconds between two refreshments of the bar, and between two lines where there is no terminal.
 _REFRESH, _LINE = 0.1, 4.0
@@ -71,6 +72,8 @@ class Terminal(Silent):
 
     def say(self, text: str) -> None:
         """Print a line of its own, above the bar if there is one."""
+        # Names in it do not begin other lines.
+        text = shown(text)
         with self._lock:
             self._do(text)
             self._print(text)

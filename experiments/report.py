@@ -19,6 +19,7 @@ from slicing.data.dataset import Images
 from slicing.engine.engine import Engine
 from slicing.engine.votes import count_votes
 from slicing.files import replacing
+from slicing.names import shown
 
 # Limits for a page that a browser opens: mistakes, neighbors of each, and pixels a side.
 _MISTAKES, _NEAREST, _PIXELS = 24, 9, 64
@@ -109,7 +110,7 @@ def write(
         configuration=_configuration(options, choices),
     )
     with replacing(path) as file:
-        file.write(text.encode())
+        file.write(shown(text, keep="\n").encode())
 
 
 def _about(summary: Summary, answers: Answers) -> dict[str, object]:

@@ -29,6 +29,7 @@ from experiments.summary import SUMMARY, NetworkResult, Summary, addition_metric
 from experiments.tracking import MLflowRun
 from slicing.baselines import Baseline
 from slicing.data.dataset import Dataset, Images
+from slicing.data.duplicates import Duplicates
 from slicing.engine.engine import Engine
 from slicing.files import replacing
 from slicing.stack import ConvStack
@@ -114,10 +115,13 @@ class Experiment:
         tests = [self.dataset.read_test()]
         if self.dataset.read_test_all is not None:
             tests.append(self.dataset.read_test_all())
+        duplicates = Duplicates.of(self.dataset.train, tests[-1])
+        for warning in duplicates.warnings:
+            log.warning("%s.", warning)
         networks, predicted = self.classify(baseline, engines, tests)
         # A user who interrupts does not want more training.
         additions = [] if evolution.interrupted else self.add_classes(baseline, engines.saved)
-        summary = self.summary(baseline, evolution, networks, additions)
+        summary = self.summary(baseline, evolution, networks, additions, duplicates)
         self.draw_and_report(summary, baseline.stack, evolution, engines.saved, tests[0], predicted)
         # Last, so that the folder is complete even if MLflow fails.
         if not evolution.interrupted:
@@ -228,6 +232,7 @@ class Experiment:
         evolution: _Evolution,
         networks: Mapping[str, NetworkResult],
         additions: Sequence[ClassAddition],
+        duplicates: Duplicates,
     ) -> Summary:
         """Put the figures together, write them down, and log them."""
         path = self.folder / SUMMARY
@@ -251,6 +256,7 @@ class Experiment:
             additions=tuple(additions),
             leaks=self.images.leaks,
             baseline_warning=baseline.warning,
+            duplicates=duplicates,
             seed=self.options["seed"],
             threads=self.threads,
             versions=versions(),

@@ -14,6 +14,7 @@ from typing import Any
 from experiments.json_values import plain_values
 from experiments.new_classes import ClassAddition, TaughtClassifier
 from experiments.statistics import Accuracy
+from slicing.data.duplicates import Duplicates
 from slicing.files import replacing
 from slicing.names import shown
 
@@ -67,6 +68,8 @@ class Summary:
     dataset, protocol, objective : str
     leaks : bool
         Whether the test images chose the kernels.
+    duplicates : Duplicates
+        Equal images on both sides of the split, and in two classes.
     networks : mapping of str to NetworkResult
         ``baseline`` is the CNN; ``sliced`` and ``evolved`` are its convolutional part with the
         k-NN before and after evolution, with all training images as references; ``engine`` is the
@@ -117,6 +120,7 @@ class Summary:
     additions: tuple[ClassAddition, ...] = ()
     leaks: bool = False
     baseline_warning: str | None = None
+    duplicates: Duplicates = field(default_factory=Duplicates)
     seed: int = 0
     threads: int = 1
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -137,7 +141,14 @@ class Summary:
         for each in fields(cls):
             if each.type is float and values[each.name] is None:
                 values[each.name] = float("nan")
-        return cls(**{**values, "networks": networks, "additions": additions})
+        return cls(
+            **{
+                **values,
+                "networks": networks,
+                "additions": additions,
+                "duplicates": Duplicates(**values["duplicates"]),
+            }
+        )
 
     def write(self, path: Path) -> None:
         """Write it as JSON, whole or not at all."""
@@ -148,8 +159,9 @@ class Summary:
     @property
     def warning(self) -> str:
         """Warning before the figures; empty if there is none."""
-        leak = f"protocol {self.protocol} {LEAKS}; the accuracies flatter it"
-        return "; ".join([leak] * self.leaks + [self.baseline_warning or ""]).strip("; ")
+        leaks = [f"protocol {self.protocol} {LEAKS}; the accuracies flatter it"]
+        baseline = [self.baseline_warning] if self.baseline_warning else []
+        return "; ".join(leaks * self.leaks + baseline + self.duplicates.warnings)
 
     @property
     def saved(self) -> NetworkResult:

@@ -13,6 +13,7 @@ from experiments.dead_runs import PROCESS, this_process
 from experiments.mlflow_store import PARENT, connect, gist, one_sentence
 from experiments.monitor import Silent
 from slicing.errors import InputError
+from slicing.names import shown
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -93,10 +94,11 @@ class MLflowRun(Silent):
         def create() -> None:
             from mlflow.entities import Param
 
-            texts = {PROCESS: this_process(), **{key: str(value) for key, value in tags.items()}}
+            # Its database takes no bytes that are not UTF-8, which paths may hold.
+            texts = {PROCESS: this_process(), **{key: shown(value) for key, value in tags.items()}}
             if self._parent:
                 texts[PARENT] = self._parent
-            entries = [Param(key, str(value)) for key, value in parameters.items()]
+            entries = [Param(key, shown(value)) for key, value in parameters.items()]
             with one_sentence("Try again when it does."):
                 run = self._client.create_run(self._experiment_id, run_name=name, tags=texts)
                 self._run_id = run.info.run_id

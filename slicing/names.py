@@ -1,12 +1,13 @@
 """Names of files and classes, which may hold anything, made safe to show and to compare."""
 
+import re
 import unicodedata
 
-# What is no character (halves of a pair, as which Python reads bytes that are not UTF-8), steers a
-# terminal or begins a line.
-_UNSAFE_KINDS = frozenset({"Cc", "Cs", "Zl", "Zp"})
-# Marks that turn the order of what is shown around: a name could look like another one.
-_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Control characters and line ends, halves of a pair (as which Python reads bytes that are not
+# UTF-8), and marks that turn the direction of writing: a name could look like another one.
+_UNSAFE = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff\\u202a-\\u202e\\u2066-\\u2069]"
+)
 # With these a spreadsheet takes a cell for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -27,9 +28,8 @@ def shown(text: object, keep: str = "") -> str:
         Control characters, line ends, bytes that are not UTF-8 and marks that turn the direction
         of writing are written as ``\u001b``; all else is unchanged.
     """
-    return "".join(
-        char if char in keep or not _is_unsafe(char) else f"\\u{ord(char):04x}"
-        for char in str(text)
+    return _UNSAFE.sub(
+        lambda found: found[0] if found[0] in keep else f"\\u{ord(found[0]):04x}", str(text)
     )
 
 
@@ -49,9 +49,3 @@ def csv_cell(text: object) -> str:
     cell = shown(text)
     # Before it is written safely, too: a tab is then no tab anymore.
     return f"'{cell}" if str(text).startswith(_FORMULA) else cell
-
-
-def _is_unsafe(char: str) -> bool:
-    return char in _TURNING or (
-        not (" " <= char <= "~") and unicodedata.category(char) in _UNSAFE_KINDS
-    )

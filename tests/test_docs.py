@@ -267,15 +267,18 @@ def small(words):
     if says("resume=", "--help"):
         return words
     budget = ["threads=1", "tracking.model=false", "strategy.max_evaluations=40"]
-    if not says("data=", "experiment=paper"):
+    has_photos = says("experiment=photos")
+    if not has_photos and not says("data=", "experiment=paper"):
         budget.append("data=mnist")
-    if not says("data=folder"):
+    if not has_photos and not says("data=folder"):
         budget += ["data.train_size=150", "data.test_size=40"]
-    if says("baseline"):
+    if has_photos:
+        budget += ["baseline.epochs=1", "baseline.filters=[2,2,2]"]
+    elif says("baseline"):
         budget += [] if says("baseline=random", "baseline=gabor") else ["baseline.epochs=1"]
     else:
         budget.append("baseline=random")
-    budget += [] if says("baseline.filters") else ["baseline.filters=[2,3]"]
+    budget += [] if has_photos or says("baseline.filters") else ["baseline.filters=[2,3]"]
     budget += [] if says("strategy.generations") else ["strategy.generations=1"]
     if says("executor=processes"):
         budget.append("executor.workers=1")

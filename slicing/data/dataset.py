@@ -20,7 +20,7 @@ class Images:
     labels : ndarray of shape (n,), int64
         Class indices, 0 to n_classes - 1.
     names : ndarray of shape (n,), str, or None
-        Where the images are files, the last two parts of their paths, safe to show.
+        Where the images are files, their classes and names, safe to show: ``cat/0001.jpg``.
     """
 
     images: NDArray[np.float32]

@@ -170,5 +170,8 @@ def _require_size(path: Path, item_shape: tuple[int, ...], n: int, size: int) ->
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-    return damaged(path, f"cannot be read ({reason})")
+    if isinstance(error, OSError) and error.strerror:
+        return InputError(
+            f"{path} cannot be read ({error.strerror}): make it readable, or name another folder."
+        )
+    return damaged(path, f"cannot be read ({error})")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from slicing.errors import InputError
 from slicing.files import open_regular
@@ -26,6 +27,8 @@ _SUFFIXES = {
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".dib", ".webp", ".tif"),
     ".tiff",
 }
+# Modes that Pillow reads of 16 bits a channel, and how many channels at their end are no color.
+_ALPHA_LAST = {"RGB": 0, "RGBA": 1, "LA": 1}
 # What systems leave beside the files that people put into a folder; names with a dot come to it.
 _LEFT_BY_SYSTEMS = {"thumbs.db", "desktop.ini", "__macosx"}
 # Bytes from which text is told apart from anything else.
@@ -63,9 +66,9 @@ def read_image(
     """Read an image file: decoded, turned upright, converted and resized.
 
     The format is that of the content, and one of ``FORMATS``. Transparent pixels become white.
-    Gray images of more than 8 bits keep the 8 highest that are in use: they are divided by the
-    power of two that brings their largest value below 256, so that 12 bits in a file of 16 are not
-    taken for black.
+    Images of more than 8 bits are scaled by the power of two that brings their largest value below
+    256, and above 127 where it can: 12 bits in a file of 16 are not taken for black. Of color,
+    what is left are then 4 bits.
 
     Parameters
     ----------
@@ -88,13 +91,13 @@ def read_image(
     """
     height, width = image_size
     with opened(path, max_megapixels) as image:
-        converted = _converted(_upright(image), MODES[channels])
+        converted = _converted(_decoded(image), MODES[channels])
         resized = converted.resize((width, height), Image.Resampling.BILINEAR)
         return np.asarray(resized).reshape(height, width, channels)
 
 
 @contextmanager
-def opened(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> Iterator[Image.Image]:
+def opened(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> Iterator[ImageFile]:
     """Open an image: Pillow reads only its header, and all that fails inside is one error.
 
     Raises
@@ -146,23 +149,32 @@ def _limit(max_megapixels: float) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Decode, and turn as the camera was held."""
+def _decoded(image: ImageFile) -> Image.Image:
+    """Decode, with the brightness of the bits in use, and turn as the camera was held."""
+    # Pillow reads gray of 16 bits as it is, of each color it keeps the 8 highest.
+    is_deep = image.mode in _ALPHA_LAST and any(";16" in str(tile[3]) for tile in image.tile)
     image.load()
     # Where its metadata are damaged, an image is shown as it is stored.
     with suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I"):
+        values = np.asarray(image).clip(min=0)
+        unused = max(int(values.max()).bit_length() - 8, 0)
+        return Image.fromarray((values >> unused).astype(np.uint8))
+    if is_deep:
+        bands = list(image.split())
+        colors = slice(len(bands) - _ALPHA_LAST[image.mode])
+        largest = int(np.asarray(image)[..., colors].max())
+        unused = 8 - largest.bit_length()
+        bands[colors] = [band.point(lambda value: value << unused & 255) for band in bands[colors]]
+        return Image.merge(image.mode, bands)
     return image
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers, whose range is unknown")
-    if image.mode.startswith("I"):  # 16 or 32 bits, which Pillow would clip and not scale
-        values = np.maximum(np.asarray(image).astype(np.int64), 0)
-        unused = max(int(values.max()).bit_length() - 8, 0)
-        image = Image.fromarray((values >> unused).astype(np.uint8))
-    elif image.has_transparency_data:
+    if image.has_transparency_data:
         page = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(page, image.convert("RGBA"))
     return image.convert(mode)
@@ -175,4 +187,6 @@ def _reason(error: Exception, max_megapixels: float) -> str:
         return f"it has more than max_megapixels={max_megapixels:g} million pixels"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    if isinstance(error, MemoryError):
+        return "it takes more memory than is free"
+    return (str(error).splitlines() or ["it is damaged"])[0].rstrip(".")

@@ -117,7 +117,7 @@ def folder(
                 unreadable.append(error)
 
     def named(indices: NDArray[np.intp], pixels: NDArray[np.uint8]) -> Images:
-        names = [shown(Path(*files[index].parts[-2:])) for index in indices]
+        names = [f"{classes[labels[index]]}/{shown(files[index].name)}" for index in indices]
         return replace(unit_images(pixels, labels[indices]), names=np.array(names))
 
     kept, pixels = [], np.empty((len(train[:train_size]), *size, channels), np.uint8)

@@ -57,10 +57,10 @@ def test_a_mistake_is_one_sentence(override):
 
 def test_a_preset_that_does_not_fit_what_is_chosen():
     with pytest.raises(InputError) as error:
-        check(["data=folder", "data.directory=images", "+debug=quick"])
+        check(["+experiment=photos", "data=mnist"])
     assert str(error.value) == (
-        "+debug=quick sets train_size, which the chosen Folder does not have: leave +debug=quick "
-        "out, and give its other values on the command line."
+        "+experiment=photos sets image_size, which the chosen MNIST does not have: leave "
+        "+experiment=photos out, and give its other values on the command line."
     )
 
 

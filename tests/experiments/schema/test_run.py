@@ -51,9 +51,10 @@ def test_every_option_composes(group, option):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_composes_alone_and_shrunk(preset):
-    [config] = check([preset])
+    words = [preset, *(["data.directory=images"] if "photos" in preset else [])]
+    [config] = check(words)
     assert OmegaConf.get_type(config) is Config
-    [small] = check([preset, *([] if "quick" in preset else ["+debug=quick"])])
+    [small] = check([*words, *([] if "quick" in preset else ["+debug=quick"])])
     assert small.data.train_size == 200
     assert small.strategy.max_evaluations == 200
 

@@ -80,6 +80,53 @@ def test_the_bits_in_use_of_sixteen_are_kept(tmp_path, kind, largest, divisor):
     np.testing.assert_array_equal(read(path, channels=1)[..., 0], values // divisor)
 
 
+@pytest.mark.parametrize(("color_type", "n_colors", "n_bands"), [(2, 3, 3), (6, 3, 4), (4, 1, 2)])
+def test_the_bits_in_use_of_sixteen_are_kept_in_color(tmp_path, color_type, n_colors, n_bands):
+    values = np.zeros((5, 7, n_bands), ">u2")
+    values[..., 0] = np.linspace(0, 4095, 35).reshape(5, 7)
+    values[..., n_colors:] = 65535
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    path = tmp_path / "deep.png"
+    path.write_bytes(png(7, 5, (b"IDAT", zlib.compress(rows)), color_type=color_type, depth=16))
+    np.testing.assert_array_equal(read(path)[..., 0], values[..., 0] >> 8 << 4)
+    values[..., 0] <<= 4
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    path.write_bytes(png(7, 5, (b"IDAT", zlib.compress(rows)), color_type=color_type, depth=16))
+    np.testing.assert_array_equal(read(path)[..., 0], values[..., 0] >> 8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [
+        *((kind, mode) for kind in ("PNG", "TIFF") for mode in ("1", "L", "LA", "RGB", "RGBA")),
+        *(("TIFF", mode) for mode in ("CMYK", "YCbCr", "I;16", "I")),
+        *(("JPEG", mode) for mode in ("L", "RGB", "CMYK", "YCbCr")),
+        *((kind, "P") for kind in ("PNG", "GIF", "BMP", "TIFF")),
+        *(("WEBP", mode) for mode in ("RGB", "RGBA")),
+        ("MPO", "RGB"),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bright_and_dark_are_so_in_every_mode(tmp_path, kind, mode, channels):
+    image = Image.new("L", (16, 16), 0)
+    image.paste(255, (0, 0, 8, 16))
+    if not mode.startswith("I"):
+        image = image.convert("RGB")
+    path = tmp_path / "image"
+    path.write_bytes(encoded(image.convert(mode), kind))
+    pixels = read(path, (16, 16), channels)
+    assert pixels[:, :6].min() > 220
+    assert pixels[:, 10:].max() < 30
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_several_pictures_the_first_is_read(tmp_path, kind):
+    first, second = Image.new("RGB", (8, 8), (0, 0, 255)), Image.new("RGB", (8, 8), (255, 0, 0))
+    path = tmp_path / "moving"
+    path.write_bytes(encoded(first, kind, save_all=True, append_images=[second]))
+    np.testing.assert_allclose(read(path).reshape(-1, 3), [[0, 0, 255]] * 35, atol=3)
+
+
 def test_gray_stored_as_color_has_no_color(tmp_path):
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
     for name, image in (("gray", Image.fromarray(ramp)), ("red", Image.fromarray(RED))):
@@ -94,7 +141,12 @@ def with_long_text():
     return encoded(Image.fromarray(RED), "PNG", pnginfo=info)
 
 
+INDICES = (b"IDAT", zlib.compress(bytes([0, 1, 9, 200]) * 3))
 REFUSED = {
+    "it is damaged": png(3, 3, INDICES, color_type=3),
+    "palette index out of range": png(
+        3, 3, (b"PLTE", bytes(6)), (b"tRNS", bytes(300)), INDICES, color_type=3
+    ),
     "none of PNG, JPEG, GIF, BMP, WEBP, TIFF": b"no image",
     "truncated": encoded(Image.fromarray(np.tile(RED, (40, 40, 1))), "PNG")[:400],
     "more than max_megapixels=100 million pixels": png(20_000, 20_000, (b"IDAT", b"")),
