@@ -38,6 +38,7 @@ from evolve.events import BlockEnd, Generation
 from experiments.history import Event, History
 from experiments.json_values import plain_values
 from experiments.monitor import Silent
+from experiments.secrets import masked
 from slicing.files import replacing
 
 EVENTS = "events.jsonl"
@@ -91,7 +92,7 @@ class Recorder(Silent):
 
     def say(self, text: str) -> None:
         """See :meth:`.Monitor.say`."""
-        self._add("message", text=text)
+        self._add("message", text=masked(text))
 
     @contextmanager
     def task(self, name: str, done: float = 0.0) -> Iterator[None]:
