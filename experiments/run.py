@@ -23,12 +23,13 @@ from omegaconf import DictConfig
 
 from experiments.console import MISTAKE, Sentences, exit_on_mistake, no_access, say
 from experiments.folders import remove_if_only
-from experiments.hydra_internals import VERSION_BASE, parsed_arguments
-from experiments.overrides import check, quoted, resumed
+from experiments.hydra_internals import VERSION_BASE, flags, parsed_arguments
+from experiments.overrides import check, check_flags, resumed
 from experiments.progress import Terminal
 from experiments.schema.docs import CONF
 from experiments.secrets import masked
 from experiments.signals import deferred
+from experiments.words import quoted
 from slicing.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -40,15 +41,18 @@ class _JobFailedError(Exception):
 
 def main() -> None:
     """Check the command line as a whole, then let Hydra run what it asks for."""
-    arguments = parsed_arguments()
-    flags = [word for word in sys.argv[1:] if word not in arguments.overrides]
     # Hydra would print tracebacks of its own where an exception has to reach this function.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     # On a full disk logging fails too; keep it from printing tracebacks.
     logging.raiseExceptions = False
-    only_shows = arguments.help or arguments.cfg or arguments.info
     with exit_on_mistake(_SENTENCES):
         with deferred():
+            check_flags(sys.argv[1:], flags())
+            arguments = parsed_arguments()
+            if arguments.experimental_rerun:
+                raise InputError("--experimental-rerun executes a file: start the run again.")
+            given = [word for word in sys.argv[1:] if word not in arguments.overrides]
+            only_shows = arguments.help or arguments.cfg or arguments.info
             overrides = _with_resumed(arguments.overrides, arguments.multirun)
             if not (arguments.hydra_help or arguments.shell_completion):
                 configs = check(
@@ -60,7 +64,7 @@ def main() -> None:
                 )
                 overrides = _without_password(overrides, configs)
             # Hydra itself wants its flags before everything else.
-            sys.argv[1:] = [*flags, *overrides]
+            sys.argv[1:] = [*given, *overrides]
         if arguments.help:
             # Here, not above: a run needs none of it.
             from experiments.help import help_page
