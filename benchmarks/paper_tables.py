@@ -38,10 +38,11 @@ from benchmarks.paper_report import csv_text, entries, figure, text
 from experiments.console import exit_on_mistake, say
 from experiments.environment import commit
 from experiments.hydra_internals import VERSION_BASE
-from experiments.overrides import check, quoted
+from experiments.overrides import check
 from experiments.parents import ParentRun
 from experiments.pipeline import run
 from experiments.schema.docs import CONF
+from experiments.words import quoted
 from slicing.errors import InputError
 
 T = TypeVar("T")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -106,13 +107,19 @@ class Components:
     def dataset(self) -> Dataset:
         """Read the training images."""
         with self.naming("data"):
-            dataset: Dataset = self._make("data")()
+            dataset: Dataset = self._call("data")
+        if not isinstance(dataset, Dataset):
+            raise InputError(
+                f"data._target_={self.options['data']['_target_']} gives no images: name a "
+                "function that returns a slicing.data.Dataset.",
+                "data._target_",
+            )
         return replace(dataset, notes=tuple(map(_worded, dataset.notes)))
 
     def split(self, dataset: Dataset) -> Split:
         """Give the training images their roles."""
         with self.naming("protocol"):
-            images: Split = self._make("protocol")(dataset, seed=self.options["seed"])
+            images: Split = self._call("protocol", dataset, seed=self.options["seed"])
         return images
 
     def check(self, images: Split, classes: tuple[str, ...]) -> str:
@@ -176,7 +183,7 @@ class Components:
     def baseline(self) -> BaselineBuilder:
         """Make what builds the baseline."""
         with self.naming("baseline"):
-            builder = self._make("baseline")()
+            builder = self._call("baseline")
         if not isinstance(builder, BaselineBuilder):
             raise InputError(
                 f"baseline._target_={self.options['baseline']['_target_']} is of another kind: "
@@ -244,12 +251,12 @@ class Components:
 
     def _executor(self) -> Executor[Any, Any]:
         with self.naming("executor"):
-            executor: Executor[Any, Any] = self._make("executor")()
+            executor: Executor[Any, Any] = self._call("executor")
         return executor
 
     def _blocks(self, stack: ConvStack) -> list[Block]:
         with self.naming("block"):
-            blocks: list[Block] = self._make("block")(stack)
+            blocks: list[Block] = self._call("block", stack)
         return blocks
 
     def _make(self, group: str, without: Sequence[str] = ()) -> Any:
@@ -268,6 +275,19 @@ class Components:
                 f"{group}._target_={options['_target_']} cannot be used: {reason}.",
                 f"{group}._target_",
             ) from error
+
+    def _call(self, group: str, *given: Any, **more: Any) -> Any:
+        """Make a component; what ``_target_`` names may take other options."""
+        make = self._make(group)
+        try:
+            signature(make).bind(*given, **more)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{group}._target_={self.options[group]['_target_']} does not take these options: "
+                f"{str(error).rstrip('.')}.",
+                f"{group}._target_",
+            ) from error
+        return make(*given, **more)
 
     @contextmanager
     def naming(self, group: str) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """Print lines, fall silent once the reader has closed the pipe, and end a program."""
 
+import logging
 import os
 import re
 import sys
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from experiments import signals
+from experiments.secrets import masked
 from slicing.errors import InputError
 from slicing.names import shown
 
@@ -16,8 +18,30 @@ MISTAKE = 2
 """Exit code for a mistake that the user can correct."""
 
 
+# Characters that move the cursor, color or reorder what is shown; halves of pairs, which stand for
+# bytes that are no UTF-8.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Make a text safe for a terminal or a log: no control characters, and no passwords.
+
+    Names of files and classes may hold anything; line feeds and tabs stay.
+    """
+    escaped = _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+    return masked(escaped)
+
+
+class Formatter(logging.Formatter):
+    """Formats records of the log that are safe to show."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See :meth:`logging.Formatter.format`."""
+        return printable(super().format(record))
+
+
 def say(text: str, stream: TextIO | None = None) -> None:
-    """Print a line.
+    """Print a line, made :func:`printable`.
 
     Parameters
     ----------
@@ -28,6 +52,9 @@ def say(text: str, stream: TextIO | None = None) -> None:
         is piped into (``| tee log``) before the run itself, a terminal is closed, a disk is full.
     """
     stream = sys.stderr if stream is None else stream
+    # A stream may take fewer characters than a name has.
+    encoding = stream.encoding or "utf-8"
+    text = printable(text).encode(encoding, "backslashreplace").decode(encoding)
     try:
         print(shown(text, keep="\n"), file=stream, flush=True)
     except OSError:

@@ -18,6 +18,11 @@ from hydra.core.override_parser.types import Override
 VERSION_BASE = "1.3"
 
 
+def flags() -> Sequence[str]:
+    """List the flags of a command line."""
+    return [*get_args_parser()._option_string_actions]
+
+
 def parsed_arguments() -> argparse.Namespace:
     """Read the process's command line as Hydra does: flags, and ``overrides``."""
     return get_args_parser().parse_intermixed_args()

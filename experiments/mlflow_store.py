@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.dead_runs import mark_dead
+from experiments.secrets import HIDDEN, masked
 from slicing.errors import InputError
 from slicing.files import clear_stale
 
@@ -23,8 +24,53 @@ _SCRATCH = ".mlflow-"
 PARENT = "mlflow.parentRunId"
 """The tag by which MLflow's UI puts a run under another."""
 
+URI = "MLFLOW_TRACKING_URI"
+"""The environment variable that every MLflow tool reads."""
+_EXPERIMENT = "MLFLOW_EXPERIMENT_NAME"
+# Has an address with its password, for this process and those that it starts.
+_PRIVATE = "KNN_SLICING_TRACKING_URI"
 
-def connect(uri: str | None, experiment: str) -> tuple["MlflowClient", str]:
+
+def given_address(uri: str | None) -> str | None:
+    """Find the address of the store that the user gives, as an option or in the environment.
+
+    Parameters
+    ----------
+    uri : str or None
+        Perhaps from :func:`hide_password`.
+
+    Returns
+    -------
+    str or None
+
+    Raises
+    ------
+    InputError
+        Where its password is not known: an earlier process had it.
+    """
+    if uri is None:
+        return os.environ.get(URI) or None
+    if HIDDEN in uri:
+        for known in (os.environ.get(_PRIVATE), os.environ.get(URI)):
+            if known and masked(known) == uri:
+                return known
+        raise InputError(
+            f"tracking.uri={uri} was written down without its password: give tracking.uri=... with "
+            f"it again, or set {URI}.",
+            "tracking.uri",
+        )
+    return uri
+
+
+def hide_password(uri: str | None) -> str | None:
+    """Return an address without its password, which only this process and its children know."""
+    if uri is None or masked(uri) == uri:
+        return uri
+    os.environ[_PRIVATE] = uri
+    return masked(uri)
+
+
+def connect(uri: str | None, experiment: str | None) -> tuple["MlflowClient", str]:
     """Open the store of runs, create what is missing in it, and find the experiment.
 
     Runs there whose process was killed are marked as such (:mod:`experiments.dead_runs`).
@@ -32,10 +78,10 @@ def connect(uri: str | None, experiment: str) -> tuple["MlflowClient", str]:
     Parameters
     ----------
     uri : str or None
-        An SQLAlchemy or HTTP address; None is the database ``mlflow.db`` in the working directory,
-        with the artifacts in ``mlartifacts`` beside it.
-    experiment : str
-        The experiment's name.
+        An SQLAlchemy or HTTP address; None is that of MLFLOW_TRACKING_URI, else the database
+        ``mlflow.db`` in the working directory, with the artifacts in ``mlartifacts`` beside it.
+    experiment : str or None
+        The experiment's name; None is that of MLFLOW_EXPERIMENT_NAME, else ``knn-slicing``.
 
     Returns
     -------
@@ -59,10 +105,12 @@ def connect(uri: str | None, experiment: str) -> tuple["MlflowClient", str]:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     database = Path.cwd() / "mlflow.db"
-    address = uri or _sqlite(database)
-    location = None if uri else (database.parent / "mlartifacts").as_uri()
+    given = given_address(uri)
+    location = None if given else (database.parent / "mlartifacts").as_uri()
+    experiment = experiment or os.environ.get(_EXPERIMENT) or "knn-slicing"
     try:
-        if uri is None:
+        address = given or _sqlite(database)
+        if given is None:
             clear_stale(database.parent, f"{_SCRATCH}*")
             if not database.exists():
                 _create(database)
@@ -77,9 +125,10 @@ def connect(uri: str | None, experiment: str) -> tuple["MlflowClient", str]:
             raise InputError(f"no experiment {experiment} can be created there")
         mark_dead(client, found.experiment_id)
     except Exception as error:  # each kind of store has exceptions of its own
+        what = f"{'tracking.uri' if uri else URI}={masked(given)}" if given else database
         raise InputError(
-            f"MLflow cannot use tracking.uri={address} ({gist(error)}): start the server, correct "
-            "the address, or leave it out for a database in this folder."
+            f"MLflow cannot use {what} ({gist(error)}): start the server, correct the address, or "
+            "leave it out for a database in this folder."
         ) from error
     if found.lifecycle_stage != "active":
         raise InputError(
@@ -90,7 +139,12 @@ def connect(uri: str | None, experiment: str) -> tuple["MlflowClient", str]:
 
 
 def _sqlite(path: Path) -> str:
-    return f"sqlite:///{path.as_posix()}"
+    """Write a path as an address, whatever its name holds."""
+    # Here, not above: it takes a while.
+    from sqlalchemy.engine import URL
+
+    # With the driver's name: else MLflow would make folders of the quoted names.
+    return URL.create("sqlite+pysqlite", database=str(path)).render_as_string()
 
 
 def _create(database: Path) -> None:
@@ -121,4 +175,4 @@ def one_sentence(way_out: str) -> Iterator[None]:
 def gist(error: BaseException) -> str:
     """Shorten a message to its beginning."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return textwrap.shorten(lines[0], 160)
+    return textwrap.shorten(masked(lines[0]), 160)

@@ -18,14 +18,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments.habits import advice, advice_on_value
 from experiments.hydra_internals import (
     configurations,
     group_names,
     option_names,
-    parse_override,
 )
 from experiments.programs import RUN, Program
 from experiments.schema.docs import CONF
+from experiments.words import as_one, check_words, parse, refuse_code
 from slicing.checks import between
 from slicing.errors import InputError
 
@@ -82,6 +83,7 @@ def check(
     folder = Path(config_dir).resolve() if config_dir else None
     if folder and not folder.is_dir():
         raise InputError(f"--config-dir {config_dir} is not a folder.")
+    check_words(overrides)
     with configurations(CONF, folder):
         # Composing takes a fifth of a second, and a sweep mostly repeats the same choices.
         composed = cache(
@@ -92,13 +94,17 @@ def check(
     if complete:
         _check_launcher(itertools.chain(*jobs), multirun)
     for config in configs:
-        for name in sorted(OmegaConf.missing_keys(config) if complete else ()):
-            raise InputError(f"{name} is missing: give it as {name}=...")
         try:
+            for name in sorted(OmegaConf.missing_keys(config) if complete else ()):
+                raise InputError(f"{name} is missing: give it as {name}=...")
             OmegaConf.to_container(config, resolve=True)
         except OmegaConfBaseException as error:
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise InputError(f"{error.full_key} cannot be resolved: {reason}.") from error
+            raised = r"\w+ raised while resolving interpolation: "
+            reason = re.sub(raised, "", str(error).splitlines()[0]).strip('".')
+            raise InputError(
+                f"{error.full_key} cannot be resolved: {reason}. ${{...}} stands for another "
+                "option, ${oc.env:NAME} for a variable of the environment, \\${...} for itself."
+            ) from error
         between("seed", config.seed, 0, 2**32 - 1)
     return configs
 
@@ -126,7 +132,7 @@ def resumed(overrides: Sequence[str], multirun: bool = False) -> tuple[Path, lis
         choose code to execute.
     """
     with configurations(CONF):
-        parsed = {line: _parse(line) for line in overrides}
+        parsed = {line: parse(line) for line in overrides}
         asked = [each for each in parsed.values() if each.key_or_group == "resume"]
         if not asked or (not asked[-1].is_sweep_override() and asked[-1].value() is None):
             return None
@@ -139,7 +145,9 @@ def resumed(overrides: Sequence[str], multirun: bool = False) -> tuple[Path, lis
 
         folder = Path(str(asked[-1].value())).resolve()
         new = [line for line, each in parsed.items() if each.key_or_group != "resume"]
-        old = {line: _parse(line).key_or_group for line in load(folder).overrides}
+        old = {line: parse(line).key_or_group for line in load(folder).overrides}
+        # A run writes down none of these; what says otherwise is not its own file.
+        old = {line: key for line, key in old.items() if not key.startswith("hydra")}
         for line in set(old) - set(new):
             if chooses_code(line):
                 raise InputError(
@@ -155,43 +163,56 @@ def resumed(overrides: Sequence[str], multirun: bool = False) -> tuple[Path, lis
 
 def chooses_code(line: str) -> bool:
     """Whether what stands on the command line may choose code that is executed."""
-    return "_target_" in line or line.lstrip("+~ ").startswith("hydra")
-
-
-def quoted(value: object) -> str:
-    """Quote a value, a path say, so that Hydra's command line takes it as it is."""
-    # Hydra reads a backslash as one only before a quote, or at the end.
-    escaped = re.sub(
-        r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), str(value)
-    )
-    return f"'{escaped}'"
+    return "_target_" in line
 
 
 def _jobs(overrides: Sequence[str], multirun: bool) -> Iterator[list[Override]]:
     """Expand the sweeps as Hydra's sweepers do."""
     values = []
-    for override in map(_parse, overrides):
+    for override in map(parse, overrides):
         if not override.is_sweep_override():
             values.append([override])
             continue
         if not multirun:
-            raise InputError(f"{override.input_line} asks for several runs: add --multirun.")
+            line = str(override.input_line)
+            one = f" If it is one value, write {as_one(line)}." if "/" in line else ""
+            raise InputError(f"{line} asks for several runs: add --multirun.{one}")
         sweep = override.value()
         swept: Iterable[object] = (
             [sweep.start] if isinstance(sweep, IntervalSweep) else override.sweep_string_iterator()
         )
-        values.append([_parse(f"{override.get_key_element()}={value}") for value in swept])
+        values.append([parse(f"{override.get_key_element()}={value}") for value in swept])
     for job in itertools.product(*values):
         yield list(job)
 
 
-def _parse(line: str) -> Override:
-    try:
-        return parse_override(line)
-    except HydraException as error:
-        raise InputError(
-            f"{line} cannot be read: write name=value, with quotes around special characters."
-        ) from error
+def check_flags(words: Sequence[str], flags: Sequence[str]) -> None:
+    """Refuse words that look like flags and are none: options have no dashes.
+
+    Parameters
+    ----------
+    words : sequence of str
+        The command line.
+    flags : sequence of str
+        All flags there are; they may be abbreviated.
+
+    Raises
+    ------
+    InputError
+    """
+    for word, after in itertools.pairwise([*words, ""]):
+        flag, _, value = word.partition("=")
+        if not re.match("--?[A-Za-z]", word) or any(each.startswith(flag) for each in flags):
+            continue
+        name = flag.lstrip("-").replace("-", "_")
+        if not value and after and "=" not in after and not after.startswith("-"):
+            value = after
+        sentence = f"{flag} is no flag: options are written NAME=VALUE, "
+        try:
+            check([f"{name}={value or '...'}"], complete=False)
+        except InputError as error:
+            raise InputError(sentence + f"and {error}") from error
+        raise InputError(sentence + f"{name}={value or '...'}.")
 
 
 def _check_job(
@@ -200,6 +221,8 @@ def _check_job(
     composed: Callable[[tuple[str, ...]], DictConfig],
 ) -> DictConfig:
     """Check one run: first the options of the groups, then names and values."""
+    for override in overrides:
+        refuse_code(override)
     choices = [override for override in overrides if _is_choice(program, override)]
     config = composed(tuple(str(choice.input_line) for choice in choices)).copy()
     known = [*_names(config), *group_names()]
@@ -245,6 +268,8 @@ def _is_choice(program: Program, override: Override) -> bool:
         if option in extras:
             raise InputError(f"{line} is not installed: pip install -e '.[{extras[option]}]'")
         known = sorted({*options, *extras})
+        if words := advice_on_value(group, option, known):
+            raise InputError(f"{group}={option} is unknown: {words}")
         raise InputError(f"{group}={option} is unknown: {_suggest(option, known, f'{group}=')}")
     # Groups that the defaults choose nothing from: conf/experiment, conf/debug.
     if not override.is_add() and group in set(group_names()) - {
@@ -309,6 +334,8 @@ def _suggest_name(program: Program, name: str, known: Sequence[str]) -> str:
         return f"did you mean {field}={'|'.join(program.groups[field])}?"
     if others:
         return f"it belongs to {' and '.join(f'{owner}={option}' for option in others)}."
+    if words := advice(name):
+        return words
     if owner in known and siblings:
         return _suggest(field, [each[len(owner + dot) :] for each in siblings], owner + dot)
     elsewhere = [each for each in known if each.rpartition(".")[2] == field]

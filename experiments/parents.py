@@ -39,7 +39,7 @@ class ParentRun:
     ----------
     uri : str or None
         See :func:`experiments.mlflow_store.connect`.
-    experiment : str
+    experiment : str or None
         That of its children.
     name : str
         What the UI calls it.
@@ -52,7 +52,9 @@ class ParentRun:
         Where MLflow does not take it.
     """
 
-    def __init__(self, uri: str | None, experiment: str, name: str, key: str | None = None) -> None:
+    def __init__(
+        self, uri: str | None, experiment: str | None, name: str, key: str | None = None
+    ) -> None:
         self._client, self._experiment_id = connect(uri, experiment)
         with one_sentence("Try again when it does."):
             known = self._find(f"tags.{_KEY} = '{key}'") if key else []

@@ -11,11 +11,13 @@ from experiments import new_classes, resume
 from experiments.components import Components
 from experiments.environment import commit, machine, set_threads, versions
 from experiments.history import BLOCKS, GENERATIONS
+from experiments.mlflow_store import given_address, hide_password
 from experiments.monitor import Monitor, Monitors
 from experiments.progress import Terminal
 from experiments.recorder import EVENTS, Recorder
 from experiments.resume import RunOrigin, checkpoint_of
 from experiments.schema.run import plain
+from experiments.secrets import masked, masked_values
 from experiments.signals import deferred
 from experiments.stages import Experiment
 from experiments.summary import LEAKS, SUMMARY, Summary
@@ -93,6 +95,7 @@ def run(
         clear_parts(folder)
         try:
             options = plain(config)
+            options["tracking"]["uri"] = hide_password(options["tracking"]["uri"])
             is_resumed = options.pop("resume") is not None or had_begun
             origin = resume.load(folder) if is_resumed else None
             components = Components(options, choices)
@@ -124,7 +127,7 @@ def _run(
     digest = dataset.train.digest
     if origin is not None:
         origin.check(options, digest)
-    OmegaConf.save(OmegaConf.create(options), folder / "config.yaml")
+    OmegaConf.save(OmegaConf.create(masked_values(options)), folder / "config.yaml")
     threads = set_threads(options["threads"])
     whole = dataset
     names = options["new"]["classes"]
@@ -166,13 +169,14 @@ def _run(
             tags["leaks"] = LEAKS
         tracker.begin(
             name,
-            {**components.choices, **leaves(options)},
+            {**components.choices, **leaves(masked_values(options))},
             tags,
             lambda run: RunOrigin(overrides, options, run, digest).save(checkpoint),
             None if origin is None else origin.mlflow_run,
             folder / "config.yaml",
         )
-        if options["tracking"]["uri"]:
+        if address := given_address(options["tracking"]["uri"]):
+            monitor.say(f"Recording in MLflow at {masked(address)}")
             # The user's own server: a mistake shows before anything is computed.
             tracker.ready()
         experiment = Experiment(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-from experiments.console import say
+from experiments.console import printable, say
 from experiments.monitor import Silent
 from slicing.names import shown
 
@@ -129,7 +129,7 @@ class Terminal(Silent):
             self._shown = now
             if self._bar is not None:
                 self._bar.n = fraction
-                self._described = text
+                self._described = text = printable(text)
                 self._bar.set_description_str(text)
             else:
                 self._print(line)

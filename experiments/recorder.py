@@ -40,6 +40,7 @@ from evolve.events import BlockEnd, Event, Generation
 from experiments.history import History
 from experiments.json_values import plain_values
 from experiments.monitor import Silent
+from experiments.secrets import masked
 from slicing.files import replacing
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ class Recorder(Silent):
 
     def say(self, text: str) -> None:
         """See :meth:`.Monitor.say`."""
-        self._add("message", text=text)
+        self._add("message", text=masked(text))
 
     @contextmanager
     def task(self, name: str, done: float = 0.0) -> Iterator[None]:

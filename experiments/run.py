@@ -23,11 +23,13 @@ from omegaconf import DictConfig
 
 from experiments.console import MISTAKE, Sentences, exit_on_mistake, no_access, say
 from experiments.folders import remove_if_only
-from experiments.hydra_internals import VERSION_BASE, parsed_arguments
-from experiments.overrides import check, chooses_code, quoted, resumed
+from experiments.hydra_internals import VERSION_BASE, flags, parsed_arguments
+from experiments.overrides import check, check_flags, chooses_code, resumed
 from experiments.progress import Terminal
 from experiments.schema.docs import CONF
+from experiments.secrets import masked
 from experiments.signals import deferred
+from experiments.words import quoted
 from slicing.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -39,18 +41,19 @@ class _JobFailedError(Exception):
 
 def main() -> None:
     """Check the command line as a whole, then let Hydra run what it asks for."""
-    arguments = parsed_arguments()
-    flags = [word for word in sys.argv[1:] if word not in arguments.overrides]
     # Hydra would print tracebacks of its own where an exception has to reach this function.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     # On a full disk logging fails too; keep it from printing tracebacks.
     logging.raiseExceptions = False
-    only_shows = arguments.help or arguments.cfg or arguments.info
     with exit_on_mistake(_SENTENCES):
         with deferred():
+            check_flags(sys.argv[1:], flags())
+            arguments = parsed_arguments()
+            if arguments.experimental_rerun:
+                raise InputError("--experimental-rerun executes a file: start the run again.")
+            given = [word for word in sys.argv[1:] if word not in arguments.overrides]
+            only_shows = arguments.help or arguments.cfg or arguments.info
             overrides = _with_resumed(arguments.overrides, arguments.multirun)
-            # Hydra itself wants its flags before everything else.
-            sys.argv[1:] = [*flags, *overrides]
             if not (arguments.hydra_help or arguments.shell_completion):
                 configs = check(
                     overrides,
@@ -59,11 +62,14 @@ def main() -> None:
                     arguments.config_dir,
                     complete=not only_shows,
                 )
+                overrides = _without_password(overrides, configs)
+            # Hydra itself wants its flags before everything else.
+            sys.argv[1:] = [*given, *overrides]
         if arguments.help:
             # Here, not above: a run needs none of it.
             from experiments.help import help_page
 
-            print(help_page(configs[0]))
+            say(help_page(configs[0]), sys.stdout)
         elif arguments.multirun and not only_shows:
             _sweep(configs, overrides)
         else:
@@ -101,6 +107,8 @@ def _job(config: DictConfig) -> float:
     settings = HydraConfig.get()
     choices = {k: v for k, v in settings.runtime.choices.items() if not k.startswith("hydra/")}
     folder, overrides = Path(settings.runtime.output_dir), settings.overrides.task
+    # With hydra.job.chdir, too, what is relative is so to the folder of the start.
+    os.chdir(settings.runtime.cwd)
     try:
         with Terminal() as terminal:
             asked = [each for each in overrides if not each.startswith("tracking.parent=")]
@@ -181,6 +189,20 @@ def _with_resumed(overrides: list[str], multirun: bool) -> list[str]:
         return overrides
     folder, overrides = run
     return [*overrides, f"resume={quoted(folder)}", f"hydra.run.dir={quoted(folder)}"]
+
+
+def _without_password(overrides: list[str], configs: list[DictConfig]) -> list[str]:
+    """Keep the password of MLflow's address from Hydra, which writes down what it is given."""
+    addresses = {each.tracking.uri for each in configs}
+    if not any(address and masked(address) != address for address in addresses):
+        return overrides
+    if len(addresses) > 1:
+        raise InputError("tracking.uri has a password and several values: give one.")
+    # Here, not above: other command lines need none of it.
+    from experiments.mlflow_store import hide_password
+
+    others = [each for each in overrides if not re.match(r"\+*tracking\.uri=", each)]
+    return [*others, f"tracking.uri={quoted(hide_password(addresses.pop()))}"]
 
 
 def _sweep(configs: list[DictConfig], overrides: list[str]) -> None:

@@ -25,6 +25,7 @@ from experiments.measuring import measured
 from experiments.monitor import Monitor, Monitors
 from experiments.new_classes import ClassAddition
 from experiments.recorder import Recorder
+from experiments.secrets import masked_values
 from experiments.summary import SUMMARY, NetworkResult, Summary, addition_metrics
 from experiments.tracking import MLflowRun
 from slicing.baselines import Baseline
@@ -296,7 +297,7 @@ class Experiment:
         self.monitor.say("Writing the report")
         answers = report.Answers(engine, self.dataset.train, test, predicted)
         path = self.folder / "report.html"
-        report.write(path, summary, answers, self.options, self.components.choices)
+        report.write(path, summary, answers, masked_values(self.options), self.components.choices)
 
 
 def _save_kernels(stack: ConvStack, path: Path) -> None:

@@ -45,7 +45,11 @@ class MLflowRun(Silent):
     """
 
     def __init__(
-        self, uri: str | None, experiment: str, model: bool = True, parent: str | None = None
+        self,
+        uri: str | None,
+        experiment: str | None,
+        model: bool = True,
+        parent: str | None = None,
     ) -> None:
         self._uri, self._experiment = uri, experiment
         self._parent = parent

@@ -47,10 +47,11 @@ class MLflow:
     """An MLflow store."""
 
     uri: str | None = None
-    """Where to log; null: the SQLite database mlflow.db in the folder of the start, which
-    `make ui` shows. A server: http://host:5000."""
-    experiment: str = "knn-slicing"
-    """Name of the MLflow experiment."""
+    """Where to log; null: $MLFLOW_TRACKING_URI, else the SQLite database mlflow.db in the folder of
+    the start, which `make ui` shows. A server: http://host:5000. A password in it is written
+    nowhere."""
+    experiment: str | None = None
+    """Name of the MLflow experiment; null: $MLFLOW_EXPERIMENT_NAME, else knn-slicing."""
     model: bool = True
     """Whether the engine is logged as an MLflow model, which `mlflow models serve` can serve."""
     parent: str | None = None

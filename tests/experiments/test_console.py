@@ -1,5 +1,7 @@
 """Lines after the reader has gone, and sentences about files."""
 
+import io
+import logging
 import os
 import subprocess
 import sys
@@ -7,8 +9,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from experiments.console import exit_on_mistake, no_access, say
+from experiments.console import Formatter, exit_on_mistake, no_access, say
 from experiments.progress import Terminal
 from slicing.errors import InputError
 
@@ -25,6 +29,28 @@ with exit_on_mistake():
 def test_a_line(capsys):
     say("one")
     assert capsys.readouterr().err == "one\n"
+
+
+CONTROLS = "\x1b\x07\r\b\x9b\u202e\u2066\udcff\x00\x7f\u2028"
+
+
+@given(st.text(st.characters() | st.sampled_from(CONTROLS)))
+@example("\x1b[2J\x1b]0;title\x07\x9b31m\u202egpj.exe")
+def test_nothing_printed_reaches_the_terminal_as_a_command(name):
+    for encoding in ("utf-8", "ascii"):
+        shown = io.TextIOWrapper(io.BytesIO(), encoding, newline="")
+        say(name, shown)
+        text = shown.buffer.getvalue().decode(encoding)
+        assert not set(text) & set(CONTROLS)
+        assert text.count("\n") == name.count("\n") + 1
+
+
+def test_names_in_any_language_stay(capsys):
+    say("née 日本 🧑\u200d🔬 \t|")
+    Terminal(sys.stderr).say("kittens\x1b[31m")
+    log = logging.makeLogRecord({"msg": "class %s", "args": ("\x1b[31mcat",)})
+    assert Formatter().format(log) == "class \\x1b[31mcat"
+    assert capsys.readouterr().err == "née 日本 🧑\u200d🔬 \t|\nkittens\\x1b[31m\n"
 
 
 def show(text, stream):

@@ -66,10 +66,6 @@ UNFIT = [
     (["fitness=neighbors", "fitness.neighbors=20"], r"fitness\.neighbors=20 .* choose 1 to 19\."),
     (["fitness=accuracy", "fitness.k=20"], r"fitness\.k=20 .* choose 1 to 19\."),
     (["fitness=neighbors", "fitness.temperature=0"], r"fitness\.temperature=0.* is out of range"),
-    (["optimizer._target_=pathlib.Path"], r"derived from evolve\.optimizers\.base\.Optimizer"),
-    (["fitness._target_=math.pi"], "_target_=math.pi cannot be used: the first argument"),
-    (["strategy._target_=evolve.optimizers.PSO"], r"derived from evolve\.schedule\.Schedule"),
-    (["executor._target_=no.Such"], r"_target_=no\.Such cannot be used: .*No module named 'no'"),
 ]
 
 
@@ -81,12 +77,48 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained(overrides, sent
         Components(plain(config), {}).check(Split(images, None), tuple("0123456789"))
 
 
-def test_what_the_command_line_puts_into_an_option_is_named_by_its_class():
+# Classes that a user's own YAML file names.
+FOREIGN = {
+    "optimizer": ("pathlib.Path", r"derived from evolve\.optimizers\.base\.Optimizer"),
+    "fitness": ("math.pi", "_target_=math.pi cannot be used: the first argument"),
+    "strategy": ("evolve.optimizers.PSO", r"derived from evolve\.schedule\.Schedule"),
+    "executor": ("no.Such", r"_target_=no\.Such cannot be used: .*No module named 'no'"),
+    "data": ("os.system", r"^data\._target_=os\.system does not take these options: "),
+    "protocol": ("os.system", r"^protocol\._target_=os\.system does not take these options: "),
+    "block": ("os.getpid", r"^block\._target_=os\.getpid does not take these options: "),
+    "baseline": ("os.getcwd", r"^baseline\._target_=os\.getcwd does not take these options: "),
+}
+
+
+def with_target(group, target):
+    [config] = check([])
+    options = plain(config)
+    options[group]["_target_"] = target
+    return Components(options, {})
+
+
+@pytest.mark.parametrize("group", FOREIGN)
+def test_a_class_of_another_kind_is_one_sentence(group):
+    target, sentence = FOREIGN[group]
+    images = Images(np.zeros((20, 28, 28, 1), np.float32), np.arange(20) % 10)
+    components = with_target(group, target)
+    make = {"data": components.dataset, "protocol": lambda: components.split(images)}
+    with pytest.raises(InputError, match=sentence) as caught:
+        make.get(group, lambda: components.check(Split(images, None), 10))()
+    assert caught.value.option == f"{group}._target_"
+
+
+def test_a_function_that_gives_no_images_is_one_sentence():
+    components = with_target("data", "unittest.mock.Mock")
+    with pytest.raises(InputError, match=r"^data\._target_=unittest\.mock\.Mock gives no images"):
+        components.dataset()
+
+
+def test_what_a_file_puts_into_an_option_is_named_by_its_class():
     choices = {"optimizer": "random", "fitness": "accuracy", "own": "one"}
-    [config] = check(
-        ["optimizer=random", "optimizer._target_=package.OneFifth", "fitness=accuracy"]
-    )
+    [config] = check(["optimizer=random", "fitness=accuracy"])
     options = plain(config) | {"own": {"_target_": "package.Own"}}
+    options["optimizer"]["_target_"] = "package.OneFifth"
     assert Components(options, choices).choices == choices | {"optimizer": "OneFifth"}
 
 

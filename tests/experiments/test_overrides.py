@@ -1,7 +1,14 @@
+import shlex
+from dataclasses import fields
+
 import pytest
 from omegaconf import OmegaConf
 
-from experiments.overrides import check
+from experiments.habits import OPTIONS
+from experiments.hydra_internals import flags
+from experiments.overrides import check, check_flags
+from experiments.schema.run import GROUPS, Config
+from experiments.words import as_one
 from slicing.errors import InputError
 
 MISTAKES = {
@@ -44,6 +51,21 @@ MISTAKES = {
     "seed=0,1": "seed=0,1 asks for several runs: add --multirun.",
     "data=folder": "data.directory is missing: give it as data.directory=...",
     "baseline=file": "baseline.path is missing: give it as baseline.path=...",
+    "lr=0.1": "lr is unknown: did you mean baseline.learning_rate?",
+    "optimizer.lr=0.1": "optimizer.lr is unknown: did you mean baseline.learning_rate?",
+    "learning_rate=0.1": "did you mean baseline.learning_rate?",
+    "epochs=5": "epochs is unknown: did you mean baseline.epochs?",
+    "batch=5": "did you mean baseline.batch_size?",
+    "k=5": "k is unknown: did you mean slicing.k?",
+    "model=lenet": "model is unknown: did you mean baseline?",
+    "dataset=mnist": "dataset is unknown: did you mean data?",
+    "device=cuda": "on threads=... of its cores.",
+    "optimizer=adam": "these optimizers evolve kernels without gradients, choose one of cmaes, ",
+    "optimizer=SGD": "The CNN is trained by Adam at baseline.learning_rate.",
+    "data.directory=/my photos/(1)": "write 'data.directory='\"'\"'/my photos/(1)'",
+    "data.directory=/my,photos": "If it is one value, write 'data.directory=",
+    "name=${USER}": "name cannot be resolved: Interpolation key 'USER' not found. ${...} stands",
+    "name=${oc.env:NO_SUCH}": "'NO_SUCH' not found. ${...} stands for another option",
 }  # fmt: skip
 
 
@@ -111,3 +133,90 @@ def test_options_of_a_folder_of_ones_own(tmp_path):
     (tmp_path / "data" / "mine.yaml").write_text("defaults: [base_mnist5k]\ncolor: red\n")
     with pytest.raises(InputError, match=r"Key 'color' not in 'MNIST5k'\.$"):
         check(["data=mine"], config_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "value", ["/my photos/(1)", "/a, b/c", "it's", "C:\\x\\", "[1", "$x{y}", "#!"]
+)
+def test_a_value_as_it_is_advised_is_taken(value):
+    for line in (f"name={value}", f"data.directory={value}"):
+        [word] = shlex.split(as_one(line))
+        [config] = check(["data=mnist", word])
+        assert value in (config.name, config.data.directory)
+
+
+def test_the_rest_of_a_path_with_spaces():
+    with pytest.raises(InputError, match=r"^photos cannot be read: .* to data\.directory=my"):
+        check(["data=mnist", "data.directory=my", "photos"])
+
+
+CODE = [
+    "executor._target_", "+executor._target_", "hydra.launcher._target_", "hydra.sweeper._target_",
+    "++hydra.callbacks.mine._target_", "hydra.job_logging.handlers.file.class",
+]  # fmt: skip
+
+
+@pytest.fixture
+def trap(tmp_path, monkeypatch):
+    """A module that tells when it is imported."""
+    (tmp_path / "trap.py").write_text("from pathlib import Path\nPath('sprung').touch()\nX = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    yield
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *(f"{name}=trap.X" for name in CODE),
+        *(f"{group}._target_=trap.X" for group in GROUPS),
+        "executor={_target_:trap.X}",
+        "++hydra.callbacks={mine:{_target_:trap.X}}",
+        "hydra.job_logging.handlers={file:{class:trap.X}}",
+        "hydra.job_logging.handlers.file.stream=ext://trap.X",
+        "executor._target_=trap.X,trap.Y",
+    ],
+)
+def test_code_on_the_command_line_is_refused_and_not_imported(override, trap):
+    with pytest.raises(InputError, match="names code, which is not taken from the command line"):
+        check([override], multirun=True)
+
+
+def test_habits_name_options_that_are_there():
+    for option, habits in OPTIONS.items():
+        group, _, field = option.rpartition(".")
+        known = group == "hydra.run" or any(
+            field in {each.name for each in fields(schema)}
+            for schema in ([Config] if not group else GROUPS[group].values())
+        )
+        assert known, option
+        for habit in habits:
+            with pytest.raises(InputError, match=f"did you mean {option}"):
+                check([f"{habit}=1"])
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--epochs", "5"], "--epochs is no flag: options are written NAME=VALUE, and epochs is "
+         "unknown: did you mean baseline.epochs?"),
+        (["--epochs=5"], "--epochs is no flag: options are written NAME=VALUE, and epochs is "),
+        (["seed=1", "--seed", "7"], "--seed is no flag: options are written NAME=VALUE, seed=7."),
+        (["--lr=1", "seed=1"], "did you mean baseline.learning_rate?"),
+        (["-k", "5"], "did you mean slicing.k?"),
+        (["--gpu", "seed=1"], "on threads=... of its cores."),
+        (["--batch-size", "5"], "did you mean baseline.batch_size?"),
+        (["--optimizer", "pso"], "--optimizer is no flag: options are written NAME=VALUE, optim"),
+    ],
+)  # fmt: skip
+def test_options_with_dashes(words, sentence):
+    with pytest.raises(InputError) as caught:
+        check_flags(words, flags())
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("words", [["--multirun", "seed=1,2"], ["-m"], ["--cfg", "job"], ["--hel"]])
+def test_flags_that_are_there(words):
+    check_flags(words, flags())

@@ -7,6 +7,7 @@ from mlflow.exceptions import MlflowException
 
 from evolve.events import BlockEnd, Generation
 from experiments import tracking
+from experiments.dead_runs import PROCESS, this_process
 from experiments.mlflow_store import connect
 from experiments.tracking import MLflowRun, leaves
 from slicing.errors import InputError
@@ -62,6 +63,7 @@ def test_parameters_and_tags(tracker, latest):
     assert {k: v for k, v in run.data.tags.items() if not k.startswith("mlflow.")} == {
         "dataset": "digits",
         "threads": "2",
+        PROCESS: this_process(),
     }
 
 

@@ -1,0 +1,99 @@
+"""Where runs are recorded: folders of any name, MLflow's own environment variables."""
+
+import pytest
+from mlflow import MlflowClient
+
+from experiments.mlflow_store import connect
+from slicing.errors import InputError
+from tests.experiments.runs import command_line, finish, give_store, runs_of
+
+NAMES = [
+    "a?b",
+    "a#b",
+    "100%41",
+    "two words é 日本",
+    "'\"",
+    "x:y@z",
+    "back\\slash",
+    "a;b=1&c",
+    "a\nb",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_folder_may_have_any_name(name, tmp_path, monkeypatch):
+    folder = tmp_path / name
+    folder.mkdir()
+    give_store(folder)
+    monkeypatch.chdir(folder)
+    client, experiment = connect(None, "mine")
+    run = client.create_run(experiment)
+    client.log_text(run.info.run_id, "noted", "note.txt")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert {path.name for path in folder.iterdir()} == {"mlflow.db", "mlartifacts"}
+    [note] = folder.glob("mlartifacts/*/*/note.txt")
+    assert note.read_text() == "noted"
+
+
+def test_a_database_is_made_in_one(tmp_path, monkeypatch):
+    folder = tmp_path / "?%41#"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    connect(None, None)
+    assert [path.name for path in folder.iterdir()] == ["mlflow.db"]
+    assert [path.name for path in tmp_path.iterdir()] == ["?%41#"]
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A store that the environment names."""
+    (tmp_path / "elsewhere").mkdir()
+    give_store(tmp_path / "elsewhere")
+    address = f"sqlite:///{tmp_path}/elsewhere/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "theirs")
+    return address
+
+
+@pytest.mark.parametrize(("experiment", "name"), [(None, "theirs"), ("mine", "mine")])
+def test_what_the_environment_says_holds_where_no_option_is_given(
+    experiment, name, elsewhere, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    _, identity = connect(None, experiment)
+    assert MlflowClient(elsewhere).get_experiment(identity).name == name
+    assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]
+    give_store(tmp_path)
+    here = f"sqlite:///{tmp_path}/mlflow.db"
+    _, identity = connect(here, experiment)
+    assert MlflowClient(here).get_experiment(identity).name == name
+
+
+def test_a_sentence_names_what_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://x")
+    with pytest.raises(InputError, match=r"^MLflow cannot use MLFLOW_TRACKING_URI=nonsense://x "):
+        connect(None, None)
+    with pytest.raises(InputError, match=r"^MLflow cannot use tracking\.uri=odd://x "):
+        connect("odd://x", None)
+
+
+def test_a_run_says_that_the_environment_names_the_store(elsewhere, tiny, tmp_path):
+    found = finish(command_line([*tiny, "strategy.generations=1"], tmp_path))
+    assert found.code == 0, found.err
+    assert f"Recording in MLflow at {elsewhere}\n" in found.err
+    # With an address that is given, MLflow decides where artifacts are.
+    assert {path.name for path in tmp_path.iterdir()} == {"elsewhere", "mlruns", "outputs"}
+
+
+def test_the_working_directory_is_that_of_the_start(digits, tiny, tmp_path):
+    give_store(tmp_path)
+    (tmp_path / "images").symlink_to(digits)
+    small = [each for each in tiny if not each.startswith(("data.directory", "strategy.passes"))]
+    arguments = [*small, "data.directory=images", "strategy.generations=1", "seed=0,1"]
+    found = finish(command_line(["--multirun", "hydra.job.chdir=true", *arguments], tmp_path))
+    assert found.code == 0, found.err
+    assert [run.info.status for run in runs_of(tmp_path)[1]] == ["FINISHED", "FINISHED"]
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"images", "mlflow.db", "mlartifacts", "multirun"}
+    assert len(list(tmp_path.rglob("mlflow.db"))) == 1
