@@ -69,7 +69,7 @@ def predict(
         pixels = np.stack([read_image(path, (height, width), channels) for path in chunk])
         if invert:
             pixels = 255 - pixels
-        shares = engine.predict_proba(np.divide(pixels, 255, dtype=np.float32))
+        shares = engine.predict_proba(pixels)
         for path, share in zip(chunk, shares, strict=True):
             yield path, engine.classes[int(share.argmax())], share
 

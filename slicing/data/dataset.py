@@ -8,6 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from slicing.pixels import unit_pixels
+
 
 @dataclass(frozen=True, eq=False)
 class Images:
@@ -16,13 +18,21 @@ class Images:
     Attributes
     ----------
     images : ndarray of shape (n, height, width, channels), float32
-        Pixels in [0, 1].
+        Pixels in [0, 1], see :func:`~slicing.pixels.unit_pixels`, which converts those of uint8.
     labels : ndarray of shape (n,), int64
         Class indices, 0 to n_classes - 1.
+
+    Raises
+    ------
+    InputError
+        For pixels that are neither.
     """
 
     images: NDArray[np.float32]
     labels: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "images", unit_pixels(self.images))
 
     def __len__(self) -> int:
         return len(self.labels)

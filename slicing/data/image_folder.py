@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from slicing.data.dataset import Dataset, Images
-from slicing.data.sampling import require_classes, stratified_order, unit_images
+from slicing.data.sampling import require_classes, stratified_order
 from slicing.errors import InputError
+from slicing.pixels import unit_pixels
 
 MODES = {1: "L", 3: "RGB"}
 
@@ -78,7 +79,7 @@ def folder(
         pixels = np.empty((len(indices), height, width, channels), np.uint8)
         for row, index in zip(pixels, indices, strict=True):
             row[:] = read_image(files[index], (height, width), channels)
-        return unit_images(pixels, labels[indices])
+        return Images(unit_pixels(pixels), labels[indices])
 
     return Dataset(root.resolve().name, classes, read(train), lambda: read(test))
 

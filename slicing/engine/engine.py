@@ -18,6 +18,7 @@ from slicing.engine.stored_stack import quantized
 from slicing.engine.votes import count_votes
 from slicing.errors import InputError
 from slicing.neighbors.exact import Metric, NeighborSearch
+from slicing.pixels import Pixels, unit_pixels
 from slicing.shifts import averaged, largest_shift
 from slicing.stack import ConvStack
 from slicing.threads import single_threaded_blas
@@ -34,8 +35,9 @@ class Engine:
     """A k-NN classifier on the features of a conv stack, with scikit-learn's conventions.
 
     It keeps :class:`~slicing.classifier.Classifier`. It is immutable: methods that change it return
-    a new engine. All methods take images of shape (n, height, width, channels), float32, with
-    pixels in [0, 1], and raise an InputError for others.
+    a new engine. All methods take images of shape (n, height, width, channels), of uint8 from 0 to
+    255 or of floats from 0 to 1, and raise an InputError for others: see
+    :func:`~slicing.pixels.unit_pixels`.
 
     Attributes
     ----------
@@ -129,7 +131,7 @@ class Engine:
         one_of("storage", storage, get_args(Storage))
         if storage == "int8":
             stack = quantized(stack)
-        features = averaged(stack, _checked(images.images), average)
+        features = averaged(stack, images.images, average)
         return cls.of(stack, features, images.labels, classes, k, metric, storage, average)
 
     @classmethod
@@ -168,18 +170,16 @@ class Engine:
     def _search(self) -> NeighborSearch:
         return NeighborSearch(self.references, self.metric, _MANY)
 
-    def features(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def features(self, images: Pixels) -> NDArray[np.float32]:
         """Compute the features that the k-NN sees.
 
         Returns
         -------
         ndarray of shape (n, n_features), float32
         """
-        return averaged(self.stack, _checked(images), self.average)
+        return averaged(self.stack, unit_pixels(images), self.average)
 
-    def kneighbors(
-        self, images: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def kneighbors(self, images: Pixels) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Find the references that vote, the nearest first.
 
         Returns
@@ -193,7 +193,7 @@ class Engine:
         with single_threaded_blas():
             return self._search.search(features, self.k)
 
-    def votes(self, images: NDArray[np.float32]) -> NDArray[np.int64]:
+    def votes(self, images: Pixels) -> NDArray[np.int64]:
         """Count the neighbors' votes for every class.
 
         Returns
@@ -203,32 +203,32 @@ class Engine:
         _, indices = self.kneighbors(images)
         return count_votes(self.labels[indices], len(self.classes))
 
-    def predict_labels(self, images: NDArray[np.float32]) -> NDArray[np.int64]:
+    def predict_labels(self, images: Pixels) -> NDArray[np.int64]:
         """Classify images of shape (n, height, width, channels): indices of shape (n,), int64."""
         labels: NDArray[np.int64] = self.votes(images).argmax(axis=1)
         return labels
 
-    def predict(self, images: NDArray[np.float32]) -> NDArray[np.str_]:
+    def predict(self, images: Pixels) -> NDArray[np.str_]:
         """Classify images of shape (n, height, width, channels): names of classes, shape (n,)."""
         return self.classes_[self.predict_labels(images)]
 
-    def predict_proba(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
+    def predict_proba(self, images: Pixels) -> NDArray[np.float64]:
         """Give each class's share of the votes, shape (n, n_classes), as scikit-learn's k-NN."""
         return self.votes(images) / self.k
 
-    def score(self, images: NDArray[np.float32], labels: NDArray[Any]) -> float:
+    def score(self, images: Pixels, labels: NDArray[Any]) -> float:
         """Measure the accuracy on images with known classes: their names, or their indices."""
-        labels = np.asarray(labels)
-        if labels.shape != (len(images),) or labels.dtype.kind not in "iuU":
+        pixels, labels = unit_pixels(images), np.asarray(labels)
+        if labels.shape != (len(pixels),) or labels.dtype.kind not in "iuU":
             raise InputError(
                 f"The labels have type {labels.dtype} and shape {labels.shape}: give the name or "
-                f"the index of the class of each of the {len(images)} images."
+                f"the index of the class of each of the {len(pixels)} images."
             )
         by_index = np.issubdtype(labels.dtype, np.integer)
-        found = self.predict_labels(images) if by_index else self.predict(images)
+        found = self.predict_labels(pixels) if by_index else self.predict(pixels)
         return float(np.mean(found == labels))
 
-    def add_class(self, images: NDArray[np.float32], name: str) -> "Engine":
+    def add_class(self, images: Pixels, name: str) -> "Engine":
         """Learn a new class from examples: they become references, nothing is trained.
 
         With int8, features beyond the ends of the references' grid become its ends.
@@ -249,9 +249,9 @@ class Engine:
         """
         if name in self.classes:
             raise InputError(f"There is a class {name} already: choose another name.")
-        if not len(images):
-            raise InputError(f"The class {name} has no images: give at least one.")
         features = self.features(images)
+        if not len(features):
+            raise InputError(f"The class {name} has no images: give at least one.")
         if self.step is not None:
             features = snap(features, np.float32(self.step))
         return replace(
@@ -372,16 +372,6 @@ class Engine:
             step,
             settings.get("average", 0),
         )
-
-
-def _checked(images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Refuse integers, which are pixels from 0 to 255, and numbers that are not finite."""
-    images = np.asarray(images)
-    if not np.issubdtype(images.dtype, np.floating) or not np.isfinite(images).all():
-        raise InputError(
-            "The pixels must be finite float32, from 0 to 1: divide those of 0 to 255 by 255."
-        )
-    return images
 
 
 def _labels(stored: NDArray[Any]) -> NDArray[np.int64]:
