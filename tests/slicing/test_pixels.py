@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -99,6 +99,7 @@ FLOATS = st.sampled_from([np.float16, np.float32, np.float64])
 SHAPES = arrays.array_shapes(min_dims=4, max_dims=4, min_side=0, max_side=3)
 
 
+@settings(deadline=None)
 @given(st.data(), FLOATS, SHAPES)
 def test_pixels_are_finite_and_within_the_range_or_refused(data, kind, shape):
     values = st.floats(width=8 * kind().itemsize) | st.floats(-0.002, 1.002).map(kind)
@@ -114,6 +115,7 @@ def test_pixels_are_finite_and_within_the_range_or_refused(data, kind, shape):
             unit_pixels(images)
 
 
+@settings(deadline=None)
 @given(arrays.arrays(np.uint8, SHAPES))
 def test_bytes_become_what_division_gives(images):
     pixels = unit_pixels(images)
