@@ -26,12 +26,22 @@ from evolve.search import MakeOptimizer
 from experiments.recipes import check_options, recipe_of, tune_of
 from experiments.schema.run import GROUPS
 from slicing.baselines import BaselineBuilder
+from slicing.checks import between
 from slicing.data.dataset import Dataset
 from slicing.engine.recipe import Recipe, Tune
 from slicing.errors import InputError
 from slicing.stack import ConvStack
 
 Options = dict[str, Any]
+
+log = logging.getLogger(__name__)
+
+LEAST_CALIBRATION = 50
+"""Images from which a confidence is learned, at least: it has three weights, and a logistic
+regression takes ten to twenty observations for each."""
+
+# The option of every dataset that its function does not know.
+_CALIBRATION = "calibration_fraction"
 
 # get_object logs the error that it raises; the caller reports it, once.
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL + 1)
@@ -96,9 +106,25 @@ class Components:
         return "-".join((*of_groups, dataset.name, f"s{self.options['seed']}"))
 
     def dataset(self) -> Dataset:
-        """Read the training images."""
+        """Read the training images, and hold out those for calibration before anything sees them.
+
+        Where they would be fewer than a confidence takes, all are for training.
+        """
+        options = self.options["data"]
+        fraction = options[_CALIBRATION]
         with self.naming("data"):
-            dataset: Dataset = self._make("data")()
+            between(_CALIBRATION, fraction, 0, 0.5)
+            dataset: Dataset = self._make("data", without=(_CALIBRATION,))()
+            n = round(fraction * len(dataset.train))
+            if n >= LEAST_CALIBRATION:
+                # Not the run's seed: runs of several seeds are about the same images.
+                return dataset.hold_out(n, options.get("seed", 0))
+        if fraction:
+            log.warning(
+                "The engine will give no confidence: data.%s=%s of %d training images is %d, and "
+                "it takes %d. All are for training.",
+                *(_CALIBRATION, fraction, len(dataset.train), n, LEAST_CALIBRATION),
+            )
         return dataset
 
     def split(self, dataset: Dataset) -> Split:

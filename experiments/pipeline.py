@@ -36,6 +36,7 @@ _FILES = (
     "kernels.png",
     "confusion.png",
     "accuracy.png",
+    "reliability.png",
     "report.html",
     "run.log",
 )

@@ -6,13 +6,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from omegaconf import MISSING
 
+from experiments.console import say
 from experiments.summary import table
 from experiments.tools import run_tool
 from slicing.data.image_folder import MODES, read_image
@@ -46,15 +48,31 @@ class Options:
     """Whether to swap dark and bright: MNIST's digits are bright on a dark ground."""
 
 
-def predict(
-    engine: Engine, paths: Sequence[Path], invert: bool = False
-) -> Iterator[tuple[Path, str, NDArray[np.float64]]]:
-    """Classify image files, resized to what the engine takes.
+class Prediction(NamedTuple):
+    """The answer to an image file, and what it rests on: see :class:`slicing.engine.Evidence`.
 
-    Yields
-    ------
-    (Path, str, ndarray of shape (n_classes,))
-        The file, the name of its class, and each class's share of the votes.
+    Attributes
+    ----------
+    path : Path
+    name : str
+        Of the class.
+    shares : ndarray of shape (n_classes,), float64
+        Each class's share of the votes.
+    distance, margin : float
+    confidence : float or None
+        None where the engine gives none.
+    """
+
+    path: Path
+    name: str
+    shares: NDArray[np.float64]
+    distance: float
+    margin: float
+    confidence: float | None
+
+
+def predict(engine: Engine, paths: Sequence[Path], invert: bool = False) -> Iterator[Prediction]:
+    """Classify image files, resized to what the engine takes.
 
     Raises
     ------
@@ -69,9 +87,16 @@ def predict(
         pixels = np.stack([read_image(path, (height, width), channels) for path in chunk])
         if invert:
             pixels = 255 - pixels
-        shares = engine.predict_proba(pixels)
-        for path, share in zip(chunk, shares, strict=True):
-            yield path, engine.classes[int(share.argmax())], share
+        found = engine.evidence(pixels)
+        yield from map(
+            Prediction,
+            chunk,
+            (engine.classes[label] for label in found.labels),
+            found.shares,
+            found.distances.tolist(),
+            found.margins.tolist(),
+            repeat(None) if found.confidences is None else found.confidences.tolist(),
+        )
 
 
 def find_images(images: Any) -> list[Path]:
@@ -113,20 +138,43 @@ def main(options: Options) -> None:
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     rows = predict(engine, find_images(options.images), options.invert)
     if options.format == Format.table:
-        body = [[str(path), name, f"{share.max():.2f}"] for path, name, share in rows]
-        print("\n".join(table(["image", "class", "share of the votes"], body)))
+        body = [
+            [
+                str(row.path),
+                row.name,
+                "-" if row.confidence is None else f"{row.confidence:.2f}",
+                f"{row.shares.max():.2f}",
+                f"{row.distance:.3g}",
+                f"{row.margin:.2f}",
+            ]
+            for row in rows
+        ]
+        header = ["image", "class", "confidence", "share of the votes", "distance", "margin"]
+        print("\n".join(table(header, body)))
+        if engine.confidence is None:
+            say(
+                "This engine gives no confidence: add data.calibration_fraction=0.1 to the run "
+                "that makes it."
+            )
     elif options.format == Format.csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(["image", "class", *engine.classes])
-        writer.writerows([path, name, *share] for path, name, share in rows)
+        evidence = ["confidence", "distance", "margin"]
+        writer.writerow(["image", "class", *evidence, *engine.classes])
+        writer.writerows(
+            [row.path, row.name, row.confidence, row.distance, row.margin, *row.shares]
+            for row in rows
+        )
     else:
         found = [
             {
-                "image": str(path),
-                "class": name,
-                "votes": dict(zip(engine.classes, share.tolist(), strict=True)),
+                "image": str(row.path),
+                "class": row.name,
+                "confidence": row.confidence,
+                "distance": row.distance,
+                "margin": row.margin,
+                "votes": dict(zip(engine.classes, row.shares.tolist(), strict=True)),
             }
-            for path, name, share in rows
+            for row in rows
         ]
         print(json.dumps(found, indent=2, ensure_ascii=False))
 

@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from slicing.data.sampling import stratified_order
+from slicing.errors import InputError
 from slicing.pixels import unit_pixels
 
 
@@ -65,6 +67,8 @@ class Dataset:
         Reads the test images that were asked for, from disk at each call.
     read_test_all : callable or None
         Reads all test images of the dataset; None where ``read_test`` already does.
+    calibration : Images or None
+        Images that teach nothing but the confidence of the finished engine, see :meth:`hold_out`.
     """
 
     name: str
@@ -72,6 +76,34 @@ class Dataset:
     train: Images
     read_test: Callable[[], Images]
     read_test_all: Callable[[], Images] | None = None
+    calibration: Images | None = None
+
+    def hold_out(self, n: int, seed: int) -> "Dataset":
+        """Take a stratified sample of the training images out, for calibration alone.
+
+        Parameters
+        ----------
+        n : int
+            At least one; so few that every class can keep a training image.
+        seed : int
+            0 to 2**32 - 1.
+
+        Raises
+        ------
+        InputError
+            For another number.
+        """
+        most = len(self.train) - len(self.classes)
+        if not 1 <= n <= most:
+            raise InputError(
+                f"n={n} training images cannot be held out: choose 1 to {most}, so that each of "
+                f"{len(self.classes)} classes keeps one.",
+                "n",
+            )
+        # The first of the order are a sample that holds every class.
+        order = stratified_order(self.train.labels, seed)
+        kept, held_out = np.sort(order[:-n]), np.sort(order[-n:])
+        return replace(self, train=self.train[kept], calibration=self.train[held_out])
 
     def of_classes(self, names: Sequence[str]) -> "Dataset":
         """Keep only the images of some classes.
@@ -97,4 +129,5 @@ class Dataset:
             kept(self.train),
             reading(self.read_test),
             reading(self.read_test_all) if self.read_test_all is not None else None,
+            kept(self.calibration) if self.calibration is not None else None,
         )
