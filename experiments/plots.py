@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -230,7 +231,7 @@ def reliability(reliabilities: Mapping[str, Reliability], path: Path, title: str
         below.bar(lefts, totals, width, color=color, align="edge")
     axes.set_ylabel("% of the answers that are right")
     axes.legend(loc="upper left", frameon=False)
-    axes.set_title(title, fontsize="medium", wrap=True, **_AS_IT_IS)
+    axes.set_title(fill(title, 80), fontsize="medium", **_AS_IT_IS)
     below.set_xlabel("% by the confidence, or by the votes")
     below.set_ylabel("test images")
     for each_axes in (axes, below):

@@ -242,7 +242,8 @@ class Summary:
             f"confidence, learned from {self.calibration_images:,} held-out images: "
             f"{100 * found.mean:.1f} % on average where {_percent(found.accuracy)} % of "
             f"{found.accuracy.total:,} test images are right; calibration error "
-            f"{100 * found.calibration_error:.1f} % (votes {100 * votes.calibration_error:.1f} %), "
+            f"{100 * found.calibration_error:.1f} % (by chance up to {100 * found.by_chance:.1f} "
+            f"%, votes {100 * votes.calibration_error:.1f} %), "
             "AUROC {} (votes {})".format(*areas)
         ]
 
@@ -272,12 +273,12 @@ class Summary:
 
 def confidence_cells(reliability: Mapping[str, Reliability]) -> Cells:
     """Give the table that compares the confidence with the share of the votes."""
-    header = ["", "mean, %", "calibration error, %", "Brier score", "AUROC"]
+    header = ["", "mean, %", "calibration error, % (by chance up to)", "Brier score", "AUROC"]
     body = [
         [
             name,
             f"{100 * each.mean:.1f}",
-            f"{100 * each.calibration_error:.1f}",
+            f"{100 * each.calibration_error:.1f} ({100 * each.by_chance:.1f})",
             f"{each.brier:.3f}",
             "-" if each.auroc is None else f"{each.auroc:.3f}",
         ]

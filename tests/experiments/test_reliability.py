@@ -39,3 +39,15 @@ def test_what_comes_true_has_no_error_and_what_does_not_has():
     assert Reliability.of(np.ones(100_000), is_right).calibration_error == pytest.approx(
         1 - is_right.mean()
     )
+
+
+@pytest.mark.parametrize("n", [30, 1000])
+def test_what_comes_true_is_seldom_worse_than_by_chance(n):
+    rng = np.random.default_rng(1)
+    worse = 0
+    for _ in range(40):
+        confidences = rng.random(n)
+        found = Reliability.of(confidences, rng.random(n) < confidences)
+        worse += found.calibration_error > found.by_chance
+    assert worse <= 6  # 2 are expected, and more than 6 in 1 of 100 cases
+    assert 0 < found.by_chance < 1.5 / np.sqrt(n)

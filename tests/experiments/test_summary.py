@@ -130,9 +130,12 @@ def test_the_saved_engine_may_be_the_evolved_one():
 
 RELIABILITY = {
     "confidence": Reliability(
-        (Bin(0.4, 0.5, 0.45, Accuracy(4, 10)), Bin(0.8, 0.9, 0.85, Accuracy(27, 30))), 0.15, 0.75
+        (Bin(0.4, 0.5, 0.45, Accuracy(4, 10)), Bin(0.8, 0.9, 0.85, Accuracy(27, 30))),
+        0.08,
+        0.15,
+        0.75,
     ),
-    "votes": Reliability((Bin(0.9, 1.0, 1.0, Accuracy(31, 40)),), 0.225, None),
+    "votes": Reliability((Bin(0.9, 1.0, 1.0, Accuracy(31, 40)),), 0.0, 0.225, None),
 }
 
 
@@ -140,7 +143,8 @@ def test_a_confidence_is_a_fact_and_metrics():
     summary = replace(SUMMARY, calibration_images=80, reliability=RELIABILITY)
     fact = (
         "- confidence, learned from 80 held-out images: 75.0 % on average where 77.50 "
-        "(62.50-87.68) % of 40 test images are right; calibration error 5.0 % (votes 22.5 %), "
+        "(62.50-87.68) % of 40 test images are right; calibration error 5.0 % (by chance up to "
+        "8.0 %, votes 22.5 %), "
         "AUROC 0.750 (votes -)"
     )
     assert fact in summary.text().splitlines()
