@@ -116,14 +116,15 @@ class Components:
             between(_CALIBRATION, fraction, 0, 0.5)
             dataset: Dataset = self._make("data", without=(_CALIBRATION,))()
             n = round(fraction * len(dataset.train))
-            if n >= LEAST_CALIBRATION:
+            if LEAST_CALIBRATION <= n <= len(dataset.train) - len(dataset.classes):
                 # Not the run's seed: runs of several seeds are about the same images.
                 return dataset.hold_out(n, options.get("seed", 0))
         if fraction:
             log.warning(
                 "The engine will give no confidence: data.%s=%s of %d training images is %d, and "
-                "it takes %d. All are for training.",
+                "it takes %d, and one of each of %d classes beside them. All are for training.",
                 *(_CALIBRATION, fraction, len(dataset.train), n, LEAST_CALIBRATION),
+                len(dataset.classes),
             )
         return dataset
 

@@ -133,6 +133,11 @@ def test_a_server_answers_pixels_from_0_to_1_alone(form, compact, model_uri, tra
     images = unseen.images[:5]
     status, answer = post(app, {form: images.tolist()})
     assert (status, answer["predictions"]) == (200, engine.predict(images).tolist())
+    status, answer = post(app, {form: images.tolist(), "params": {"evidence": True}})
+    found = engine.evidence(images)
+    assert [each["class"] for each in answer["predictions"]] == engine.predict(images).tolist()
+    assert [each["margin"] for each in answer["predictions"]] == found.margins.tolist()
+    assert {each["confidence"] for each in answer["predictions"]} == {None}
     bytes_ = np.rint(images * 255).astype(int)
     for wrong, sentence in (
         (bytes_.tolist(), "run from 0 to 255, and must be from 0 to 1: divide those of 0 to 255"),
