@@ -122,9 +122,9 @@ class Components:
         if fraction:
             log.warning(
                 "The engine will give no confidence: data.%s=%s of %d training images is %d, and "
-                "it takes %d, and one of each of %d classes beside them. All are for training.",
+                "it takes %d that leave one of each class. More images or a larger share give "
+                "one; now all are for training.",
                 *(_CALIBRATION, fraction, len(dataset.train), n, LEAST_CALIBRATION),
-                len(dataset.classes),
             )
         return dataset
 
