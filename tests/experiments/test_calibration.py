@@ -41,7 +41,7 @@ def data(digits):
 
 
 @pytest.fixture(scope="module")
-def test_images(data):
+def unseen(data):
     return data.read_test()
 
 
@@ -54,9 +54,9 @@ def test_what_is_held_out_taught_the_confidence_and_nothing_else(calibrated, eng
     assert len(engine.labels) == 300
 
 
-def test_the_report_holds_it_against_the_test_images(calibrated, engine, test_images):
-    found = engine.evidence(test_images.images)
-    expected = Reliability.of(found.confidences, found.labels == test_images.labels)
+def test_the_report_holds_it_against_the_unseen(calibrated, engine, unseen):
+    found = engine.evidence(unseen.images)
+    expected = Reliability.of(found.confidences, found.labels == unseen.labels)
     summary = json.loads((calibrated.folder / "summary.json").read_text())
     assert summary["calibration_images"] == 100
     assert Reliability.read(summary["reliability"]["confidence"]) == expected
@@ -72,9 +72,9 @@ def test_the_report_holds_it_against_the_test_images(calibrated, engine, test_im
 
 
 @pytest.fixture
-def predicted(calibrated, test_images, tmp_path, monkeypatch, capsys):
+def predicted(calibrated, unseen, tmp_path, monkeypatch, capsys):
     """What ``experiments.predict`` prints for the test images."""
-    for number, image in enumerate(test_images.images[:12, ..., 0]):
+    for number, image in enumerate(unseen.images[:12, ..., 0]):
         Image.fromarray(np.rint(255 * image).astype(np.uint8)).save(tmp_path / f"{number:02}.png")
     file = calibrated.folder / "engine.safetensors"
 
@@ -88,8 +88,8 @@ def predicted(calibrated, test_images, tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_predictions_say_what_they_rest_on(predicted, engine, test_images):
-    found = engine.evidence(test_images.images[:12])
+def test_predictions_say_what_they_rest_on(predicted, engine, unseen):
+    found = engine.evidence(unseen.images[:12])
     names = [engine.classes[label] for label in found.labels]
     rows = json.loads(predicted("format=json").out)
     assert [row["class"] for row in rows] == names
@@ -114,9 +114,7 @@ def test_predictions_say_what_they_rest_on(predicted, engine, test_images):
     assert printed.err == ""
 
 
-def test_an_engine_without_a_confidence_says_how_to_get_one(
-    predicted, engine, calibrated, test_images
-):
+def test_an_engine_without_a_confidence_says_how_to_get_one(predicted, engine, calibrated, unseen):
     file = calibrated.folder / "engine.safetensors"
     content = file.read_bytes()
     engine.remove_class("9").save(file)
@@ -129,17 +127,17 @@ def test_an_engine_without_a_confidence_says_how_to_get_one(
         file.write_bytes(content)
 
 
-def test_the_served_model_says_it_too(calibrated, engine, test_images, monkeypatch):
+def test_the_served_model_says_it_too(calibrated, engine, unseen, monkeypatch):
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(calibrated.client.tracking_uri)
     try:
         [output] = calibrated.run.outputs.model_outputs
         model = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
-        records = model.predict(test_images.images, params={"evidence": True})
+        records = model.predict(unseen.images, params={"evidence": True})
     finally:
         mlflow.set_tracking_uri(before)
-    found = engine.evidence(test_images.images)
-    assert [each["class"] for each in records] == engine.predict(test_images.images).tolist()
+    found = engine.evidence(unseen.images)
+    assert [each["class"] for each in records] == engine.predict(unseen.images).tolist()
     for name, column in (
         ("confidence", found.confidences), ("share", found.shares.max(axis=1)),
         ("distance", found.distances), ("margin", found.margins),
