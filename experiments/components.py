@@ -30,6 +30,7 @@ from experiments.recipes import check_options, recipe_of, tune_of
 from experiments.schema.run import GROUPS
 from slicing.baselines import Baseline, BaselineBuilder
 from slicing.baselines.examination import check_features
+from slicing.checks import between
 from slicing.data.dataset import Dataset, Images
 from slicing.engine.recipe import Recipe, Tune
 from slicing.errors import InputError
@@ -37,6 +38,15 @@ from slicing.show import Show, silent
 from slicing.stack import ConvStack
 
 Options = dict[str, Any]
+
+log = logging.getLogger(__name__)
+
+LEAST_CALIBRATION = 50
+"""Images from which a confidence is learned, at least: it has three weights, and a logistic
+regression takes ten to twenty observations for each."""
+
+# The option of every dataset that its function does not know.
+_CALIBRATION = "calibration_fraction"
 
 # get_object logs the error that it raises; the caller reports it, once.
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL + 1)
@@ -105,16 +115,34 @@ class Components:
         return "-".join((*of_groups, dataset.name, f"s{self.options['seed']}"))
 
     def dataset(self) -> Dataset:
-        """Read the training images."""
+        """Read the training images, and hold out those for calibration before anything sees them.
+
+        Where they would be fewer than a confidence takes, all are for training.
+        """
+        options = self.options["data"]
+        fraction = options[_CALIBRATION]
         with self.naming("data"):
-            dataset: Dataset = self._call("data")
+            between(_CALIBRATION, fraction, 0, 0.5)
+            dataset: Dataset = self._call("data", without=(_CALIBRATION,))
         if not isinstance(dataset, Dataset):
             raise InputError(
-                f"data._target_={self.options['data']['_target_']} gives no images: name a "
-                "function that returns a slicing.data.Dataset.",
+                f"data._target_={options['_target_']} gives no images: name a function that "
+                "returns a slicing.data.Dataset.",
                 "data._target_",
             )
-        return replace(dataset, notes=tuple(map(_worded, dataset.notes)))
+        dataset = replace(dataset, notes=tuple(map(_worded, dataset.notes)))
+        n = round(fraction * len(dataset.train))
+        if LEAST_CALIBRATION <= n <= len(dataset.train) - len(dataset.classes):
+            # Not the run's seed: runs of several seeds are about the same images.
+            return dataset.hold_out(n, options.get("seed", 0))
+        if fraction:
+            log.warning(
+                "The engine will give no confidence: data.%s=%s of %d training images is %d, and "
+                "it takes %d that leave one of each class. More images or a larger share give "
+                "one; now all are for training.",
+                *(_CALIBRATION, fraction, len(dataset.train), n, LEAST_CALIBRATION),
+            )
+        return dataset
 
     def split(self, dataset: Dataset) -> Split:
         """Give the training images their roles."""

@@ -120,7 +120,7 @@ def _log(
     signature = ModelSignature(
         Schema([TensorSpec(np.dtype(np.float32), (-1, *input_shape))]),
         Schema([TensorSpec(np.dtype(str), (-1,))]),
-        ParamSchema([ParamSpec("proba", "boolean", default=False)]),
+        ParamSchema([ParamSpec(name, "boolean", default=False) for name in ("proba", "evidence")]),
     )
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(client.tracking_uri)

@@ -6,14 +6,19 @@ It is a script, not to be imported: it tells MLflow at its end which model it is
 from typing import Any
 
 import numpy as np
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from slicing.engine.engine import Engine
+from slicing.errors import InputError
 
 
 class EngineModel(PythonModel):
-    """Classifies images of shape (n, height, width, channels), pixels in [0, 1]."""
+    """Classifies images of shape (n, height, width, channels), float32, pixels in [0, 1].
+
+    Others are refused: in JSON, numbers of 0 to 255 are no uint8, but floats.
+    """
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the engine."""
@@ -25,11 +30,36 @@ class EngineModel(PythonModel):
         model_input: np.ndarray,  # MLflow knows no other type of array
         params: dict[str, Any] | None = None,
     ) -> Any:
-        """Give the names of the classes, or each one's share of the votes with ``proba``."""
-        images = np.asarray(model_input, np.float32)
-        if params and params["proba"]:
-            return self._engine.predict_proba(images)
-        return self._engine.predict(images)
+        """Give the names of the classes.
+
+        With ``proba`` it gives each one's share of the votes instead; with ``evidence`` a record
+        for each image: ``class``, ``confidence`` (None where the engine gives none), ``share`` of
+        the votes, ``distance`` and ``margin``, see :class:`slicing.engine.evidence.Evidence`.
+        """
+        params = params or {}
+        try:
+            if params.get("evidence"):
+                return self._records(model_input)
+            if params.get("proba"):
+                return self._engine.predict_proba(model_input)
+            return self._engine.predict(model_input)
+        except InputError as error:
+            # A server answers it with HTTP 400, and anything else with a traceback.
+            raise MlflowException.invalid_parameter_value(str(error)) from error
+
+    def _records(self, images: np.ndarray) -> list[dict[str, Any]]:
+        found = self._engine.evidence(images)
+        columns = {
+            "class": self._engine.classes_[found.labels],
+            "confidence": np.full(len(images), None)
+            if found.confidences is None
+            else found.confidences,
+            "share": found.shares.max(axis=1),
+            "distance": found.distances,
+            "margin": found.margins,
+        }
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 set_model(EngineModel())

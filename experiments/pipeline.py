@@ -42,6 +42,7 @@ _FILES = (
     "kernels.png",
     "confusion.png",
     "accuracy.png",
+    "reliability.png",
     "report.html",
     "run.log",
 )

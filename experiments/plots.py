@@ -1,7 +1,7 @@
 """Figures of an experiment, without any global state of matplotlib."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from evolve.events import BlockEnd, Generation
+from experiments.reliability import Reliability
 from experiments.summary import NetworkResult
 from slicing.files import replacing
 from slicing.stack import Conv, ConvStack
@@ -197,6 +198,43 @@ def accuracy(networks: Sequence[NetworkResult], path: Path, title: str = "") -> 
     axes.grid(axis="y", color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    _save(figure, path)
+
+
+def reliability(reliabilities: Mapping[str, Reliability], path: Path, title: str = "") -> None:
+    """Draw the reliability diagram: how often answers are right that were said to be so likely.
+
+    Parameters
+    ----------
+    reliabilities : mapping of str to Reliability
+        One or two, by their names.
+    path : Path
+        The PNG file to write.
+    title : str
+    """
+    figure = Figure(figsize=(7, 7), layout="constrained")
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    axes.plot([0, 100], [0, 100], color=_GRAY, linewidth=1.0, linestyle="--")
+    width = 8 / len(reliabilities)
+    for number, (name, each) in enumerate(reliabilities.items()):
+        color, marker = (_BLUE, _ORANGE)[number], "oD"[number]
+        accuracies = [found.accuracy for found in each.bins]
+        percents = np.array([100 * accuracy.value for accuracy in accuracies])
+        ends = 100 * np.array([accuracy.interval() for accuracy in accuracies]).T
+        axes.errorbar(
+            [100 * found.mean for found in each.bins], percents, np.abs(ends - percents),
+            fmt=f"{marker}-", color=color, capsize=3, linewidth=1.0, label=name,
+        )  # fmt: skip
+        lefts = [100 * found.low + 1 + width * number for found in each.bins]
+        totals = [accuracy.total for accuracy in accuracies]
+        below.bar(lefts, totals, width, color=color, align="edge")
+    axes.set_ylabel("% of the answers that are right")
+    axes.legend(loc="upper left", frameon=False)
+    axes.set_title(_plain(title), fontsize="medium", wrap=True)
+    below.set_xlabel("% by the confidence, or by the votes")
+    below.set_ylabel("test images")
+    for each_axes in (axes, below):
+        each_axes.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
 
 

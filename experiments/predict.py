@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,13 +60,36 @@ class Options:
     """Pixels of a file, in millions, above which it is not decoded: they take memory."""
 
 
+class Prediction(NamedTuple):
+    """The answer to an image file, and what it rests on: see :class:`slicing.engine.Evidence`.
+
+    Attributes
+    ----------
+    path : Path
+    name : str
+        Of the class.
+    shares : ndarray of shape (n_classes,), float64
+        Each class's share of the votes.
+    distance, margin : float
+    confidence : float or None
+        None where the engine gives none.
+    """
+
+    path: Path
+    name: str
+    shares: NDArray[np.float64]
+    distance: float
+    margin: float
+    confidence: float | None
+
+
 def predict(
     engine: Engine,
     paths: Sequence[Path],
     invert: bool = False,
     max_megapixels: float = MAX_MEGAPIXELS,
     unreadable: Callable[[UnreadableImageError], None] | None = None,
-) -> Iterator[tuple[Path, str, NDArray[np.float64]]]:
+) -> Iterator[Prediction]:
     """Classify image files, resized to what the engine takes.
 
     Parameters
@@ -81,8 +105,7 @@ def predict(
 
     Yields
     ------
-    (Path, str, ndarray of shape (n_classes,))
-        The file, the name of its class, and each class's share of the votes.
+    Prediction
 
     Raises
     ------
@@ -114,9 +137,16 @@ def predict(
         pixels = np.stack(list(read.values()))
         if invert:
             pixels = 255 - pixels
-        shares = engine.predict_proba(np.divide(pixels, 255, dtype=np.float32))
-        for path, share in zip(read, shares, strict=True):
-            yield path, engine.classes[int(share.argmax())], share
+        found = engine.evidence(pixels)
+        yield from map(
+            Prediction,
+            read,
+            (engine.classes[label] for label in found.labels),
+            found.shares,
+            found.distances.tolist(),
+            found.margins.tolist(),
+            repeat(None) if found.confidences is None else found.confidences.tolist(),
+        )
 
 
 def find_images(images: Any) -> list[Path]:
@@ -185,13 +215,12 @@ def main(options: Options) -> None:
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     failures, score = list[UnreadableImageError](), _Score(engine.classes)
 
-    def rows() -> Iterator[tuple[str, str, NDArray[np.float64]]]:
-        found = predict(engine, paths, options.invert, options.max_megapixels, failures.append)
-        for path, name, share in found:
-            score.add(path, name)
-            yield str(path), name, share
+    def rows() -> Iterator[Prediction]:
+        for row in predict(engine, paths, options.invert, options.max_megapixels, failures.append):
+            score.add(row.path, row.name)
+            yield row
 
-    _PRINT[options.format](engine.classes, rows())
+    _PRINT[options.format](engine, rows())
     if str(score):
         say(str(score))
     for error in failures:
@@ -202,29 +231,51 @@ def main(options: Options) -> None:
         sys.exit(MISTAKE)
 
 
-Rows = Iterator[tuple[str, str, NDArray[np.float64]]]
+def _print_table(engine: Engine, rows: Iterator[Prediction]) -> None:
+    body = [
+        [
+            str(row.path),
+            row.name,
+            "-" if row.confidence is None else f"{row.confidence:.2f}",
+            f"{row.shares.max():.2f}",
+            f"{row.distance:.3g}",
+            f"{row.margin:.2f}",
+        ]
+        for row in rows
+    ]
+    if not body:
+        return
+    header = ["image", "class", "confidence", "share of the votes", "distance", "margin"]
+    print("\n".join(table(header, body)))
+    if engine.confidence is None:
+        say(
+            "This engine gives no confidence: add data.calibration_fraction=0.1 to the run that "
+            "makes it."
+        )
 
 
-def _print_table(classes: Sequence[str], rows: Rows) -> None:
-    body = [[path, name, f"{share.max():.2f}"] for path, name, share in rows]
-    if body:
-        print("\n".join(table(["image", "class", "share of the votes"], body)))
-
-
-def _print_csv(classes: Sequence[str], rows: Rows) -> None:
+def _print_csv(engine: Engine, rows: Iterator[Prediction]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["image", "class", *map(csv_cell, classes)])
-    for path, name, share in rows:
-        writer.writerow([csv_cell(path), csv_cell(name), *share])
+    evidence = ["confidence", "distance", "margin"]
+    writer.writerow(["image", "class", *evidence, *map(csv_cell, engine.classes)])
+    for row in rows:
+        names = csv_cell(str(row.path)), csv_cell(row.name)
+        writer.writerow([*names, row.confidence, row.distance, row.margin, *row.shares])
 
 
-def _print_json(classes: Sequence[str], rows: Rows) -> None:
+def _print_json(engine: Engine, rows: Iterator[Prediction]) -> None:
     separator = "[\n"
-    for path, name, share in rows:
-        votes = dict(zip(classes, share.tolist(), strict=True))
-        text = json.dumps({"image": path, "class": name, "votes": votes}, ensure_ascii=False)
+    for row in rows:
+        found = {
+            "image": str(row.path),
+            "class": row.name,
+            "confidence": row.confidence,
+            "distance": row.distance,
+            "margin": row.margin,
+            "votes": dict(zip(engine.classes, row.shares.tolist(), strict=True)),
+        }
         # Within JSON's quotes, what is not safe to show is written as JSON escapes it, too.
-        print(f"{separator}{shown(text)}", end="")
+        print(f"{separator}{shown(json.dumps(found, ensure_ascii=False))}", end="")
         separator = ",\n"
     print("[]" if separator == "[\n" else "\n]")
 

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from experiments.summary import Summary, addition_cells
+from experiments.summary import Summary, addition_cells, bin_cells, confidence_cells
 from experiments.tracking import leaves
 from slicing.data.dataset import Images
 from slicing.engine.engine import Engine
@@ -62,6 +62,9 @@ class _Mistake(NamedTuple):
     true: str
     predicted: str
     votes: list[tuple[str, int]]
+    distance: float
+    margin: float
+    confidence: float | None
     neighbors: list[_Neighbor]
 
 
@@ -93,10 +96,13 @@ def write(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    figures = {name: (path.parent / f"{name}.png").read_bytes() for name in _FIGURES}
+    names = (*_FIGURES, "reliability") if summary.reliability else _FIGURES
+    figures = {name: (path.parent / f"{name}.png").read_bytes() for name in names}
     text = environment.get_template("report.html.j2").render(
         summary=summary,
         additions=addition_cells(summary.additions),
+        confidences=confidence_cells(summary.reliability),
+        bins=bin_cells(summary.reliability),
         about=_about(summary, answers),
         figures={name: _embedded(png) for name, png in figures.items()},
         n_test=len(answers.test),
@@ -154,6 +160,7 @@ def _mistakes(answers: Answers, references_are_images: bool) -> list[_Mistake]:
     wrong = np.flatnonzero(answers.predicted != test.labels)[:_MISTAKES]
     distances, indices = engine.kneighbors(test.images[wrong])
     votes = count_votes(engine.labels[indices], len(engine.classes))
+    evidence = engine.evidence(test.images[wrong])
     return [
         _Mistake(
             str(index if test.names is None else test.names[index]),
@@ -165,6 +172,9 @@ def _mistakes(answers: Answers, references_are_images: bool) -> list[_Mistake]:
                 for label in np.argsort(-counts, kind="stable")
                 if counts[label]
             ],
+            evidence.distances[row],
+            evidence.margins[row],
+            None if evidence.confidences is None else evidence.confidences[row],
             [
                 _Neighbor(
                     engine.classes[engine.labels[j]],
@@ -174,7 +184,9 @@ def _mistakes(answers: Answers, references_are_images: bool) -> list[_Mistake]:
                 for distance, j in zip(near[:_NEAREST], nearest[:_NEAREST], strict=True)
             ],
         )
-        for index, counts, near, nearest in zip(wrong, votes, distances, indices, strict=True)
+        for row, (index, counts, near, nearest) in enumerate(
+            zip(wrong, votes, distances, indices, strict=True)
+        )
     ]
 
 

@@ -25,6 +25,7 @@ from experiments.measuring import measured
 from experiments.monitor import Monitor, Monitors
 from experiments.new_classes import ClassAddition
 from experiments.recorder import Recorder
+from experiments.reliability import Reliability
 from experiments.secrets import masked_values
 from experiments.summary import SUMMARY, NetworkResult, Summary, addition_metrics
 from experiments.tracking import MLflowRun
@@ -122,7 +123,8 @@ class Experiment:
         networks, predicted = self.classify(baseline, engines, tests)
         # A user who interrupts does not want more training.
         additions = [] if evolution.interrupted else self.add_classes(baseline, engines.saved)
-        summary = self.summary(baseline, evolution, networks, additions, duplicates)
+        reliability = self.reliability(engines.saved, tests[0])
+        summary = self.summary(baseline, evolution, networks, additions, duplicates, reliability)
         self.draw_and_report(summary, baseline.stack, evolution, engines.saved, tests[0], predicted)
         # Last, so that the folder is complete even if MLflow fails.
         if not evolution.interrupted:
@@ -185,8 +187,12 @@ class Experiment:
                     after, train, classes, seed=self.options["seed"], tune=tune,
                     show=self.monitor.show,
                 )  # fmt: skip
+        is_evolved = saved is evolved
+        if self.dataset.calibration is not None:
+            self.monitor.say("Learning the confidence")
+            saved = saved.calibrated(self.dataset.calibration)
         saved.save(self.folder / ENGINE)
-        return _Engines(sliced, evolved, saved)
+        return _Engines(sliced, saved if is_evolved else evolved, saved)
 
     def classify(
         self, baseline: Baseline, engines: _Engines, tests: list[Images]
@@ -214,6 +220,16 @@ class Experiment:
         _save({"labels": tests[-1].labels, **named, **arrays}, self.folder / "predictions.npz")
         return results, answers.get("engine", answers["evolved"])[0]
 
+    def reliability(self, engine: Engine, test: Images) -> dict[str, Reliability]:
+        """Measure how true the engine's confidence is, and the share of the votes beside it."""
+        if engine.confidence is None:
+            return {}
+        self.monitor.say("Measuring how true the confidence is")
+        found = engine.evidence(test.images)
+        is_right = found.labels == test.labels
+        scores = {"confidence": found.confidences, "votes": found.shares.max(axis=1)}
+        return {name: Reliability.of(each, is_right) for name, each in scores.items()}
+
     def add_classes(self, baseline: Baseline, engine: Engine) -> list[ClassAddition]:
         """Teach the engine the new classes, if there are any."""
         new, builder = self.options["new"], self.components.baseline()
@@ -234,6 +250,7 @@ class Experiment:
         networks: Mapping[str, NetworkResult],
         additions: Sequence[ClassAddition],
         duplicates: Duplicates,
+        reliability: Mapping[str, Reliability],
     ) -> Summary:
         """Put the figures together, write them down, and log them."""
         path = self.folder / SUMMARY
@@ -255,6 +272,8 @@ class Experiment:
             from_cache=baseline.from_cache,
             interrupted=evolution.interrupted,
             additions=tuple(additions),
+            calibration_images=len(self.dataset.calibration or ()),
+            reliability=reliability,
             leaks=self.images.leaks,
             baseline_warning=baseline.warning,
             duplicates=duplicates,
@@ -294,6 +313,8 @@ class Experiment:
         confusion = self.folder / "confusion.png"
         plots.confusion(test.labels, predicted, self.dataset.classes, confusion, title)
         plots.accuracy(summary.rows, self.folder / "accuracy.png", self.name)
+        if summary.reliability:
+            plots.reliability(summary.reliability, self.folder / "reliability.png", title)
         self.monitor.say("Writing the report")
         answers = report.Answers(engine, self.dataset.train, test, predicted)
         path = self.folder / "report.html"

@@ -13,6 +13,7 @@ from typing import Any
 
 from experiments.json_values import plain_values
 from experiments.new_classes import ClassAddition, TaughtClassifier
+from experiments.reliability import Reliability
 from experiments.statistics import Accuracy
 from slicing.data.duplicates import Duplicates
 from slicing.files import replacing
@@ -92,6 +93,11 @@ class Summary:
         Whether the evolution was stopped early; it can be resumed.
     additions : tuple of ClassAddition
         How well new classes were learned.
+    calibration_images : int
+        Images from which the saved engine's confidence was learned; 0: it gives none.
+    reliability : mapping of str to Reliability
+        How true ``confidence`` is on the chosen test images, and the share of the ``votes``, which
+        is none; empty without a confidence.
     seed, threads : int
     versions : mapping of str to str
         Of Python and the libraries that results depend on.
@@ -118,6 +124,8 @@ class Summary:
     from_cache: bool
     interrupted: bool
     additions: tuple[ClassAddition, ...] = ()
+    calibration_images: int = 0
+    reliability: Mapping[str, Reliability] = field(default_factory=dict)
     leaks: bool = False
     baseline_warning: str | None = None
     duplicates: Duplicates = field(default_factory=Duplicates)
@@ -138,17 +146,17 @@ class Summary:
             )
             for each in values["additions"]
         )
+        reliability = {name: Reliability.read(each) for name, each in values["reliability"].items()}
         for each in fields(cls):
             if each.type is float and values[each.name] is None:
                 values[each.name] = float("nan")
-        return cls(
-            **{
-                **values,
-                "networks": networks,
-                "additions": additions,
-                "duplicates": Duplicates(**values["duplicates"]),
-            }
-        )
+        read = {
+            "networks": networks,
+            "additions": additions,
+            "reliability": reliability,
+            "duplicates": Duplicates(**values["duplicates"]),
+        }
+        return cls(**{**values, **read})
 
     def write(self, path: Path) -> None:
         """Write it as JSON, whole or not at all."""
@@ -199,6 +207,11 @@ class Summary:
             for suffix, accuracy in (("", row.test), ("_all", row.test_all)):
                 if accuracy is not None:
                     metrics[f"{key}/test_accuracy{suffix}"] = accuracy.value
+        for name, each in self.reliability.items():
+            metrics[f"engine/{name}_calibration_error"] = each.calibration_error
+            metrics[f"engine/{name}_brier"] = each.brier
+            if each.auroc is not None:
+                metrics[f"engine/{name}_auroc"] = each.auroc
         return metrics
 
     def text(self) -> str:
@@ -233,6 +246,21 @@ class Summary:
             f"plugged in, {self.evaluations:,} evaluations in {self.evolve_seconds:.1f} s "
             f"({rate:,.0f} a second)" + (f"; ended: {self.ended}" if early else ""),
             f"baseline: {trained}",
+            *self._facts_of_confidence(),
+        ]
+
+    def _facts_of_confidence(self) -> list[str]:
+        if not self.reliability:
+            return []
+        found, votes = self.reliability["confidence"], self.reliability["votes"]
+        areas = ("-" if each.auroc is None else f"{each.auroc:.3f}" for each in (found, votes))
+        return [
+            f"confidence, learned from {self.calibration_images:,} held-out images: "
+            f"{100 * found.mean:.1f} % on average where {_percent(found.accuracy)} % of "
+            f"{found.accuracy.total:,} test images are right; calibration error "
+            f"{100 * found.calibration_error:.1f} % (by chance up to {100 * found.by_chance:.1f} "
+            f"%, votes {100 * votes.calibration_error:.1f} %), "
+            "AUROC {} (votes {})".format(*areas)
         ]
 
     def cells(self) -> Cells:
@@ -257,6 +285,38 @@ class Summary:
                 for cells, accuracy in zip(body, accuracies, strict=True):
                     cells.append(_percent(accuracy))
         return header, body
+
+
+def confidence_cells(reliability: Mapping[str, Reliability]) -> Cells:
+    """Give the table that compares the confidence with the share of the votes."""
+    header = ["", "mean, %", "calibration error, % (by chance up to)", "Brier score", "AUROC"]
+    body = [
+        [
+            name,
+            f"{100 * each.mean:.1f}",
+            f"{100 * each.calibration_error:.1f} ({100 * each.by_chance:.1f})",
+            f"{each.brier:.3f}",
+            "-" if each.auroc is None else f"{each.auroc:.3f}",
+        ]
+        for name, each in reliability.items()
+    ]
+    return header, body
+
+
+def bin_cells(reliability: Mapping[str, Reliability]) -> Cells:
+    """Give the table of the bins of the confidence."""
+    header = ["confidence, %", "test images", "mean, %", "% right (95 % interval)"]
+    bins = reliability["confidence"].bins if reliability else ()
+    body = [
+        [
+            f"{100 * each.low:.0f} to {100 * each.high:.0f}",
+            f"{each.accuracy.total:,}",
+            f"{100 * each.mean:.1f}",
+            _percent(each.accuracy),
+        ]
+        for each in bins
+    ]
+    return header, body
 
 
 def addition_metrics(addition: ClassAddition) -> dict[str, float]:

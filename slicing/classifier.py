@@ -5,6 +5,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from slicing.pixels import Pixels
+
 
 class Classifier(Protocol):
     """Classifies images: a CNN with its head, an engine.
@@ -28,13 +30,13 @@ class Classifier(Protocol):
     @property
     def total_bytes(self) -> int: ...  # noqa: D102
 
-    def predict_labels(self, images: NDArray[np.float32]) -> NDArray[np.int64]:
+    def predict_labels(self, images: Pixels) -> NDArray[np.int64]:
         """Classify images.
 
         Parameters
         ----------
-        images : ndarray of shape (n, height, width, channels), float32
-            Pixels in [0, 1].
+        images : ndarray of shape (n, height, width, channels)
+            Of uint8 from 0 to 255, or of floats from 0 to 1.
 
         Returns
         -------
@@ -47,13 +49,13 @@ class Classifier(Protocol):
             Where the images do not fit, or there is nothing to classify with.
         """
 
-    def predict_proba(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
+    def predict_proba(self, images: Pixels) -> NDArray[np.float64]:
         """Give each class's share.
 
         Parameters
         ----------
-        images : ndarray of shape (n, height, width, channels), float32
-            Pixels in [0, 1].
+        images : ndarray of shape (n, height, width, channels)
+            Of uint8 from 0 to 255, or of floats from 0 to 1.
 
         Returns
         -------

@@ -289,7 +289,8 @@ class ConvStack:
         """Raise an InputError where images do not have the shape (n, ``*input_shape``)."""
         if images.shape[1:] != self.input_shape:
             raise InputError(
-                f"The network takes images of shape {self.input_shape}, not {images.shape[1:]}."
+                f"The network takes images of shape {self.input_shape}, not {images.shape[1:]}: "
+                "resize them, and convert their channels."
             )
 
     def forward(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -298,6 +299,8 @@ class ConvStack:
         Parameters
         ----------
         images : ndarray of shape (n, height, width, channels), float32
+            Their numbers are taken as they are: engines and :class:`~slicing.data.dataset.Images`
+            see to it that pixels are in [0, 1].
 
         Returns
         -------

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from slicing.data.dataset import Images
 from slicing.errors import InputError
+from slicing.pixels import Pixels, unit_pixels
 from slicing.show import Show, silent
 from slicing.stack import ConvStack, Shape
 
@@ -60,13 +61,13 @@ class Baseline:
         """Bytes of the weights and biases in float32."""
         return 4 * self.n_parameters
 
-    def predict_labels(self, images: NDArray[np.float32]) -> NDArray[np.int64]:
+    def predict_labels(self, images: Pixels) -> NDArray[np.int64]:
         """Classify images with the model's own head.
 
         Parameters
         ----------
-        images : ndarray of shape (n, height, width, channels), float32
-            Pixels in [0, 1].
+        images : ndarray of shape (n, height, width, channels)
+            Of uint8 from 0 to 255, or of floats from 0 to 1.
 
         Returns
         -------
@@ -76,16 +77,16 @@ class Baseline:
         Raises
         ------
         InputError
-            Where the model has no trained head, or the images have another shape.
+            Where the model has no trained head, or the images have another shape or other pixels.
         """
         labels: NDArray[np.int64] = self.predict_proba(images).argmax(axis=1)
         return labels
 
-    def predict(self, images: NDArray[np.float32]) -> NDArray[np.str_]:
+    def predict(self, images: Pixels) -> NDArray[np.str_]:
         """Classify images of shape (n, height, width, channels): names of classes, shape (n,)."""
         return np.array(self.classes)[self.predict_labels(images)]
 
-    def predict_proba(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
+    def predict_proba(self, images: Pixels) -> NDArray[np.float64]:
         """Give each class's share of the outputs.
 
         Outputs of an image that are not shares, none negative and with a sum of 1, go through a
@@ -93,8 +94,8 @@ class Baseline:
 
         Parameters
         ----------
-        images : ndarray of shape (n, height, width, channels), float32
-            Pixels in [0, 1].
+        images : ndarray of shape (n, height, width, channels)
+            Of uint8 from 0 to 255, or of floats from 0 to 1.
 
         Returns
         -------
@@ -104,15 +105,16 @@ class Baseline:
         Raises
         ------
         InputError
-            Where the model has no trained head, or the images have another shape.
+            Where the model has no trained head, or the images have another shape or other pixels.
         """
         if self.model is None:
             raise InputError("This baseline has no trained head to classify with: use the k-NN.")
-        self.stack.check(images)
-        outputs = np.empty((len(images), len(self.classes)))
-        for start in range(0, len(images), _CHUNK):
+        pixels = unit_pixels(images)
+        self.stack.check(pixels)
+        outputs = np.empty((len(pixels), len(self.classes)))
+        for start in range(0, len(pixels), _CHUNK):
             part = slice(start, start + _CHUNK)
-            outputs[part] = self.model.predict_on_batch(images[part])
+            outputs[part] = self.model.predict_on_batch(pixels[part])
         sums = outputs.sum(axis=1)
         others = ~((outputs >= 0).all(axis=1) & (abs(sums - 1) <= _ROUNDING))
         largest = outputs[others].max(axis=1, keepdims=True, initial=-np.inf)

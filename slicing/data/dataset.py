@@ -8,6 +8,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from slicing.data.sampling import stratified_order
+from slicing.errors import InputError
+from slicing.pixels import unit_pixels
+
 
 @dataclass(frozen=True, eq=False)
 class Images:
@@ -16,16 +20,24 @@ class Images:
     Attributes
     ----------
     images : ndarray of shape (n, height, width, channels), float32
-        Pixels in [0, 1].
+        Pixels in [0, 1], see :func:`~slicing.pixels.unit_pixels`, which converts those of uint8.
     labels : ndarray of shape (n,), int64
         Class indices, 0 to n_classes - 1.
     names : ndarray of shape (n,), str, or None
         Where the images are files, their classes and names, safe to show: ``cat/0001.jpg``.
+
+    Raises
+    ------
+    InputError
+        For pixels that are neither.
     """
 
     images: NDArray[np.float32]
     labels: NDArray[np.int64]
     names: NDArray[np.str_] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "images", unit_pixels(self.images))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -61,6 +73,8 @@ class Dataset:
         Reads all test images of the dataset; None where ``read_test`` already does.
     notes : tuple of str
         What a user should know about how the images were read, a sentence each.
+    calibration : Images or None
+        Images that teach nothing but the confidence of the finished engine, see :meth:`hold_out`.
     """
 
     name: str
@@ -69,6 +83,34 @@ class Dataset:
     read_test: Callable[[], Images]
     read_test_all: Callable[[], Images] | None = None
     notes: tuple[str, ...] = ()
+    calibration: Images | None = None
+
+    def hold_out(self, n: int, seed: int) -> "Dataset":
+        """Take a stratified sample of the training images out, for calibration alone.
+
+        Parameters
+        ----------
+        n : int
+            At least one; so few that every class can keep a training image.
+        seed : int
+            0 to 2**32 - 1.
+
+        Raises
+        ------
+        InputError
+            For another number.
+        """
+        most = len(self.train) - len(self.classes)
+        if not 1 <= n <= most:
+            raise InputError(
+                f"n={n} training images cannot be held out: choose 1 to {most}, so that each of "
+                f"{len(self.classes)} classes keeps one.",
+                "n",
+            )
+        # The first of the order are a sample that holds every class.
+        order = stratified_order(self.train.labels, seed)
+        kept, held_out = np.sort(order[:-n]), np.sort(order[-n:])
+        return replace(self, train=self.train[kept], calibration=self.train[held_out])
 
     def of_classes(self, names: Sequence[str]) -> "Dataset":
         """Keep only the images of some classes.
@@ -96,4 +138,5 @@ class Dataset:
             reading(self.read_test),
             reading(self.read_test_all) if self.read_test_all is not None else None,
             self.notes,
+            kept(self.calibration) if self.calibration is not None else None,
         )

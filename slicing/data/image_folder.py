@@ -4,7 +4,6 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,9 +20,10 @@ from slicing.data.image_file import (
     has_color,
     read_image,
 )
-from slicing.data.sampling import require_classes, stratified_order, unit_images
+from slicing.data.sampling import require_classes, stratified_order
 from slicing.errors import InputError
 from slicing.names import shown
+from slicing.pixels import unit_pixels
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def folder(
 
     def named(indices: NDArray[np.intp], pixels: NDArray[np.uint8]) -> Images:
         names = [f"{classes[labels[index]]}/{shown(files[index].name)}" for index in indices]
-        return replace(unit_images(pixels, labels[indices]), names=np.array(names))
+        return Images(unit_pixels(pixels), labels[indices], np.array(names))
 
     kept, pixels = [], np.empty((len(train[:train_size]), *size, channels), np.uint8)
     for row, (index, image) in enumerate(decoded(train[:train_size])):

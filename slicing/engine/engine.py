@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from slicing import tensor_file
 from slicing.checks import between, one_of, whole
 from slicing.data.dataset import Images
-from slicing.engine import stored_stack
-from slicing.engine.quantization import levels, on_grid, snap, step_of
+from slicing.engine import stored_engine, stored_stack
+from slicing.engine.evidence import Confidence, Evidence, evidence_of
+from slicing.engine.quantization import levels, snap, step_of
 from slicing.engine.stored_stack import quantized
 from slicing.engine.votes import count_votes
 from slicing.errors import InputError
+from slicing.neighbors.by_class import distances_by_class
 from slicing.neighbors.exact import Metric, NeighborSearch
+from slicing.pixels import Pixels, unit_pixels
 from slicing.shifts import averaged, largest_shift
 from slicing.stack import ConvStack
 from slicing.threads import single_threaded_blas
@@ -34,8 +37,9 @@ class Engine:
     """A k-NN classifier on the features of a conv stack, with scikit-learn's conventions.
 
     It keeps :class:`~slicing.classifier.Classifier`. It is immutable: methods that change it return
-    a new engine. All methods take images of shape (n, height, width, channels), float32, with
-    pixels in [0, 1], and raise an InputError for others.
+    a new engine. All methods take images of shape (n, height, width, channels), of uint8 from 0 to
+    255 or of floats from 0 to 1, and raise an InputError for others: see
+    :func:`~slicing.pixels.unit_pixels`.
 
     Attributes
     ----------
@@ -55,6 +59,8 @@ class Engine:
     average : int
         An image's features are :func:`~slicing.shifts.averaged` over copies that are shifted by up
         to so many pixels.
+    confidence : Confidence or None
+        What tells how likely an answer is right, see :meth:`calibrated`; None: nothing does.
 
     Raises
     ------
@@ -70,6 +76,7 @@ class Engine:
     metric: Metric = "euclidean"
     step: float | None = None
     average: int = 0
+    confidence: Confidence | None = None
 
     def __post_init__(self) -> None:
         one_of("metric", self.metric, get_args(Metric))
@@ -129,7 +136,7 @@ class Engine:
         one_of("storage", storage, get_args(Storage))
         if storage == "int8":
             stack = quantized(stack)
-        features = averaged(stack, _checked(images.images), average)
+        features = averaged(stack, images.images, average)
         return cls.of(stack, features, images.labels, classes, k, metric, storage, average)
 
     @classmethod
@@ -168,18 +175,16 @@ class Engine:
     def _search(self) -> NeighborSearch:
         return NeighborSearch(self.references, self.metric, _MANY)
 
-    def features(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def features(self, images: Pixels) -> NDArray[np.float32]:
         """Compute the features that the k-NN sees.
 
         Returns
         -------
         ndarray of shape (n, n_features), float32
         """
-        return averaged(self.stack, _checked(images), self.average)
+        return averaged(self.stack, unit_pixels(images), self.average)
 
-    def kneighbors(
-        self, images: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def kneighbors(self, images: Pixels) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Find the references that vote, the nearest first.
 
         Returns
@@ -189,49 +194,83 @@ class Engine:
         indices : ndarray of shape (n, k), int64
             In ``references`` and ``labels``.
         """
-        features = self.features(images)
+        return self._neighbors(self.features(images))
+
+    def _neighbors(
+        self, features: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         with single_threaded_blas():
             return self._search.search(features, self.k)
 
-    def votes(self, images: NDArray[np.float32]) -> NDArray[np.int64]:
+    def votes(self, images: Pixels) -> NDArray[np.int64]:
         """Count the neighbors' votes for every class.
 
         Returns
         -------
         ndarray of shape (n, n_classes), int64
         """
-        _, indices = self.kneighbors(images)
+        return self._votes(self.features(images))
+
+    def _votes(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
+        _, indices = self._neighbors(features)
         return count_votes(self.labels[indices], len(self.classes))
 
-    def predict_labels(self, images: NDArray[np.float32]) -> NDArray[np.int64]:
+    def predict_labels(self, images: Pixels) -> NDArray[np.int64]:
         """Classify images of shape (n, height, width, channels): indices of shape (n,), int64."""
         labels: NDArray[np.int64] = self.votes(images).argmax(axis=1)
         return labels
 
-    def predict(self, images: NDArray[np.float32]) -> NDArray[np.str_]:
+    def predict(self, images: Pixels) -> NDArray[np.str_]:
         """Classify images of shape (n, height, width, channels): names of classes, shape (n,)."""
         return self.classes_[self.predict_labels(images)]
 
-    def predict_proba(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
+    def predict_proba(self, images: Pixels) -> NDArray[np.float64]:
         """Give each class's share of the votes, shape (n, n_classes), as scikit-learn's k-NN."""
         return self.votes(images) / self.k
 
-    def score(self, images: NDArray[np.float32], labels: NDArray[Any]) -> float:
+    def evidence(self, images: Pixels) -> Evidence:
+        """Say what each answer rests on: its votes, its distance, its margin, its confidence."""
+        features, n_classes = self.features(images), len(self.classes)
+        distances = distances_by_class(
+            features, self.references, self.labels, n_classes, self.metric
+        )
+        return evidence_of(self._votes(features), distances, self.confidence)
+
+    def calibrated(self, held_out: Images) -> "Engine":
+        """Learn from images that taught nothing else how likely an answer is right.
+
+        Parameters
+        ----------
+        held_out : Images
+            Neither the network, nor the projection, nor the references were made of them.
+
+        Raises
+        ------
+        InputError
+            Where there are none.
+        """
+        found = self.evidence(held_out.images)
+        is_right = found.labels == held_out.labels
+        confidence = Confidence.fit(found.shares.max(axis=1), found.margins, is_right)
+        return replace(self, confidence=confidence)
+
+    def score(self, images: Pixels, labels: NDArray[Any]) -> float:
         """Measure the accuracy on images with known classes: their names, or their indices."""
-        labels = np.asarray(labels)
-        if labels.shape != (len(images),) or labels.dtype.kind not in "iuU":
+        pixels, labels = unit_pixels(images), np.asarray(labels)
+        if labels.shape != (len(pixels),) or labels.dtype.kind not in "iuU":
             raise InputError(
                 f"The labels have type {labels.dtype} and shape {labels.shape}: give the name or "
-                f"the index of the class of each of the {len(images)} images."
+                f"the index of the class of each of the {len(pixels)} images."
             )
         by_index = np.issubdtype(labels.dtype, np.integer)
-        found = self.predict_labels(images) if by_index else self.predict(images)
+        found = self.predict_labels(pixels) if by_index else self.predict(pixels)
         return float(np.mean(found == labels))
 
-    def add_class(self, images: NDArray[np.float32], name: str) -> "Engine":
+    def add_class(self, images: Pixels, name: str) -> "Engine":
         """Learn a new class from examples: they become references, nothing is trained.
 
-        With int8, features beyond the ends of the references' grid become its ends.
+        With int8, features beyond the ends of the references' grid become its ends. The new engine
+        gives no confidence: it was learned for other classes.
 
         Parameters
         ----------
@@ -249,9 +288,9 @@ class Engine:
         """
         if name in self.classes:
             raise InputError(f"There is a class {name} already: choose another name.")
-        if not len(images):
-            raise InputError(f"The class {name} has no images: give at least one.")
         features = self.features(images)
+        if not len(features):
+            raise InputError(f"The class {name} has no images: give at least one.")
         if self.step is not None:
             features = snap(features, np.float32(self.step))
         return replace(
@@ -259,10 +298,11 @@ class Engine:
             references=np.vstack([self.references, features]),
             labels=np.append(self.labels, np.full(len(features), len(self.classes))),
             classes=(*self.classes, name),
+            confidence=None,
         )
 
     def remove_class(self, name: str) -> "Engine":
-        """Forget a class: its references go.
+        """Forget a class: its references go, and the confidence, as in :meth:`add_class`.
 
         Raises
         ------
@@ -279,6 +319,7 @@ class Engine:
             references=self.references[kept],
             labels=labels - (labels > label),
             classes=tuple(each for each in self.classes if each != name),
+            confidence=None,
         )
 
     @property
@@ -322,21 +363,13 @@ class Engine:
         """
         settings, arrays = tensor_file.read(Path(path), _KIND)
         try:
-            return cls._unpacked(settings, arrays)
+            return cls(**stored_engine.parts_of(settings, arrays))
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise InputError(f"{path} holds no engine that fits together ({error}).") from error
 
     def _packed(self) -> bytes:
-        settings = stored_stack.settings_of(self.stack) | {
-            "k": self.k,
-            "metric": self.metric,
-            "classes": self.classes,
-        }
-        if self.step is not None:
-            settings["step"] = self.step
-        if self.average:
-            settings["average"] = self.average
-        return tensor_file.pack(_KIND, settings, self.conv_arrays() | self.reference_arrays())
+        arrays = self.conv_arrays() | self.reference_arrays()
+        return tensor_file.pack(_KIND, stored_engine.settings_of(self), arrays)
 
     def conv_arrays(self) -> dict[str, NDArray[Any]]:
         """Give kernels (with their steps, for int8) and biases as they are stored, by name."""
@@ -349,42 +382,3 @@ class Engine:
             references = levels(references, np.float32(self.step))
         label_type = np.uint8 if len(self.classes) <= 256 else np.uint16
         return {"references": references, "labels": self.labels.astype(label_type)}
-
-    @classmethod
-    def _unpacked(cls, settings: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> "Engine":
-        step = settings.get("step")
-        if step is not None and not 0.0 < step < np.inf:
-            raise InputError(f"its step is {step}")
-        classes = settings["classes"]
-        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-            raise InputError("its classes have no names")
-        stack = stored_stack.stack_of(settings, arrays, is_int8=step is not None)
-        references = arrays["references"]
-        if step is not None:
-            references = on_grid(references, np.float32(step))
-        return cls(
-            stack,
-            references,
-            _labels(arrays["labels"]),
-            tuple(settings["classes"]),
-            settings["k"],
-            settings["metric"],
-            step,
-            settings.get("average", 0),
-        )
-
-
-def _checked(images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Refuse integers, which are pixels from 0 to 255, and numbers that are not finite."""
-    images = np.asarray(images)
-    if not np.issubdtype(images.dtype, np.floating) or not np.isfinite(images).all():
-        raise InputError(
-            "The pixels must be finite float32, from 0 to 1: divide those of 0 to 255 by 255."
-        )
-    return images
-
-
-def _labels(stored: NDArray[Any]) -> NDArray[np.int64]:
-    if stored.ndim != 1 or stored.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"its labels have type {stored.dtype} and shape {stored.shape}")
-    return stored.astype(np.int64)

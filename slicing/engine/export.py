@@ -1,10 +1,12 @@
 """Export an engine as one graph for other runtimes: convolutions and k-NN together.
 
 The graphs take ``images`` of shape (n, height, width, channels), float32, pixels in [0, 1], and
-give ``label`` (n,), int64, the index of the class, and ``votes`` (n, n_classes), float32. Engines
-measure distances in float64. The graphs compare scores in float32, which are larger for nearer
-references: 2 (q - c)·(r - c) - ‖r - c‖² with the mean c of the references, which loses little to
-cancellation, or q·r / ‖r‖ for the cosine.
+give ``label`` (n,), int64, the index of the class, and ``votes`` (n, n_classes), float32. They do
+not check the pixels: divide those of 0 to 255 by 255.
+
+Engines measure distances in float64. The graphs compare scores in float32, which are larger for
+nearer references: 2 (q - c)·(r - c) - ‖r - c‖² with the mean c of the references, which loses
+little to cancellation, or q·r / ‖r‖ for the cosine.
 """
 
 import json

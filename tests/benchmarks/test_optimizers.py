@@ -48,7 +48,7 @@ def make_scene(data, n_references, n_queries):
     def images(n):
         labels = rng.integers(0, 3, n)
         pixels = patterns[labels] + 0.7 * rng.normal(size=(n, 12, 12, 1))
-        return Images(pixels.astype(np.float32), labels)
+        return Images(pixels.clip(0, 1).astype(np.float32), labels)
 
     def conv(n_in, n_out):
         weights = rng.normal(size=(3, 3, n_in, n_out)).astype(np.float32)

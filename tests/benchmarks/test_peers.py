@@ -39,7 +39,7 @@ def split():
     def images(n):
         labels = rng.integers(0, 3, n)
         pixels = rng.random((n, *SHAPE)) + 0.02 * labels[:, None, None, None]
-        return Images(pixels.astype(np.float32), labels)
+        return Images(pixels.clip(0, 1).astype(np.float32), labels)
 
     return Split(images(620), images(70))
 

@@ -28,7 +28,7 @@ def make_fitness(discriminants=False):
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 3
     patterns = rng.random((3, 8, 8, 1))
-    images = (patterns[labels] + rng.normal(size=(60, 8, 8, 1))).astype(np.float32)
+    images = (patterns[labels] + rng.normal(size=(60, 8, 8, 1))).clip(0, 1).astype(np.float32)
     layers = []
     for n_in, n_out in ((1, 2), (2, 3)):
         weights = rng.normal(size=(3, 3, n_in, n_out)).astype(np.float32)

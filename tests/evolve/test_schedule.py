@@ -22,7 +22,7 @@ def fitness():
     labels = np.arange(90) % 3
     # Three noisy patterns: there is something to learn.
     patterns = rng.random((3, 8, 8, 1))
-    images = patterns[labels] + rng.normal(size=(90, 8, 8, 1))
+    images = (patterns[labels] + rng.normal(size=(90, 8, 8, 1))).clip(0, 1)
     weights = rng.normal(size=(3, 3, 1, 4)).astype(np.float32)
     stack = ConvStack((Conv(weights, np.zeros(4, np.float32)), Pool()), (8, 8, 1))
     return KNNFitness(stack, Split(Images(images.astype(np.float32), labels), None), neighbors=10)

@@ -9,7 +9,7 @@ from evolve.protocols import Split
 from experiments.components import Components
 from experiments.overrides import check
 from experiments.schema.run import plain
-from slicing.data import Images
+from slicing.data import Dataset, Images
 from slicing.errors import InputError
 from tests.experiments.runs import run_here
 
@@ -103,3 +103,55 @@ def test_a_dead_baseline_is_refused_whatever_made_it(baseline, tmp_path):
     black = Images(np.zeros((20, 8, 8, 1), np.float32), np.arange(20) % 10)
     with pytest.raises(InputError, match=r"^The network is dead: its 18 features are the same"):
         Components(plain(config), {}).make_baseline(black, tuple("0123456789"))
+
+
+def numbers(train_size, test_size, seed, scale=1):
+    """A dataset of a user's own: images that are all different."""
+    pixels = np.linspace(0, scale, train_size, dtype=np.float32).reshape(-1, 1, 1, 1)
+    train = Images(pixels * np.ones((1, 8, 8, 1), np.float32), np.arange(train_size) % 2)
+    return Dataset("numbers", ("even", "odd"), train, lambda: train[:test_size])
+
+
+def wrong_numbers(**options):
+    return numbers(**options, scale=255)
+
+
+def dataset_of(name, *overrides):
+    words = [f"data._target_=tests.experiments.test_components.{name}", "data.test_size=10"]
+    [config] = check([*words, *overrides])
+    return Components(plain(config), {}).dataset()
+
+
+def test_images_for_calibration_are_held_out_before_anything_sees_them():
+    whole = dataset_of("numbers", "data.train_size=400")
+    assert whole.calibration is None
+    parts = dataset_of("numbers", "data.train_size=400", "data.calibration_fraction=0.25")
+    assert (len(parts.train), len(parts.calibration)) == (300, 100)
+    digests = {
+        dataset_of(
+            "numbers", "data.train_size=400", "data.calibration_fraction=0.25", *seeds
+        ).train.digest
+        for seeds in ((), ("seed=1",), ("data.seed=1",))
+    }
+    # The run's seed leaves them: runs of several seeds compare.
+    assert parts.train.digest in digests
+    assert len(digests) == 2
+
+
+def test_too_few_for_calibration_are_for_training_and_the_number_is_said(caplog):
+    whole = dataset_of("numbers", "data.train_size=200", "data.calibration_fraction=0.2")
+    assert (len(whole.train), whole.calibration) == (200, None)
+    assert "data.calibration_fraction=0.2 of 200 training images is 40, and it takes 50" in (
+        caplog.text
+    )
+
+
+@pytest.mark.parametrize("fraction", ["-0.1", "0.51", "nan"])
+def test_no_share_for_calibration_is_refused(fraction):
+    with pytest.raises(InputError, match=r"^data.calibration_fraction=.* choose 0 to 0.5"):
+        dataset_of("numbers", f"data.calibration_fraction={fraction}")
+
+
+def test_pixels_of_a_dataset_of_ones_own_are_checked():
+    with pytest.raises(InputError, match="run from 0 to 255, and must be from 0 to 1: divide"):
+        dataset_of("wrong_numbers")

@@ -10,6 +10,8 @@ from PIL import Image
 from evolve.block import Block
 from evolve.events import BlockEnd, Generation
 from experiments import plots
+from experiments.reliability import Bin, Reliability
+from experiments.statistics import Accuracy
 from slicing.stack import Conv, ConvStack, Pool
 from tests.experiments.test_summary import SUMMARY
 
@@ -167,7 +169,9 @@ def test_any_name_can_be_drawn(odd, tmp_path):
     plots.convergence(history(1), tmp_path / "c.png", odd)
     plots.confusion(labels, labels, (odd, "cat"), tmp_path / "f.png", f"{odd}\nits engine")
     plots.accuracy([replace(SUMMARY.rows[0], name=odd)], tmp_path / "a.png", odd)
-    assert all(pixels(tmp_path / f"{name}.png").size for name in "cfa")
+    one = Reliability((Bin(0.9, 1.0, 1.0, Accuracy(7, 10)),), 0.0, 0.3, None)
+    plots.reliability({"confidence": one}, tmp_path / "r.png", odd)
+    assert all(pixels(tmp_path / f"{name}.png").size for name in "cfar")
 
 
 @given(st.text(max_size=60))
@@ -177,6 +181,21 @@ def test_a_name_is_drawn_as_it_is(text):
     shown, is_formula = drawn._preprocess_math(drawn.get_text())
     assert not is_formula
     assert shown == "\n".join(text.splitlines())
+
+
+def test_a_reliability_diagram_shows_who_says_too_much(tmp_path):
+    def blue_height(mean, correct):
+        found = Reliability((Bin(0.8, 0.9, mean, Accuracy(correct, 1000)),), 0.1, 0.1, 0.5)
+        plots.reliability({"confidence": found}, tmp_path / "r.png", "a run")
+        image = pixels(tmp_path / "r.png")
+        diagram = image[: len(image) * 2 // 3, image.shape[1] // 2 :]
+        assert not share_of(image, "#e07b00")
+        return np.flatnonzero((np.abs(diagram - [0x1F, 0x6F, 0xB4]).max(axis=2) < 40).any(axis=1))
+
+    assert blue_height(0.85, 850).max() < blue_height(0.85, 300).min()
+    votes = Reliability((Bin(0.9, 1.0, 1.0, Accuracy(7, 10)),), 0.0, 0.3, None)
+    plots.reliability({"confidence": votes, "votes": votes}, tmp_path / "r.png")
+    assert share_of(pixels(tmp_path / "r.png"), "#e07b00")
 
 
 def test_a_figure_takes_the_place_of_the_old_one_when_it_is_whole(tmp_path):

@@ -1,5 +1,7 @@
 """The engine that a run leaves: as small as asked for, in its folder, in MLflow, and served."""
 
+import asyncio
+import json
 import os
 import signal
 import socket
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 import requests
 from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import scoring_server
 
 from evolve.optimizers import CMAES
 from experiments.overrides import check
@@ -103,6 +106,51 @@ def test_mlflow_has_the_engine_as_a_model(compact, model_uri, tracking, unseen):
     np.testing.assert_array_equal(model.predict(unseen.images), engine.predict(unseen.images))
     shares = model.predict(unseen.images, params={"proba": True})
     np.testing.assert_array_equal(shares, engine.predict_proba(unseen.images))
+
+
+def post(app, query):
+    """Send JSON to a scoring server, as Uvicorn would; its status and its answer."""
+    body, sent = [{"type": "http.request", "body": json.dumps(query).encode()}], []
+
+    async def receive():
+        return body.pop() if body else await asyncio.Event().wait()
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/invocations", "query_string": b"",
+        "headers": [(b"content-type", b"application/json")],
+    }  # fmt: skip
+    asyncio.run(app(scope, receive, send))
+    return sent[0]["status"], json.loads(b"".join(each.get("body", b"") for each in sent))
+
+
+@pytest.mark.parametrize("form", ["inputs", "instances"])
+def test_a_server_answers_pixels_from_0_to_1_alone(form, compact, model_uri, tracking, unseen):
+    engine = Engine.load(compact.folder / "engine.safetensors")
+    app = scoring_server.init(mlflow.pyfunc.load_model(model_uri))
+    images = unseen.images[:5]
+    status, answer = post(app, {form: images.tolist()})
+    assert (status, answer["predictions"]) == (200, engine.predict(images).tolist())
+    status, answer = post(app, {form: images.tolist(), "params": {"evidence": True}})
+    found = engine.evidence(images)
+    assert [each["class"] for each in answer["predictions"]] == engine.predict(images).tolist()
+    assert [each["margin"] for each in answer["predictions"]] == found.margins.tolist()
+    assert {each["confidence"] for each in answer["predictions"]} == {None}
+    bytes_ = np.rint(images * 255).astype(int)
+    for wrong, sentence in (
+        (bytes_.tolist(), "run from 0 to 255, and must be from 0 to 1: divide those of 0 to 255"),
+        ((images - 1).tolist(), "run from -1 to 0"),
+        (np.full_like(images, np.nan).tolist(), "not finite"),
+        ([[[[None]] * 28] * 28], "not finite"),
+        ((images.astype(float) * 1e308).tolist(), "not finite"),
+    ):
+        status, answer = post(app, {form: wrong})
+        assert status == 400
+        assert answer["error_code"] == "INVALID_PARAMETER_VALUE"
+        assert sentence in answer["message"]
+        assert "Traceback" not in json.dumps(answer)
 
 
 def free_port():

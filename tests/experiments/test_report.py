@@ -14,9 +14,10 @@ from sklearn.neighbors import NearestNeighbors
 from experiments import report
 from experiments.history import History
 from experiments.new_classes import ClassAddition, TaughtClassifier
+from experiments.reliability import Reliability
 from experiments.report import Answers
 from experiments.statistics import Accuracy
-from experiments.summary import addition_cells
+from experiments.summary import addition_cells, bin_cells, confidence_cells
 from slicing.data import mnist
 from slicing.data.dataset import Images
 from slicing.engine.engine import Engine
@@ -163,7 +164,7 @@ def test_its_markup_is_for_everyone(finished, page):
     assert page.one("meta", charset="utf-8")
     assert page.one("title").text == page.one("h1").text == finished.summary.title
     assert [each.text for each in page.all("h2")] == [
-        "Networks", "Evolution", "Mistakes", "Configuration",
+        "Networks", "Evolution", "Mistakes", "Confidence", "Configuration",
     ]  # fmt: skip
     assert all(img.attributes["alt"] for img in page.all("img"))
     assert all(th.attributes["scope"] in ("col", "row", "rowgroup") for th in page.all("th"))
@@ -264,7 +265,7 @@ def some(n, shape, seed, labels=None):
 
 def written(
     folder, shape=(8, 8, 1), k=3, n_test=60, right=False, summary=SUMMARY, name="a run",
-    references="all",
+    references="all", calibrated=False,
 ):  # fmt: skip
     """Write the report of an engine that knows nothing, or everything, and read it."""
     rng = np.random.default_rng(0)
@@ -274,10 +275,12 @@ def written(
     if references == "condensed":
         half = {"references": engine.references[::2], "labels": engine.labels[::2]}
         engine = replace(engine, metric="cosine", **half)
+    if calibrated:
+        engine = engine.calibrated(some(60, shape, 3))
     predicted = engine.predict_labels(test.images)
     if right:
         test = Images(test.images, predicted)
-    for figure in ("accuracy", "convergence", "kernels", "confusion"):
+    for figure in ("accuracy", "convergence", "kernels", "confusion", "reliability"):
         Image.new("L", (1, 1)).save(folder / f"{figure}.png")
     report.write(
         folder / "report.html",
@@ -315,12 +318,47 @@ def test_of_many_mistakes_the_first_are_shown(tmp_path):
             assert (f"{count} for {CLASSES[label]}" in mistake.text) == (count > 0)
 
 
+def test_every_mistake_says_how_near_it_was(tmp_path):
+    page, engine, test, predicted = written(tmp_path)
+    found = engine.evidence(test.images[predicted != test.labels])
+    assert len(mistakes_of(page)) == 24
+    for mistake, distance, margin in zip(
+        mistakes_of(page), found.distances, found.margins, strict=False
+    ):
+        text = mistake.one("figcaption").text
+        assert text.endswith(f"Distance {distance:.3g}, margin {margin:.2f}.")
+    assert "This engine gives no confidence" in page.text
+
+
+def test_a_confidence_is_held_against_the_test_images(tmp_path):
+    rng = np.random.default_rng(0)
+    confidences = rng.random(200)
+    is_right = rng.random(200) < confidences
+    reliability = {
+        "confidence": Reliability.of(confidences, is_right),
+        "votes": Reliability.of(np.ones(200), is_right),
+    }
+    summary = replace(SUMMARY, calibration_images=123, reliability=reliability)
+    page, engine, test, predicted = written(tmp_path, summary=summary, calibrated=True)
+    assert "learned from 123 training images" in page.text
+    header, body = confidence_cells(reliability)
+    _, compared, bins = page.all("table", class_="figures")
+    assert rows_of(compared) == [header, *body]
+    header, body = bin_cells(reliability)
+    assert rows_of(bins) == [header, *body]
+    [diagram] = [img for img in page.all("img") if "Reliability" in img.attributes["alt"]]
+    assert pixels_of(diagram).size
+    found = engine.evidence(test.images[predicted != test.labels]).confidences
+    for mistake, confidence in zip(mistakes_of(page), found, strict=False):
+        assert mistake.one("figcaption").text.endswith(f", confidence {100 * confidence:.0f} %.")
+
+
 def test_of_many_votes_the_nearest_are_shown(tmp_path):
     page, *_ = written(tmp_path, k=12)
     assert "the 9 nearest of the 12 references that vote" in page.text
     for mistake in mistakes_of(page):
         assert len(list(mistake.one("ol", class_="neighbors").all("li"))) == 9
-        votes = mistake.one("figcaption").text.partition("Votes: ")[2]
+        votes = mistake.one("figcaption").text.partition("Votes: ")[2].partition(". Distance")[0]
         assert sum(int(each.split()[0]) for each in votes.split(", ")) == 12
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from experiments.new_classes import ClassAddition, TaughtClassifier
+from experiments.reliability import Bin, Reliability
 from experiments.statistics import Accuracy
 from experiments.summary import NetworkResult, Summary, table
 
@@ -135,6 +136,34 @@ def test_the_saved_engine_may_be_the_evolved_one():
     assert [each.name for each in summary.rows] == ["CNN", "sliced", "evolved"]
 
 
+RELIABILITY = {
+    "confidence": Reliability(
+        (Bin(0.4, 0.5, 0.45, Accuracy(4, 10)), Bin(0.8, 0.9, 0.85, Accuracy(27, 30))),
+        0.08,
+        0.15,
+        0.75,
+    ),
+    "votes": Reliability((Bin(0.9, 1.0, 1.0, Accuracy(31, 40)),), 0.0, 0.225, None),
+}
+
+
+def test_a_confidence_is_a_fact_and_metrics():
+    summary = replace(SUMMARY, calibration_images=80, reliability=RELIABILITY)
+    fact = (
+        "- confidence, learned from 80 held-out images: 75.0 % on average where 77.50 "
+        "(62.50-87.68) % of 40 test images are right; calibration error 5.0 % (by chance up to "
+        "8.0 %, votes 22.5 %), "
+        "AUROC 0.750 (votes -)"
+    )
+    assert fact in summary.text().splitlines()
+    metrics = summary.metrics()
+    assert metrics["engine/confidence_calibration_error"] == pytest.approx(0.05)
+    assert metrics["engine/votes_calibration_error"] == pytest.approx(0.225)
+    assert metrics["engine/confidence_brier"] == 0.15
+    assert metrics["engine/confidence_auroc"] == 0.75
+    assert "engine/votes_auroc" not in metrics
+
+
 TAUGHT = TaughtClassifier(0.002, Accuracy(50, 60), None)
 
 
@@ -144,6 +173,7 @@ TAUGHT = TaughtClassifier(0.002, Accuracy(50, 60), None)
         {},
         {"additions": (ClassAddition(1, TAUGHT, None), ClassAddition(5, TAUGHT, TAUGHT))},
         {"leaks": True, "protocol": "test", "commit": None},
+        {"calibration_images": 80, "reliability": RELIABILITY},
     ],
 )
 def test_what_is_written_is_read_again(changes, tmp_path):

@@ -77,9 +77,10 @@ def test_table_and_csv_of_several_files(engine_file, folder, pixels):
     files = f"images=[{folder}/00.png,{folder}/02.png]"
     found = tool("predict", f"engine={engine_file}", files, "format=csv")
     header, one, two = csv.reader(io.StringIO(found.stdout))
-    assert header == ["image", "class", *engine.classes]
+    evidence = ["confidence", "distance", "margin"]
+    assert header == ["image", "class", *evidence, *engine.classes]
     assert (one[:2], two[:2]) == ([f"{folder}/00.png", first], [f"{folder}/02.png", second])
-    assert sum(map(float, one[2:])) == pytest.approx(1)
+    assert sum(map(float, one[5:])) == pytest.approx(1)
     found = tool("predict", f"engine={engine_file}", files)
     lines = [line.split("|")[1:3] for line in found.stdout.splitlines()]
     assert [cell.strip() for cell in lines[2]] == [f"{folder}/00.png", first]

@@ -68,6 +68,8 @@ def test_fields_and_defaults_are_those_of_the_target(group, option):
     node = plain(config)[group]
     target = get_object(node.pop("_target_"))
     parameters = dict(inspect.signature(target).parameters)
+    # The run itself holds images out, of every dataset alike.
+    assert node.pop("calibration_fraction", 0.0) == (0.1 if option == "folder" else 0.0)
     if group == "strategy":
         parameters |= inspect.signature(evolve.schedule.ScheduleOptions).parameters
     if option == "gradient":

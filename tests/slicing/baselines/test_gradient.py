@@ -71,7 +71,7 @@ def relative_loss(stack, start, train):
 @pytest.fixture(scope="module")
 def noisy(train):
     noise = np.random.default_rng(1).normal(0, 1, train.images.shape)
-    return Images((train.images + noise).astype(np.float32), train.labels)
+    return Images((train.images + noise).clip(0, 1).astype(np.float32), train.labels)
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])

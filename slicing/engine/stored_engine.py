@@ -1,0 +1,67 @@
+"""An engine as settings and named arrays, as its file holds it, and back."""
+
+from collections.abc import Mapping
+from dataclasses import astuple
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slicing.engine import stored_stack
+from slicing.engine.evidence import Confidence
+from slicing.engine.quantization import on_grid
+from slicing.errors import InputError
+
+if TYPE_CHECKING:
+    from slicing.engine.engine import Engine
+
+
+def settings_of(engine: "Engine") -> dict[str, Any]:
+    """Describe all but the arrays by what JSON can express."""
+    settings = stored_stack.settings_of(engine.stack) | {
+        "k": engine.k,
+        "metric": engine.metric,
+        "classes": engine.classes,
+    }
+    if engine.step is not None:
+        settings["step"] = engine.step
+    if engine.average:
+        settings["average"] = engine.average
+    if engine.confidence is not None:
+        settings["confidence"] = astuple(engine.confidence)
+    return settings
+
+
+def parts_of(settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Give what an engine is made of, by the names of its attributes.
+
+    Raises
+    ------
+    InputError, LookupError, TypeError, ValueError
+        Where it does not fit together.
+    """
+    step = settings.get("step")
+    if step is not None and not 0.0 < step < np.inf:
+        raise InputError(f"its step is {step}")
+    classes = settings["classes"]
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise InputError("its classes have no names")
+    references = arrays["references"]
+    confidence = settings.get("confidence")
+    return {
+        "stack": stored_stack.stack_of(settings, arrays, is_int8=step is not None),
+        "references": references if step is None else on_grid(references, np.float32(step)),
+        "labels": _labels(arrays["labels"]),
+        "classes": tuple(classes),
+        "k": settings["k"],
+        "metric": settings["metric"],
+        "step": step,
+        "average": settings.get("average", 0),
+        "confidence": None if confidence is None else Confidence(*confidence),
+    }
+
+
+def _labels(stored: NDArray[Any]) -> NDArray[np.int64]:
+    if stored.ndim != 1 or stored.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"its labels have type {stored.dtype} and shape {stored.shape}")
+    return stored.astype(np.int64)
