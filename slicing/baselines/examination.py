@@ -28,9 +28,9 @@ _USUAL = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0), (-0.5, 0.5))
 _RARE = 1e-6
 # With fewer mistakes, nothing can be that much better: one less is chance at every second time.
 _MISTAKES = 20
-# How far from chance (0) to perfect (1) a network must be for its answers to tell how it was
+# How far from chance (0) to perfect (1) a network must be for its answers to prove how it was
 # trained: those of random kernels, too, depend on the class.
-_TRAINED = 0.25
+_TRAINED = 0.5
 # Answers that chance gives more often than this are called no better.
 _COMMON = 0.01
 
@@ -98,7 +98,8 @@ def check_answers(
     Returns
     -------
     str or None
-        A warning where its answers are no better than chance.
+        A warning where its answers are no better than chance, or too bad to prove how it was
+        trained.
 
     Raises
     ------
@@ -127,16 +128,16 @@ def check_answers(
             better = [each for each in explanations if each.beats(best)]
             best = max(better, key=lambda each: each.share, default=best)
     chance = 1 / len(order)
-    if best.beats(given) and best.share >= chance + _TRAINED * (1 - chance):
-        raise _mistaken(given, best, baseline.classes, order)
+    names = f"The model names {_percent(given)} of {len(train):,} training images right"
+    if best.beats(given):
+        if best.share >= chance + _TRAINED * (1 - chance):
+            raise _mistaken(given, best, baseline.classes, order)
+        sets = " and ".join(_changes(given, best, baseline.classes, order).values())
+        return f"{names}, and would name {_percent(best)} with {sets}"
     largest = np.bincount(train.labels).max() / len(train)
     n_right = int(np.sum(given.is_right))
-    if binomtest(n_right, len(train), largest, alternative="greater").pvalue <= _COMMON:
-        return None
-    return (
-        f"The model names {_percent(given)} of {len(train):,} training images right, no better "
-        "than chance"
-    )
+    is_common = binomtest(n_right, len(train), largest, alternative="greater").pvalue > _COMMON
+    return f"{names}, no better than chance" if is_common else None
 
 
 @dataclass(frozen=True)
@@ -207,23 +208,33 @@ def _ranges(train: Images) -> list[Pixels]:
     return [each for low, high in (*_USUAL, standardized) for each in ((low, high), (high, low))]
 
 
+def _changes(
+    given: _Finding, best: _Finding, names: Sequence[str], order: Sequence[str]
+) -> dict[str, str]:
+    """Give the parameters that make a network answer so, each with its value."""
+    changes = {}
+    if best.pixels != given.pixels:
+        changes["pixels"] = f"pixels={_listed(best.pixels)}"
+    if (best.meant != given.meant).any():
+        meant = {names[answer]: names[label] for answer, label in enumerate(best.meant)}
+        changes["classes"] = f"classes={_listed([meant[name] for name in order])}"
+    return changes
+
+
 def _mistaken(
     given: _Finding, best: _Finding, names: Sequence[str], order: Sequence[str]
 ) -> InputError:
     """Say what the network was trained on instead."""
-    wrong, sets = [], []
-    if best.pixels != given.pixels:
-        pixels = f"pixels={_listed(given.pixels)}"
-        wrong.append(f"{pixels} is not the range that the model was trained on")
-        sets.append(f"set pixels={_listed(best.pixels)}")
-    if (best.meant != given.meant).any():
-        meant = {names[answer]: names[label] for answer, label in enumerate(best.meant)}
-        wrong.append("classes are in another order in the model")
-        sets.append(f"set classes={_listed([meant[name] for name in order])}")
+    changes = _changes(given, best, names, order)
+    wrong = {
+        "pixels": f"pixels={_listed(given.pixels)} is not the range that the model was trained on",
+        "classes": "classes are in another order in the model",
+    }
     return InputError(
-        f"{', and '.join(wrong)}: of {len(given.labels):,} training images it names "
-        f"{_percent(given)} right, and would name {_percent(best)}; {', and '.join(sets)}.",
-        "pixels" if best.pixels != given.pixels else "classes",
+        f"{', and '.join(wrong[option] for option in changes)}: of {len(given.labels):,} training "
+        f"images it names {_percent(given)} right, and would name {_percent(best)}; "
+        f"{', and '.join(f'set {change}' for change in changes.values())}.",
+        next(iter(changes)),
     )
 
 

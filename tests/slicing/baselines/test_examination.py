@@ -133,6 +133,16 @@ def test_a_network_that_knows_nothing_is_a_warning(train, tmp_path, caplog):
     assert baseline.warning in caplog.text
 
 
+def test_a_weak_network_is_a_warning_that_names_what_is_better(train, tmp_path):
+    path = tmp_path / "mine.keras"
+    noise = np.random.default_rng(1).random(1200) < 0.5
+    labels = np.where(noise, np.random.default_rng(2).integers(5, size=1200), train.labels)
+    save(path, (0, 255))
+    warning = SavedCNN(path=path).build(Images(train.images, labels), NAMES).warning
+    assert warning.startswith("The model names ")
+    assert warning.endswith(" % with pixels=[0,255]")
+
+
 def test_a_few_images_prove_nothing(train, tmp_path):
     path = tmp_path / "mine.keras"
     save(path, (0, 255))
