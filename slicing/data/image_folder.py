@@ -131,7 +131,7 @@ def folder(
     if not len(test):
         raise InputError(f"{some(test_roots)} holds no test images: name another folder.")
     way_out = "choose a smaller test_fraction or a larger train_size"
-    require_classes(labels[train], labels[test], classes, root, way_out)
+    require_classes(labels[train], np.arange(len(classes)), classes, root, way_out)
     notes = [
         *_on_parts(train_roots, test_roots),
         *_on_files(known.passed_over + apart.passed_over, unreadable),
@@ -175,6 +175,7 @@ def _require_classes(root: Path, known: Listing, apart: Listing) -> tuple[str, .
     listed = [*known.files, *(error.path for error in known.unreadable)]
     counts = Counter(path.parent for path in listed)
     for folder in known.folders.values():
+        # Where test images are apart, a class may have its training images in several folders.
         if counts[folder] < 2 and not apart.folders:
             raise InputError(
                 f"{folder} holds {counts[folder]} image(s): a class needs at least two, one to "

@@ -207,6 +207,10 @@ def test_a_folder_of_test_images(colors):
     data = folder(directory=colors, test_directory=root, channels=3)
     assert len(data.train) == 30
     assert np.bincount(data.read_test().labels).tolist() == [10, 0, 1]
+    (colors / "empty").mkdir()
+    with pytest.raises(InputError, match="The 30 training images hold none of class empty"):
+        folder(directory=colors, test_directory=root)
+    (colors / "empty").rmdir()
     (root / "red").rename(root / "rot")
     with pytest.raises(InputError, match="rot holds test images of a class that has no training"):
         folder(directory=colors, test_directory=root)
