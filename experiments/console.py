@@ -1,5 +1,6 @@
 """Print lines, fall silent once the reader has closed the pipe, and end a program."""
 
+import io
 import logging
 import os
 import re
@@ -7,11 +8,13 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
 from experiments import signals
 from experiments.secrets import masked
 from slicing.errors import InputError
+from slicing.files import naming
 
 MISTAKE = 2
 """Exit code for a mistake that the user can correct."""
@@ -63,8 +66,21 @@ def say(text: str, stream: TextIO | None = None) -> None:
 
 def no_access(error: OSError) -> str:
     """Say in a sentence which file the system refuses, and why."""
-    what = error.filename or "A file"
+    # Of a copy, the second is the one that is written.
+    what = error.filename2 or error.filename or _open_file(error) or "A file"
     return f"{what} cannot be read or written: {error.strerror or error}."
+
+
+def _open_file(error: OSError) -> str | None:
+    """Name the file that was written where an error was raised: that of a full disk names none."""
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        for value in frame.f_locals.values():
+            if not isinstance(value, io.IOBase) or str(getattr(value, "mode", "")).startswith("r"):
+                continue
+            name = getattr(value, "name", None)
+            if isinstance(name, str):
+                return name
+    return None
 
 
 Sentences = Mapping[type[BaseException], Callable[[Any], str | None]]
@@ -115,8 +131,9 @@ def exit_on_mistake(more: Sentences | None = None) -> Iterator[None]:
     try:
         with signals.heard(interrupt):
             yield
-            # Here, so that a full disk or a closed pipe is one sentence, too.
-            sys.stdout.flush()
+            # Here, so that a full disk is one sentence, too.
+            with naming(Path("standard output")):
+                sys.stdout.flush()
         signals.work_is_done()
     except kinds as error:
         if interrupted and not isinstance(error, KeyboardInterrupt):

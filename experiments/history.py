@@ -9,6 +9,7 @@ from typing import Any
 
 from evolve.block import Block
 from evolve.events import BlockEnd, Generation
+from slicing.files import naming
 
 Event = Generation | BlockEnd
 
@@ -74,7 +75,7 @@ class _Lines:
     """A CSV file that some events are in and that further ones are added to."""
 
     def __init__(self, path: Path, kind: type[Event], events: Sequence[Event]) -> None:
-        part = path.with_suffix(".part.csv")
+        self._path, part = path, path.with_suffix(".part.csv")
         self._file = part.open("w", newline="", encoding="utf-8")
         self._writer = csv.DictWriter(self._file, _columns(kind))
         self._writer.writeheader()
@@ -89,14 +90,16 @@ class _Lines:
             row["reasons"] = "; ".join(event.reasons)
         else:
             row[_COUNT] = row.pop("counts").get(_COUNT, "")
-        self._writer.writerow(row)
-        self._file.flush()
+        with naming(self._path):
+            self._writer.writerow(row)
+            self._file.flush()
 
     def sync(self) -> None:
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        self._file.close()
+        with naming(self._path):
+            self._file.close()
 
 
 def _columns(kind: type[Event]) -> list[str]:

@@ -39,7 +39,7 @@ from experiments.history import Event, History
 from experiments.json_values import plain_values
 from experiments.monitor import Silent
 from experiments.secrets import masked
-from slicing.files import replacing
+from slicing.files import naming, replacing
 
 EVENTS = "events.jsonl"
 
@@ -135,14 +135,15 @@ class Recorder(Silent):
             self._history.close()
         if self._file.closed:
             self._file = self._path.open("a", encoding="utf-8")
-        with self._file:
+        with naming(self._path), self._file:
             self._add("end", status=status)
 
     def _add(self, kind: str, **values: Any) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"type": kind, "time": now, **plain_values(values)}, allow_nan=False)
-        self._file.write(line + "\n")
-        self._file.flush()
+        with naming(self._path):
+            self._file.write(line + "\n")
+            self._file.flush()
 
     def _write_all(self, lines: Sequence[str]) -> None:
         with replacing(self._path) as file:
