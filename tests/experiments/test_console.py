@@ -180,6 +180,7 @@ def test_where_nothing_can_be_said_the_exit_code_still_tells(stream):
         found = subprocess.run(
             [sys.executable, "-c", PRINTS, stream],
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: full}, text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": ""},
         )  # fmt: skip
     assert found.returncode == 2
     if stream == "stdout":
