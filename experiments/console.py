@@ -59,9 +59,14 @@ def say(text: str, stream: TextIO | None = None) -> None:
     try:
         print(text, file=stream, flush=True)
     except OSError:
-        nobody = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nobody, stream.fileno())
-        os.close(nobody)
+        _silence(stream)
+
+
+def _silence(stream: TextIO) -> None:
+    """Let a stream write to nowhere, so that what it still holds does not fail at the exit."""
+    nobody = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nobody, stream.fileno())
+    os.close(nobody)
 
 
 def no_access(error: OSError) -> str:
@@ -145,4 +150,8 @@ def exit_on_mistake(more: Sentences | None = None) -> Iterator[None]:
             raise
         if sentence:
             say(sentence)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _silence(sys.stdout)
         sys.exit(signals.exit_code() if isinstance(error, KeyboardInterrupt) else MISTAKE)
