@@ -46,7 +46,8 @@ docs/notebooks/%.ipynb: notebooks/%.ipynb $(VENV)/.dev $(wildcard slicing/*.py s
 	$(BIN)/jupyter-execute --output "$(CURDIR)/docs/notebooks/$*" $<
 
 ui: $(VENV)/.run ## Open the MLflow UI on the runs of this folder
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlflow.db $(ARGS)
+	@echo "The MLflow UI starts, which takes some seconds: http://127.0.0.1:5000 (or what ARGS says)"
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 --backend-store-uri sqlite:///mlflow.db $(ARGS)
 
 clean: ## Remove the virtual environment and the caches of the tools
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build *.egg-info docs/_build docs/generated docs/notebooks

@@ -1,5 +1,6 @@
 """Print lines, fall silent once the reader has closed the pipe, and end a program."""
 
+import io
 import logging
 import os
 import re
@@ -7,20 +8,17 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
 from experiments import signals
 from experiments.secrets import masked
 from slicing.errors import InputError
+from slicing.files import naming
 from slicing.names import shown
 
 MISTAKE = 2
 """Exit code for a mistake that the user can correct."""
-
-
-# Characters that move the cursor, color or reorder what is shown; halves of pairs, which stand for
-# bytes that are no UTF-8.
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
@@ -28,8 +26,7 @@ def printable(text: str) -> str:
 
     Names of files and classes may hold anything; line feeds and tabs stay.
     """
-    escaped = _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
-    return masked(escaped)
+    return masked(shown(text, keep="\n\t"))
 
 
 class Formatter(logging.Formatter):
@@ -46,7 +43,6 @@ def say(text: str, stream: TextIO | None = None) -> None:
     Parameters
     ----------
     text : str
-        Names of files and classes in it cannot steer the terminal: it is :func:`shown`.
     stream : text stream, optional
         Standard error by default. Once nobody can be told, it is silent: Ctrl-C ends what a run
         is piped into (``| tee log``) before the run itself, a terminal is closed, a disk is full.
@@ -56,17 +52,35 @@ def say(text: str, stream: TextIO | None = None) -> None:
     encoding = stream.encoding or "utf-8"
     text = printable(text).encode(encoding, "backslashreplace").decode(encoding)
     try:
-        print(shown(text, keep="\n"), file=stream, flush=True)
+        print(text, file=stream, flush=True)
     except OSError:
-        nobody = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nobody, stream.fileno())
-        os.close(nobody)
+        _silence(stream)
+
+
+def _silence(stream: TextIO) -> None:
+    """Let a stream write to nowhere, so that what it still holds does not fail at the exit."""
+    nobody = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nobody, stream.fileno())
+    os.close(nobody)
 
 
 def no_access(error: OSError) -> str:
     """Say in a sentence which file the system refuses, and why."""
-    what = error.filename or "A file"
+    # Of a copy, the second is the one that is written.
+    what = error.filename2 or error.filename or _open_file(error) or "A file"
     return f"{what} cannot be read or written: {error.strerror or error}."
+
+
+def _open_file(error: OSError) -> str | None:
+    """Name the file that was written where an error was raised: that of a full disk names none."""
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        for value in frame.f_locals.values():
+            if not isinstance(value, io.IOBase) or str(getattr(value, "mode", "")).startswith("r"):
+                continue
+            name = getattr(value, "name", None)
+            if isinstance(name, str):
+                return name
+    return None
 
 
 Sentences = Mapping[type[BaseException], Callable[[Any], str | None]]
@@ -117,8 +131,9 @@ def exit_on_mistake(more: Sentences | None = None) -> Iterator[None]:
     try:
         with signals.heard(interrupt):
             yield
-            # Here, so that a full disk or a closed pipe is one sentence, too.
-            sys.stdout.flush()
+            # Here, so that a full disk is one sentence, too.
+            with naming(Path("standard output")):
+                sys.stdout.flush()
         signals.work_is_done()
     except kinds as error:
         if interrupted and not isinstance(error, KeyboardInterrupt):
@@ -130,4 +145,8 @@ def exit_on_mistake(more: Sentences | None = None) -> Iterator[None]:
             raise
         if sentence:
             say(sentence)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _silence(sys.stdout)
         sys.exit(signals.exit_code() if isinstance(error, KeyboardInterrupt) else MISTAKE)

@@ -8,7 +8,7 @@ from io import StringIO
 from pathlib import Path
 
 from evolve.events import BlockEnd, Event, Generation
-from slicing.files import replacing
+from slicing.files import naming, replacing
 
 # The only count that has its own CSV column.
 _COUNT = "full_scans"
@@ -64,17 +64,19 @@ class _Lines:
         # If the process ends meanwhile, the old file is untouched.
         with replacing(path) as whole:
             whole.writelines(line.encode() for line in (header, *map(_line_of, events)))
-        self._file = path.open("a", newline="", encoding="utf-8")
+        self._path, self._file = path, path.open("a", newline="", encoding="utf-8")
 
     def write(self, event: Event) -> None:
-        self._file.write(_line_of(event))
-        self._file.flush()
+        with naming(self._path):
+            self._file.write(_line_of(event))
+            self._file.flush()
 
     def sync(self) -> None:
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        self._file.close()
+        with naming(self._path):
+            self._file.close()
 
 
 def _line_of(event: Event) -> str:

@@ -104,6 +104,9 @@ def connect(uri: str | None, experiment: str | None) -> tuple["MlflowClient", st
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # They log what they raise, with its traceback, as on a full disk.
+    for name in ("mlflow.store.db.utils", "sqlalchemy"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     database = Path.cwd() / "mlflow.db"
     given = given_address(uri)
     location = None if given else (database.parent / "mlartifacts").as_uri()
@@ -125,10 +128,14 @@ def connect(uri: str | None, experiment: str | None) -> tuple["MlflowClient", st
             raise InputError(f"no experiment {experiment} can be created there")
         mark_dead(client, found.experiment_id)
     except Exception as error:  # each kind of store has exceptions of its own
-        what = f"{'tracking.uri' if uri else URI}={masked(given)}" if given else database
+        if given is None:
+            raise InputError(
+                f"MLflow cannot use {database} ({gist(error)}): make room, move it away, or "
+                "record elsewhere with tracking.uri=..."
+            ) from error
         raise InputError(
-            f"MLflow cannot use {what} ({gist(error)}): start the server, correct the address, or "
-            "leave it out for a database in this folder."
+            f"MLflow cannot use {'tracking.uri' if uri else URI}={masked(given)} ({gist(error)}): "
+            "start the server, correct the address, or leave it out for a database in this folder."
         ) from error
     if found.lifecycle_stage != "active":
         raise InputError(

@@ -41,7 +41,7 @@ from experiments.history import History
 from experiments.json_values import plain_values
 from experiments.monitor import Silent
 from experiments.secrets import masked
-from slicing.files import replacing
+from slicing.files import naming, replacing
 
 log = logging.getLogger(__name__)
 
@@ -146,12 +146,13 @@ class Recorder(Silent):
             self._history.close()
         if self._file.closed:
             self._file = self._path.open("a", encoding="utf-8")
-        with self._file:
+        with naming(self._path), self._file:
             self._add("end", status=status)
 
     def _add(self, kind: str, **values: Any) -> None:
-        self._file.write(_line(kind, values))
-        self._file.flush()
+        with naming(self._path):
+            self._file.write(_line(kind, values))
+            self._file.flush()
 
     def _rewrite(self, lines: Sequence[str]) -> None:
         """Replace the file, and open it for more."""

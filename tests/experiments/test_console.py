@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -23,6 +24,18 @@ with exit_on_mistake():
     from experiments.environment import set_threads
 
     set_threads(None)
+"""
+
+
+PRINTS = """
+import sys
+from experiments.console import exit_on_mistake
+from slicing.errors import InputError
+
+with exit_on_mistake():
+    print("a result")
+    if sys.argv[1] == "stderr":
+        raise InputError("k=0 is out of range.")
 """
 
 
@@ -132,7 +145,45 @@ def test_the_file_and_the_reason_are_named():
     assert no_access(OSError("odd")) == "A file cannot be read or written: odd."
 
 
-def test_a_full_disk_is_one_sentence():
-    with pytest.raises(OSError, match="No space") as raised, Path("/dev/full").open("w") as disk:
-        disk.write("kernels")
-    assert no_access(raised.value) == ("A file cannot be read or written: No space left on device.")
+FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+
+
+def fill(write):
+    with pytest.raises(OSError, match="No space") as raised:
+        write()
+    return no_access(raised.value)
+
+
+@needs_full
+def test_a_full_disk_is_one_sentence_that_names_the_file(tmp_path):
+    (tmp_path / "given").write_bytes(b"x" * 100_000)
+    (tmp_path / "taken").symlink_to(FULL)
+    said = "/dev/full cannot be read or written: No space left on device."
+    taken = said.replace(str(FULL), str(tmp_path / "taken"))
+    assert fill(lambda: FULL.write_text("kernels")) == said
+    assert fill(lambda: shutil.copy(tmp_path / "given", tmp_path / "taken")) == taken
+    with (tmp_path / "given").open("rb") as source:
+        assert fill(lambda: copy_to(source, tmp_path / "taken")) == taken
+
+
+def copy_to(source, path):
+    with path.open("wb") as target:
+        shutil.copyfileobj(source, target)
+
+
+@needs_full
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_where_nothing_can_be_said_the_exit_code_still_tells(stream):
+    """Of what was printed without being flushed, too."""
+    with FULL.open("w") as full:
+        found = subprocess.run(
+            [sys.executable, "-c", PRINTS, stream],
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: full}, text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": ""},
+        )  # fmt: skip
+    assert found.returncode == 2
+    if stream == "stdout":
+        assert found.stderr == (
+            "standard output cannot be read or written: No space left on device.\n"
+        )
