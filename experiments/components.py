@@ -5,7 +5,7 @@ before anything is computed.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import partial
@@ -56,6 +56,8 @@ _CONTRACTS = {
     "optimizer": Optimizer, "fitness": Fitness, "strategy": Schedule, "executor": Executor
 }  # fmt: skip
 _OF_SCHEDULE = tuple(each.name for each in fields(ScheduleOptions))
+# Options of a group that are not for what its ``_target_`` names.
+_OF_OTHERS = {"data": (_CALIBRATION,), "strategy": _OF_SCHEDULE}
 
 # What a library's sentence names, and what the command line calls it.
 _WORDS = {
@@ -123,7 +125,7 @@ class Components:
         fraction = options[_CALIBRATION]
         with self.naming("data"):
             between(_CALIBRATION, fraction, 0, 0.5)
-            dataset: Dataset = self._call("data", without=(_CALIBRATION,))
+            dataset: Dataset = self._call("data")
         if not isinstance(dataset, Dataset):
             raise InputError(
                 f"data._target_={options['_target_']} gives no images: name a function that "
@@ -172,7 +174,7 @@ class Components:
                     f"a class derived from {contract.__module__}.{contract.__name__}.",
                     f"{group}._target_",
                 )
-        executor, strategy = self._executor(), self._make("strategy", without=_OF_SCHEDULE)
+        executor, strategy = self._executor(), self._make("strategy")
         with self.naming("strategy"):
             strategy.func.check(executor, **strategy.keywords)
         builder = self.baseline()
@@ -260,7 +262,7 @@ class Components:
 
     def schedule(self, fitness: Fitness, checkpoint: Checkpoint) -> Schedule:
         """Make the schedule; it resumes what the checkpoint holds."""
-        make = self._make("strategy", without=_OF_SCHEDULE)
+        make = self._make("strategy")
         with self.naming("strategy"):
             schedule: Schedule = make(
                 fitness,
@@ -287,14 +289,15 @@ class Components:
             blocks: list[Block] = self._call("block", stack)
         return blocks
 
-    def _make(self, group: str, without: Sequence[str] = ()) -> Any:
+    def _make(self, group: str) -> Any:
         """Make a function or class with its options, to be called with the rest.
 
         Not by Hydra's ``instantiate``: it would make lists of its own kind again, in whose code
         Ctrl-C raises other errors.
         """
         options = self.options[group]
-        arguments = {k: v for k, v in options.items() if k not in ("_target_", *without)}
+        others = ("_target_", *_OF_OTHERS.get(group, ()))
+        arguments = {k: v for k, v in options.items() if k not in others}
         try:
             return partial(get_object(options["_target_"]), **arguments)
         except (ImportError, ValueError, AttributeError, TypeError) as error:

@@ -128,8 +128,7 @@ def resumed(overrides: Sequence[str], multirun: bool = False) -> tuple[Path, lis
     Raises
     ------
     InputError
-        Where the folder is not that of a run which has not ended, or where what it says would
-        choose code to execute.
+        Where the folder is not that of a run which has not ended.
     """
     with configurations(CONF):
         parsed = {line: parse(line) for line in overrides}
@@ -148,22 +147,10 @@ def resumed(overrides: Sequence[str], multirun: bool = False) -> tuple[Path, lis
         old = {line: parse(line).key_or_group for line in load(folder).overrides}
         # A run writes down none of these; what says otherwise is not its own file.
         old = {line: key for line, key in old.items() if not key.startswith("hydra")}
-        for line in set(old) - set(new):
-            if chooses_code(line):
-                raise InputError(
-                    f"{folder} says that its run was started with {line}, which chooses code to "
-                    "execute, and the folder may be someone else's: if it is yours, add that to "
-                    "the command line."
-                )
         if any(parsed[line].key_or_group == "executor" for line in new):
             # Another executor has other options.
             old = {line: key for line, key in old.items() if key.split(".")[0] != "executor"}
         return folder, [line for line in old if line not in new and old[line] != "resume"] + new
-
-
-def chooses_code(line: str) -> bool:
-    """Whether what stands on the command line may choose code that is executed."""
-    return "_target_" in line
 
 
 def _jobs(overrides: Sequence[str], multirun: bool) -> Iterator[list[Override]]:

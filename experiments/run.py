@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 from experiments.console import MISTAKE, Sentences, exit_on_mistake, no_access, say
 from experiments.folders import remove_if_only
 from experiments.hydra_internals import VERSION_BASE, flags, parsed_arguments
-from experiments.overrides import check, check_flags, chooses_code, resumed
+from experiments.overrides import check, check_flags, resumed
 from experiments.progress import Terminal
 from experiments.schema.docs import CONF
 from experiments.secrets import masked
@@ -163,12 +163,11 @@ def _way_on(folder: Path, is_mistake: bool = False) -> str:
     if not has_begun(folder):
         return ""
     try:
-        origin = load(folder)
+        load(folder)
     except InputError:
         return ""
-    words = [f"resume={quoted(folder)}", *(line for line in origin.overrides if chooses_code(line))]
-    if re.fullmatch(r"[\w./-]+", str(folder), re.ASCII):
-        words[0] = f"resume={folder}"
+    is_plain = re.fullmatch(r"[\w./-]+", str(folder), re.ASCII)
+    word = f"resume={folder}" if is_plain else shlex.quote(f"resume={quoted(folder)}")
     # A program of the user's own brings options that ours does not know.
     program = sys.argv[0]
     is_own = program.endswith(".py") and Path(program).resolve() != Path(__file__).resolve()
@@ -179,7 +178,7 @@ def _way_on(folder: Path, is_mistake: bool = False) -> str:
             "What was found is kept. Once that is mended, with no other options than those of "
             "executor and tracking, resume it by"
         )
-    return f" {lead} {start} {shlex.join(words)}"
+    return f" {lead} {start} {word}"
 
 
 def _with_resumed(overrides: list[str], multirun: bool) -> list[str]:

@@ -107,14 +107,17 @@ class Baseline:
         InputError
             Where the model has no trained head, or the images have another shape or other pixels.
         """
+        return self.shares(unit_pixels(images))
+
+    def shares(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Do the same for pixels that are not checked: they may have any range."""
         if self.model is None:
             raise InputError("This baseline has no trained head to classify with: use the k-NN.")
-        pixels = unit_pixels(images)
-        self.stack.check(pixels)
-        outputs = np.empty((len(pixels), len(self.classes)))
-        for start in range(0, len(pixels), _CHUNK):
+        self.stack.check(images)
+        outputs = np.empty((len(images), len(self.classes)))
+        for start in range(0, len(images), _CHUNK):
             part = slice(start, start + _CHUNK)
-            outputs[part] = self.model.predict_on_batch(pixels[part])
+            outputs[part] = self.model.predict_on_batch(images[part])
         sums = outputs.sum(axis=1)
         others = ~((outputs >= 0).all(axis=1) & (abs(sums - 1) <= _ROUNDING))
         largest = outputs[others].max(axis=1, keepdims=True, initial=-np.inf)

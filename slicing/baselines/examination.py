@@ -14,7 +14,7 @@ from slicing.data.sampling import stratified_order
 from slicing.errors import InputError
 from slicing.stack import ConvStack, forward
 
-Pixels = tuple[float, float]
+PixelRange = tuple[float, float]
 """What stands for black and white, 0 and 1, in the inputs of a network."""
 
 IMAGES = 1000
@@ -80,7 +80,7 @@ def _where(stack: ConvStack, images: NDArray[np.float32]) -> str:
 
 
 def check_answers(
-    baseline: Baseline, train: Images, pixels: Pixels, order: Sequence[str]
+    baseline: Baseline, train: Images, pixels: PixelRange, order: Sequence[str]
 ) -> str | None:
     """Refuse a range of pixels, and an order of classes, that a network was not trained on.
 
@@ -110,10 +110,10 @@ def check_answers(
     train = _sample(train)
     as_named = np.arange(len(order))
 
-    def found(other: Pixels) -> _Finding:
+    def found(other: PixelRange) -> _Finding:
         low, high = ((each - pixels[0]) / (pixels[1] - pixels[0]) for each in other)
         images = (train.images * (high - low) + low).astype(np.float32)
-        answers = baseline.predict_labels(images)
+        answers = baseline.shares(images).argmax(axis=1)
         return _Finding(other, answers, train.labels, as_named, answers == train.labels)
 
     given = best = found(pixels)
@@ -155,7 +155,7 @@ class _Finding:
         Whether the class that is meant is the true one.
     """
 
-    pixels: Pixels
+    pixels: PixelRange
     answers: NDArray[np.int64]
     labels: NDArray[np.int64]
     meant: NDArray[np.int64]
@@ -201,7 +201,7 @@ def _sample(train: Images) -> Images:
     return train[stratified_order(train.labels, 0)[:IMAGES]]
 
 
-def _ranges(train: Images) -> list[Pixels]:
+def _ranges(train: Images) -> list[PixelRange]:
     """List the ranges that networks are trained on, with that of pixels standardized."""
     mean, deviation = float(train.images.mean()), float(train.images.std()) or 1.0
     standardized = round(-mean / deviation, 4), round((1 - mean) / deviation, 4)

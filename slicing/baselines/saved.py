@@ -11,7 +11,7 @@ import numpy as np
 
 from slicing.backend import configure_threads, load_keras
 from slicing.baselines.base import Baseline, BaselineBuilder
-from slicing.baselines.examination import Pixels, check_answers, check_features
+from slicing.baselines.examination import PixelRange, check_answers, check_features
 from slicing.checks import archive
 from slicing.cutting import cut
 from slicing.data.dataset import Images
@@ -76,7 +76,7 @@ class SavedCNN(BaselineBuilder):
             log.warning("%s.", warning)
         return replace(baseline, warning=warning)
 
-    def _range(self) -> Pixels:
+    def _range(self) -> PixelRange:
         if len(self.pixels) != 2 or not np.isfinite(self.pixels).all() or len({*self.pixels}) < 2:
             raise InputError(
                 f"pixels={[*self.pixels]} is no range: give what stands for 0 and what for 1 in "

@@ -117,9 +117,10 @@ def wrong_numbers(**options):
 
 
 def dataset_of(name, *overrides):
-    words = [f"data._target_=tests.experiments.test_components.{name}", "data.test_size=10"]
-    [config] = check([*words, *overrides])
-    return Components(plain(config), {}).dataset()
+    [config] = check(["data.test_size=10", *overrides])
+    options = plain(config)
+    options["data"]["_target_"] = f"tests.experiments.test_components.{name}"
+    return Components(options, {}).dataset()
 
 
 def test_images_for_calibration_are_held_out_before_anything_sees_them():

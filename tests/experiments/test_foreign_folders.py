@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from evolve.checkpoint import Checkpoint
-from experiments.overrides import resumed
+from experiments.overrides import check, resumed
 from experiments.resume import RunOrigin, checkpoint_of, has_begun, load
 from slicing.errors import InputError
 from tests.experiments.runs import command_line, finish, run_here
@@ -54,16 +54,22 @@ def test_the_state_of_another_schedule_is_not_taken_silently(tiny, tmp_path):
         "optimizer._target_=evil.Optimizer",
         "++data._target_=os.system",
         "+data={_target_: os.system}",
-        "hydra/job_logging=evil",
-        "hydra.run.dir=/",
-        "++hydra.callbacks.x._target_=evil",
     ],
 )
 def test_a_folder_does_not_choose_code(line, tmp_path):
     RunOrigin(("seed=1", line), {}, "", "").save(checkpoint_of(tmp_path))
-    with pytest.raises(InputError, match="which chooses code to execute"):
-        resumed([f"resume={tmp_path}"])
-    assert resumed([f"resume={tmp_path}", line]) == (tmp_path, ["seed=1", line])
+    _, overrides = resumed([f"resume={tmp_path}"])
+    with pytest.raises(InputError, match="names code, which is not taken from the command line"):
+        check(overrides)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["hydra/job_logging=evil", "hydra.run.dir=/", "++hydra.callbacks.x._target_=evil"],
+)
+def test_a_folder_does_not_choose_how_hydra_runs(line, tmp_path):
+    RunOrigin(("seed=1", line), {}, "", "").save(checkpoint_of(tmp_path))
+    assert resumed([f"resume={tmp_path}"]) == (tmp_path, ["seed=1"])
 
 
 @pytest.mark.parametrize(
