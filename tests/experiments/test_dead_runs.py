@@ -40,6 +40,8 @@ HOST, NUMBER, BEGIN = this_process().split(" ", 2)
         (f"{HOST}x 99999999 {BEGIN}", "RUNNING"),  # another machine
         (None, "RUNNING"),  # another program
     ],
+    # Not the values, which are others in each process of the tests.
+    ids=["this process", "its number again", "dead", "another machine", "another program"],
 )
 def test_only_runs_of_this_machine_whose_process_is_gone(process, status, begin, store, request):
     client, run = begin
