@@ -147,6 +147,7 @@ def _run(
         if builder.uses_tensorflow and not is_read:
             threads = _start_tensorflow(monitor, threads)
         tags = {
+            "folder": folder,
             "dataset": dataset.name,
             "dataset.train_digest": digest,
             "protocol": images.protocol,
