@@ -100,8 +100,8 @@ def run(
             summary = _run(components, folder, tuple(overrides), origin, checkpoint, monitor)
         except BaseException:
             if not had_begun and not resume.has_evolved(folder):
-                if not resume.has_begun(folder):
-                    # MLflow knows nothing of it either: it was refused.
+                if not resume.has_begun(folder) and not (folder / GENERATIONS).exists():
+                    # Nothing is evolved, and MLflow knows nothing of it: it was refused.
                     for name in ("config.yaml", EVENTS):
                         (folder / name).unlink(missing_ok=True)
                 checkpoint.clear(resume.NAME)

@@ -15,7 +15,7 @@ import numpy as np
 from evolve.events import BlockEnd
 from experiments.dead_runs import PROCESS, this_process
 from experiments.history import Event
-from experiments.mlflow_store import PARENT, connect, gist, one_sentence
+from experiments.mlflow_store import PARENT, connect, gist, global_address, one_sentence
 from experiments.monitor import Silent
 
 if TYPE_CHECKING:
@@ -242,27 +242,26 @@ class MLflowRun(Silent):
             Schema([TensorSpec(np.dtype(str), (-1,))]),
             ParamSchema([ParamSpec("proba", "boolean", default=False)]),
         )
-        before = mlflow.get_tracking_uri()
-        mlflow.set_tracking_uri(self._client.tracking_uri)
-        try:
-            with one_sentence(f"The engine is in {path}."), warnings.catch_warnings():
-                # It recommends an input example, which would be an image in JSON.
-                warnings.simplefilter("ignore", UserWarning)
-                # Models belong to an experiment, by default to another than their run's.
-                mlflow.set_experiment(experiment_id=self._experiment_id)
-                Model.log(
-                    None,
-                    mlflow.pyfunc,
-                    run_id=self._run_id,
-                    name="engine",
-                    python_model=str(_HERE / "model_code.py"),
-                    artifacts={"engine": str(path)},
-                    code_paths=[str(_HERE.parent / "slicing")],
-                    signature=signature,
-                    pip_requirements=[f"{name}=={version(name)}" for name in _ENGINE_LIBRARIES],
-                )
-        finally:
-            mlflow.set_tracking_uri(before)
+        with (
+            one_sentence(f"The engine is in {path}."),
+            global_address(self._client.tracking_uri),
+            warnings.catch_warnings(),
+        ):
+            # It recommends an input example, which would be an image in JSON.
+            warnings.simplefilter("ignore", UserWarning)
+            # Models belong to an experiment, by default to another than their run's.
+            mlflow.set_experiment(experiment_id=self._experiment_id)
+            Model.log(
+                None,
+                mlflow.pyfunc,
+                run_id=self._run_id,
+                name="engine",
+                python_model=str(_HERE / "model_code.py"),
+                artifacts={"engine": str(path)},
+                code_paths=[str(_HERE.parent / "slicing")],
+                signature=signature,
+                pip_requirements=[f"{name}=={version(name)}" for name in _ENGINE_LIBRARIES],
+            )
 
     def finish(
         self, folder: Path, files: Iterable[str], note: str, interrupted: bool = False
