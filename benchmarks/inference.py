@@ -210,7 +210,7 @@ def _installed(runtimes: Sequence[str]) -> list[str]:
     for runtime in runtimes:
         package, extra = _PACKAGES.get(runtime, ("numba", ""))
         if find_spec(package) is None:
-            say(f"{runtime} is not installed and left out: pip install -e '.[{extra}]'.")
+            say(f"{runtime} is not installed and left out: python -m pip install -e '.[{extra}]'.")
         else:
             found.append(runtime)
     return found

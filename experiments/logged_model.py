@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.mlflow_store import one_sentence
+from experiments.mlflow_store import global_address, one_sentence
 from slicing.errors import InputError
 
 if TYPE_CHECKING:
@@ -122,24 +122,19 @@ def _log(
         Schema([TensorSpec(np.dtype(str), (-1,))]),
         ParamSchema([ParamSpec(name, "boolean", default=False) for name in ("proba", "evidence")]),
     )
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(client.tracking_uri)
-    try:
-        with warnings.catch_warnings():
-            # It recommends an input example, which would be an image in JSON.
-            warnings.simplefilter("ignore", UserWarning)
-            # Models belong to an experiment, by default to another than their run's.
-            mlflow.set_experiment(experiment_id=experiment_id)
-            Model.log(
-                None,
-                mlflow.pyfunc,
-                run_id=run_id,
-                name="engine",
-                python_model=str(_CODE),
-                artifacts={"engine": str(path)},
-                code_paths=[str(_PACKAGE)],
-                signature=signature,
-                pip_requirements=[f"{name}=={version(name)}" for name in _LIBRARIES],
-            )
-    finally:
-        mlflow.set_tracking_uri(before)
+    with global_address(client.tracking_uri), warnings.catch_warnings():
+        # It recommends an input example, which would be an image in JSON.
+        warnings.simplefilter("ignore", UserWarning)
+        # Models belong to an experiment, by default to another than their run's.
+        mlflow.set_experiment(experiment_id=experiment_id)
+        Model.log(
+            None,
+            mlflow.pyfunc,
+            run_id=run_id,
+            name="engine",
+            python_model=str(_CODE),
+            artifacts={"engine": str(path)},
+            code_paths=[str(_PACKAGE)],
+            signature=signature,
+            pip_requirements=[f"{name}=={version(name)}" for name in _LIBRARIES],
+        )

@@ -145,6 +145,25 @@ def connect(uri: str | None, experiment: str | None) -> tuple["MlflowClient", st
     return client, found.experiment_id
 
 
+@contextmanager
+def global_address(address: str) -> Iterator[None]:
+    """Let MLflow's own functions use a store, for the length of a ``with`` statement.
+
+    They note it in the environment, too, where the next run would take it for the user's.
+    """
+    import mlflow
+
+    before, noted = mlflow.get_tracking_uri(), os.environ.get(URI)
+    mlflow.set_tracking_uri(address)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
+        os.environ.pop(URI, None)
+        if noted is not None:
+            os.environ[URI] = noted
+
+
 def _sqlite(path: Path) -> str:
     """Write a path as an address, whatever its name holds."""
     # Here, not above: it takes a while.

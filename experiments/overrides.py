@@ -253,7 +253,9 @@ def _is_choice(program: Program, override: Override) -> bool:
     extras = _EXTRAS if group == _LAUNCHER else {}
     if option not in options:
         if option in extras:
-            raise InputError(f"{line} is not installed: pip install -e '.[{extras[option]}]'")
+            raise InputError(
+                f"{line} is not installed: python -m pip install -e '.[{extras[option]}]'"
+            )
         known = sorted({*options, *extras})
         if words := advice_on_value(group, option, known):
             raise InputError(f"{group}={option} is unknown: {words}")

@@ -103,7 +103,7 @@ class ParentRun:
             if status != "FINISHED" and not self._of_children():
                 self._client.delete_run(self.run_id)
                 return
-            note = self._children() if self._note is None else self._note
+            note = self._table() if self._note is None else self._note
             self._client.log_text(self.run_id, note, "summary.md")
             for path in self._files:
                 self._client.log_artifact(self.run_id, str(path))
@@ -122,13 +122,23 @@ class ParentRun:
     def _of_children(self) -> "list[Run]":
         return self._find(f"tags.`{PARENT}` = '{self.run_id}'")
 
-    def _children(self) -> str:
-        """Set their figures in a table."""
+    def table(self) -> str:
+        """Set the figures and folders of its children in a table; nothing where it has none.
+
+        Raises
+        ------
+        InputError
+            Where MLflow does not give them.
+        """
+        with one_sentence("The runs themselves are there."):
+            return self._table() if self._of_children() else ""
+
+    def _table(self) -> str:
         body = []
         for run in self._of_children():
             cells = [run.info.run_name, run.data.tags.get("status", "-")]
             for metric, form in _METRICS.values():
                 known = run.data.metrics.get(metric)
                 cells.append("-" if known is None else form.format(known))
-            body.append(cells)
-        return "\n".join(table(["run", "status", *_METRICS], body))
+            body.append([*cells, run.data.tags.get("folder", "-")])
+        return "\n".join(table(["run", "status", *_METRICS, "folder"], body))

@@ -103,8 +103,8 @@ def run(
             summary = _run(components, folder, tuple(overrides), origin, checkpoint, monitor)
         except BaseException:
             if not had_begun and not resume.has_evolved(folder):
-                if not resume.has_begun(folder):
-                    # MLflow knows nothing of it either: it was refused.
+                if not resume.has_begun(folder) and not (folder / GENERATIONS).exists():
+                    # Nothing is evolved, and MLflow knows nothing of it: it was refused.
                     for name in ("config.yaml", EVENTS):
                         (folder / name).unlink(missing_ok=True)
                 checkpoint.clear(resume.NAME)
@@ -156,6 +156,7 @@ def _run(
         if builder.uses_tensorflow and not is_read:
             threads = _start_tensorflow(monitor, threads)
         tags = {
+            "folder": folder,
             "dataset": dataset.name,
             "dataset.train_digest": digest,
             "protocol": images.protocol,

@@ -221,7 +221,11 @@ def _sweep(configs: list[DictConfig], overrides: list[str]) -> None:
     name = " ".join(sorted(words, key=lambda word: "," not in re.sub(r"\[.*?\]", "", word)))
     with ParentRun(*stores.pop(), f"sweep {name}".strip()) as parent:
         sys.argv.append(parent.override)
-        _launch()
+        try:
+            _launch()
+        finally:
+            if table := parent.table():
+                say(f"\n{table}", sys.stdout)
 
 
 def _launch() -> None:

@@ -51,7 +51,7 @@ class RayExecutor(Executor[T, R]):
             import ray
         except ImportError as error:
             raise InputError(
-                "RayExecutor needs the package ray: pip install -e '.[ray]'."
+                "RayExecutor needs the package ray: python -m pip install -e '.[ray]'."
             ) from error
         self._ray: Any = ray
         self._wanted, self._address = workers, address

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import keras
 
 log = logging.getLogger(__name__)
+# How HDF5 files begin, whatever their names.
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +149,14 @@ class SavedCNN(BaselineBuilder):
         if not path.is_file():
             raise InputError(
                 f"path={path} is not a model file: give the path of a .keras file.", "path"
+            )
+        with path.open("rb") as file:
+            is_hdf5 = file.read(len(_HDF5)) == _HDF5
+        if is_hdf5:
+            raise InputError(
+                f"path={path} is HDF5, an older format: name it .h5, load it with "
+                "keras.models.load_model, and save it with model.save('name.keras').",
+                "path",
             )
         if path.suffix != ".keras" or not zipfile.is_zipfile(path):
             raise InputError(

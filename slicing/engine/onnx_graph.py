@@ -27,7 +27,9 @@ class OnnxGraph:
         try:
             import onnx
         except ImportError as error:
-            raise InputError("ONNX is not installed: pip install -e '.[onnx]'.") from error
+            raise InputError(
+                "ONNX is not installed: python -m pip install -e '.[onnx]'."
+            ) from error
         self._onnx = onnx
         self._nodes: list[Any] = []
         self._constants: list[Any] = []

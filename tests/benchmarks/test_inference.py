@@ -93,4 +93,7 @@ def test_the_command_line(files, monkeypatch, tmp_path, capsys):
     }
     printed = capsys.readouterr()
     assert len(printed.out.splitlines()) == 2 + 2
-    assert "OpenVINO is not installed and left out: pip install -e '.[openvino]'" in printed.err
+    assert (
+        "OpenVINO is not installed and left out: python -m pip install -e '.[openvino]'"
+        in printed.err
+    )

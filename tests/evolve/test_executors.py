@@ -253,5 +253,5 @@ def test_a_cluster_that_is_not_there_is_one_sentence():
 
 def test_ray_is_optional(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InputError, match=r"pip install -e '\.\[ray\]'"):
+    with pytest.raises(InputError, match=r"python -m pip install -e '\.\[ray\]'"):
         RayExecutor()

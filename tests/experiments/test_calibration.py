@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from experiments import predict
+from experiments.mlflow_store import global_address
 from experiments.reliability import Reliability
 from experiments.tools import run_tool
 from slicing.baselines import UntrainedCNN
@@ -128,14 +129,10 @@ def test_an_engine_without_a_confidence_says_how_to_get_one(predicted, engine, c
 
 
 def test_the_served_model_says_it_too(calibrated, engine, unseen, monkeypatch):
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(calibrated.client.tracking_uri)
-    try:
+    with global_address(calibrated.client.tracking_uri):
         [output] = calibrated.run.outputs.model_outputs
         model = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
         records = model.predict(unseen.images, params={"evidence": True})
-    finally:
-        mlflow.set_tracking_uri(before)
     found = engine.evidence(unseen.images)
     assert [each["class"] for each in records] == engine.predict(unseen.images).tolist()
     for name, column in (

@@ -80,7 +80,7 @@ def test_a_missing_plugin_is_one_sentence(launcher, extra, monkeypatch):
     with pytest.raises(InputError) as error:
         check([f"hydra/launcher={launcher}"], multirun=True)
     assert str(error.value) == (
-        f"hydra/launcher={launcher} is not installed: pip install -e '.[{extra}]'"
+        f"hydra/launcher={launcher} is not installed: python -m pip install -e '.[{extra}]'"
     )
     with pytest.raises(InputError, match="did you mean hydra/launcher=joblib"):
         check(["hydra/launcher=jobli"], multirun=True)

@@ -1,9 +1,10 @@
 """Where runs are recorded: folders of any name, MLflow's own environment variables."""
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from experiments.mlflow_store import connect
+from experiments.mlflow_store import connect, given_address, global_address
 from slicing.errors import InputError
 from tests.experiments.runs import command_line, finish, give_store, runs_of
 
@@ -67,6 +68,18 @@ def test_what_the_environment_says_holds_where_no_option_is_given(
     here = f"sqlite:///{tmp_path}/mlflow.db"
     _, identity = connect(here, experiment)
     assert MlflowClient(here).get_experiment(identity).name == name
+
+
+@pytest.mark.parametrize("given", [None, "http://host:5000"])
+def test_what_mlflow_notes_in_the_environment_is_not_taken_for_the_users(given, monkeypatch):
+    before = mlflow.get_tracking_uri()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", given or "")
+    if given is None:
+        monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with global_address("sqlite:///one.db"):
+        assert mlflow.get_tracking_uri() == "sqlite:///one.db"
+    assert given_address(None) == given
+    assert mlflow.get_tracking_uri() in (before, given)
 
 
 def test_a_sentence_names_what_is_wrong(tmp_path, monkeypatch):

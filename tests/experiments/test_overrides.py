@@ -219,4 +219,4 @@ def test_options_with_dashes(words, sentence):
 
 @pytest.mark.parametrize("words", [["--multirun", "seed=1,2"], ["-m"], ["--cfg", "job"], ["--hel"]])
 def test_flags_that_are_there(words):
-    check_flags(words, flags())
+    assert check_flags(words, flags()) is None

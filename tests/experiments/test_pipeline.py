@@ -15,6 +15,7 @@ import slicing.data
 from experiments import pipeline
 from experiments.components import Components
 from experiments.environment import set_threads
+from experiments.history import GENERATIONS
 from experiments.monitor import Interrupts, Silent
 from experiments.overrides import check
 from experiments.recorder import EVENTS, Recorder
@@ -397,6 +398,8 @@ def test_the_mlflow_run_ends_where_the_folder_takes_nothing_more(
 
 def test_a_run_that_mlflow_does_not_take_has_failed(stubs, tiny, tmp_path):
     stubs.failures["finish"] = InputError("MLflow did not take everything.")
+    # What the evolution would have written: without it the run would have been refused.
+    (tmp_path / GENERATIONS).touch()
     with pytest.raises(InputError, match="did not take"):
         start([*tiny, "name=refused"], tmp_path, Silent())
     lines = map(json.loads, (tmp_path / EVENTS).read_text().splitlines())

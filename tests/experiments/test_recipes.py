@@ -20,6 +20,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
 
 from evolve.optimizers import CMAES
+from experiments.mlflow_store import global_address
 from experiments.overrides import check
 from experiments.recipes import check_options, recipe_of, tune_of
 from experiments.schema.run import plain
@@ -92,11 +93,9 @@ def model_uri(compact):
 
 @pytest.fixture
 def tracking(compact):
-    before = mlflow.get_tracking_uri()
     uri = compact.client.tracking_uri
-    mlflow.set_tracking_uri(uri)
-    yield uri
-    mlflow.set_tracking_uri(before)
+    with global_address(uri):
+        yield uri
 
 
 def test_mlflow_has_the_engine_as_a_model(compact, model_uri, tracking, unseen):

@@ -61,6 +61,10 @@ def test_what_a_user_sees(swept):
     assert len(folders) == 4
     finished = [folder for folder in folders if (folder / "summary.md").is_file()]
     assert len(finished) == 2
+    # At the end, all runs in a table.
+    lines = process.out.rstrip().splitlines()[-4:]
+    assert [line.split("|")[2].strip() for line in lines].count("finished") == 2
+    assert {line.split("|")[-2].strip() for line in lines} == set(map(str, folders))
     for folder in finished:
         assert str(folder) in process.out
         assert (folder / "summary.md").read_text().strip() in process.out

@@ -120,6 +120,11 @@ def foreign_archive(path):
         archive.writestr("notes.txt", "not a model")
 
 
+def hdf5_model(path):
+    keras.Sequential([keras.Input((10, 10, 1)), keras.layers.Flatten()]).save(f"{path}.h5")
+    path.with_name(f"{path.name}.h5").rename(path)
+
+
 def lambda_model(path):
     doubled = keras.layers.Lambda(lambda images: images * 2)
     keras.Sequential([keras.Input((10, 10, 1)), doubled, keras.layers.Flatten()]).save(path)
@@ -131,6 +136,7 @@ def lambda_model(path):
         ("missing.keras", lambda path: None, "not a model file"),
         ("model.h5", lambda path: path.write_bytes(b"x"), "not a complete .keras file"),
         ("text.keras", lambda path: path.write_text("text"), "not a complete .keras file"),
+        ("hdf5.keras", hdf5_model, "is HDF5, an older format: name it .h5, load it"),
         ("foreign.keras", foreign_archive, "cannot be loaded as a Keras model"),
         ("lambda.keras", lambda_model, "cannot be loaded as a Keras model .*Lambda"),
     ],

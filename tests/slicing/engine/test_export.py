@@ -94,5 +94,8 @@ def test_a_missing_onnx_is_one_sentence(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(InputError, match=r"ONNX is not installed: pip install -e '\.\[onnx\]'"):
+    with pytest.raises(
+        InputError,
+        match=r"ONNX is not installed: python -m pip install -e '\.\[onnx\]'",
+    ):
         to_onnx(make_engine())
