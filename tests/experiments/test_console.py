@@ -62,8 +62,8 @@ def test_names_in_any_language_stay(capsys):
     say("née 日本 🧑\u200d🔬 \t|")
     Terminal(sys.stderr).say("kittens\x1b[31m")
     log = logging.makeLogRecord({"msg": "class %s", "args": ("\x1b[31mcat",)})
-    assert Formatter().format(log) == "class \\x1b[31mcat"
-    assert capsys.readouterr().err == "née 日本 🧑\u200d🔬 \t|\nkittens\\x1b[31m\n"
+    assert Formatter().format(log) == "class \\u001b[31mcat"
+    assert capsys.readouterr().err == "née 日本 🧑\u200d🔬 \t|\nkittens\\u001b[31m\n"
 
 
 def show(text, stream):

@@ -96,7 +96,7 @@ def test_values_out_of_range_are_refused_before_anything_is_made(group, option, 
     made = deepcopy(components(*own, f"{group}={option}"))
     made.options[group][name] = OUT_OF_RANGE[group][name]
     with pytest.raises(InputError, match=rf"^{group}\.{name}\b"):
-        made.check(made.split(dataset) if group == "protocol" else split, len(dataset.classes))
+        made.check(made.split(dataset) if group == "protocol" else split, dataset.classes)
 
 
 @pytest.mark.parametrize(
@@ -138,12 +138,12 @@ def test_the_least_budget_suffices(options, least, tiny, tmp_path):
 
 def test_a_run_that_cannot_fit_into_memory_is_refused(tiny, images, monkeypatch):
     made = components(*tiny)
-    needs = made.check(images[1], 10)
+    needs = made.check(images[1], tuple("0123456789"))
     assert "It needs at least 0.0 GB of memory" in needs
     assert "evaluations" in needs
     monkeypatch.setattr(memory, "available", lambda: (10_000, 20_000))
     with pytest.raises(InputError, match=r"take at least 0\.0 GB of memory, and there are"):
-        made.check(images[1], 10)
+        made.check(images[1], tuple("0123456789"))
 
 
 def test_the_memory_of_a_control_group_is_all_there_is(tmp_path, monkeypatch):
