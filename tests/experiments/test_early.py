@@ -16,7 +16,7 @@ from experiments.hydra_internals import VERSION_BASE
 from experiments.overrides import check
 from experiments.schema.docs import CONF
 from experiments.schema.run import GROUPS, plain
-from slicing.baselines import UntrainedCNN
+from slicing.baselines import TrainedCNN
 from slicing.errors import InputError
 from tests.experiments.runs import run_here
 
@@ -110,9 +110,10 @@ def test_a_run_is_refused_before_its_baseline_is_made(mistake, tiny, tmp_path, m
     def build(*args):
         raise AssertionError("It has begun.")
 
-    monkeypatch.setattr(UntrainedCNN, "build", build)
+    monkeypatch.setattr(TrainedCNN, "build", build)
+    options = ["baseline=lenet" if each == "baseline=random" else each for each in tiny]
     with pytest.raises(InputError, match=mistake.partition("=")[0].replace(".", r"\.")):
-        run_here([*tiny, mistake], tmp_path)
+        run_here([*options, mistake], tmp_path)
 
 
 @pytest.mark.parametrize(
