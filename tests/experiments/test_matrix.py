@@ -104,7 +104,7 @@ def test_a_class_of_another_kind_is_one_sentence(group):
     components = with_target(group, target)
     make = {"data": components.dataset, "protocol": lambda: components.split(images)}
     with pytest.raises(InputError, match=sentence) as caught:
-        make.get(group, lambda: components.check(Split(images, None), 10))()
+        make.get(group, lambda: components.check(Split(images, None), tuple("0123456789")))()
     assert caught.value.option == f"{group}._target_"
 
 
