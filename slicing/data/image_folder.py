@@ -158,6 +158,12 @@ def _require_image_size(image_size: Sequence[int]) -> tuple[int, int]:
 
 def _require_folder(option: str, directory: str | os.PathLike[str]) -> Path:
     root = Path(directory).expanduser()
+    if root.is_file():
+        raise InputError(
+            f"{option}={root} is a file: name a folder that holds one of images for each class; "
+            "unpack archives.",
+            option,
+        )
     if not root.is_dir():
         raise InputError(
             f"{option}={root} is not a folder: name the one that holds your class folders.", option

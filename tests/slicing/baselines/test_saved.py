@@ -131,6 +131,12 @@ def lambda_model(path):
         ("missing.keras", lambda path: None, "not a model file"),
         ("model.h5", lambda path: path.write_bytes(b"x"), "not a complete .keras file"),
         ("text.keras", lambda path: path.write_text("text"), "not a complete .keras file"),
+        (
+            "hdf5.keras",
+            lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n"),
+            "is an HDF5 file: under",
+        ),
+        ("hdf5.h5", lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n"), "is an HDF5 file: under"),
         ("foreign.keras", foreign_archive, "cannot be loaded as a Keras model"),
         ("lambda.keras", lambda_model, "cannot be loaded as a Keras model .*Lambda"),
     ],

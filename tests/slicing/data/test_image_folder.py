@@ -273,6 +273,9 @@ FAULTS = {
     "{root} holds 0 class folder(s)": lambda root: [
         path.rename(path.with_name(f".{path.name}")) for path in list(root.iterdir())
     ],
+    "directory={root} is a file: name a folder that holds one of images for each class; unpack": (
+        lambda root: (shutil.rmtree(root), root.write_text("label,pixel0"))
+    ),
     "directory={root} is not a folder": lambda root: root.rename(root.with_name("elsewhere")),
 }
 
