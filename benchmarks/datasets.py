@@ -20,4 +20,5 @@ def dataset_of(data: str, **sizes: int) -> Dataset:
         return DATASETS[data](**sizes)
     except InputError as error:
         sentence = str(error).replace("mnist5k, which needs no download", "--data mnist5k")
+        sentence = sentence.replace("set directory or ", "set ")
         raise InputError(sentence, error.option) from error

@@ -71,6 +71,10 @@ _WORDS = {
     "RayExecutor needs": "executor=ray needs",
     "features as they are": "features as they are (slicing.projection=none fitness=neighbors)",
     "take mnist5k": "take data=mnist5k",
+    "set directory": "set data.directory",
+    "a smaller test_fraction or a larger train_size": (
+        "a smaller data.test_fraction or a larger data.train_size"
+    ),
     "set pixels=": "set baseline.pixels=",
     "set classes=": "set baseline.classes=",
     "channels=3 keeps": "data.channels=3 keeps",

@@ -87,7 +87,7 @@ Sentences = Mapping[type[BaseException], Callable[[Any], str | None]]
 """Maps an exception type to the function that words it; "" prints nothing, None raises it again."""
 
 
-def _of_threads(error: ValueError) -> str | None:
+def of_threads(error: ValueError) -> str | None:
     """Say that numba cannot start its threads, which it finds out at its first parallel loop."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     if frame.f_globals["__name__"] != "numba.np.ufunc.parallel":
@@ -99,7 +99,7 @@ def _of_threads(error: ValueError) -> str | None:
 
 _SENTENCES: Sentences = {
     InputError: str,
-    ValueError: _of_threads,
+    ValueError: of_threads,
     OSError: no_access,
     KeyboardInterrupt: lambda error: str(error) or "Interrupted.",
 }

@@ -6,6 +6,7 @@ sentence on standard error.
 ``resume=<its folder>`` resumes a run that did not end.
 """
 
+import errno
 import logging
 import os
 import re
@@ -21,7 +22,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from experiments.console import MISTAKE, Sentences, exit_on_mistake, no_access, say
+from experiments.console import MISTAKE, Sentences, exit_on_mistake, no_access, of_threads, say
 from experiments.folders import remove_if_only
 from experiments.hydra_internals import VERSION_BASE, flags, parsed_arguments
 from experiments.overrides import check, check_flags, resumed
@@ -123,7 +124,9 @@ def _job(config: DictConfig) -> float:
         mistake = f"{error}{_way_on(folder, is_mistake=True)}"
         log.info("Ended: %s", error)
     except OSError as error:
-        mistake = f"{no_access(error)}{_way_on(folder)}"
+        # Of a full disk everybody knows what to do; what else is refused stays so.
+        is_mistake = error.errno not in (errno.ENOSPC, errno.EDQUOT)
+        mistake = f"{no_access(error)}{_way_on(folder, is_mistake)}"
         log.info("The experiment failed.", exc_info=True)
     except KeyboardInterrupt as error:
         _remove_refused(settings)
@@ -131,10 +134,13 @@ def _job(config: DictConfig) -> float:
         raise KeyboardInterrupt(
             f"Interrupted.{way}" if way else "Interrupted before there was anything to keep."
         ) from error
-    except Exception:
+    except Exception as error:
         # A launcher brings the exception to the parent process, but not its traceback.
         log.info("The experiment failed.", exc_info=True)
-        raise
+        sentence = of_threads(error) if isinstance(error, ValueError) else None
+        if sentence is None:
+            raise
+        mistake = sentence + _way_on(folder, is_mistake=True)
     else:
         say(f"\n{summary.text()}\n\nEngine, report.html, figures and log: {folder}", sys.stdout)
         if summary.interrupted:

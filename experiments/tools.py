@@ -1,5 +1,6 @@
 """Command lines of the small tools: ``NAME=VALUE``, checked by a schema."""
 
+import itertools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -39,10 +40,14 @@ def parse(schema: type[Schema], arguments: Sequence[str]) -> Schema:
     """
     config: Any = OmegaConf.structured(schema)
     names = [each.name for each in fields(schema)]  # type: ignore[arg-type]
-    for word in arguments:
+    for before, word in itertools.pairwise(["", *arguments]):
         name, equals, value = word.partition("=")
+        if word.startswith("-"):
+            near = get_close_matches(name.lstrip("-"), names, n=1) or ["NAME"]
+            raise InputError(f"{name} is no flag: options are written NAME=VALUE, {near[0]}=...")
         if not equals:
-            raise InputError(f"{word} is no NAME=VALUE.")
+            rest = f': if it belongs to {before}, write "{before} {word}"' if before else ""
+            raise InputError(f"{word} is no NAME=VALUE{rest}.")
         if name not in names:
             near = get_close_matches(name, names, n=1) or names
             raise InputError(f"There is no option {name}: did you mean {', '.join(near)}?")

@@ -45,7 +45,12 @@ def parse(line: str) -> Override:
 def as_one(line: str) -> str:
     """Write an override so that a shell and Hydra take its value as one text."""
     name, _, value = line.partition("=")
-    return shlex.quote(f"{name}={quoted(value)}")
+    return _for_shell(f"{name}={quoted(value)}")
+
+
+def _for_shell(word: str) -> str:
+    """Quote a word for a shell, in a way that can be read."""
+    return shlex.quote(word) if re.search(r'["$`\\!]', word) else f'"{word}"'
 
 
 def check_words(overrides: Sequence[str]) -> None:

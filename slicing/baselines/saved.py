@@ -16,6 +16,7 @@ from slicing.checks import archive
 from slicing.cutting import cut
 from slicing.data.dataset import Images
 from slicing.errors import InputError
+from slicing.files import open_regular
 from slicing.show import Show, silent
 from slicing.stack import ConvStack, Shape
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import keras
 
 log = logging.getLogger(__name__)
-# How HDF5 files begin, whatever their names.
+# What HDF5 files begin with: Keras saved models so before it had its own format.
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -150,11 +151,14 @@ class SavedCNN(BaselineBuilder):
             raise InputError(
                 f"path={path} is not a model file: give the path of a .keras file.", "path"
             )
-        with path.open("rb") as file:
-            is_hdf5 = file.read(len(_HDF5)) == _HDF5
-        if is_hdf5:
+        try:
+            with open_regular(path) as file:
+                start = file.read(len(_HDF5))
+        except OSError as error:
+            raise InputError(f"path={path} cannot be read: {error.strerror}.", "path") from error
+        if start == _HDF5:
             raise InputError(
-                f"path={path} is HDF5, an older format: name it .h5, load it with "
+                f"path={path} is an HDF5 file: under a name that ends in .h5, read it with "
                 "keras.models.load_model, and save it with model.save('name.keras').",
                 "path",
             )

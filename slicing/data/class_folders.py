@@ -14,8 +14,9 @@ _PARTS = {
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-# Names in a sentence; the number of the others is said.
-_NAMED = 3
+# Names in a sentence; the number of the others is said. Where somebody must look at each file, the
+# second: all, but for folders that hold something else.
+_NAMED, LISTED = 3, 100
 
 
 @dataclass
@@ -95,11 +96,11 @@ def list_images(roots: Sequence[Path], max_megapixels: float) -> Listing:
     return listing
 
 
-def some(words: Iterable[object]) -> str:
+def some(words: Iterable[object], most: int = _NAMED) -> str:
     """Name the first few of many: ``a, b, c and 7 more``."""
     names = [shown(word) for word in words]
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _class_folders(root: Path, listing: Listing) -> dict[str, Path]:
@@ -119,7 +120,8 @@ def _class_folders(root: Path, listing: Listing) -> dict[str, Path]:
                 )
     if strays:
         raise InputError(
-            f"{root} holds {len(strays):,} file(s) outside the class folders, {some(strays)}: move "
+            f"{root} holds {len(strays):,} file(s) outside the class folders, "
+            f"{some(strays, LISTED)}: move "
             "them into one, or elsewhere."
         )
     return folders

@@ -154,6 +154,8 @@ def _decoded(image: ImageFile) -> Image.Image:
     # Pillow reads gray of 16 bits as it is, of each color it keeps the 8 highest.
     is_deep = image.mode in _ALPHA_LAST and any(";16" in str(tile[3]) for tile in image.tile)
     image.load()
+    if image.mode == "P" and _largest(image) >= len(image.getpalette() or ()) // 3:
+        raise ValueError("its palette lacks colors that it uses")
     # Where its metadata are damaged, an image is shown as it is stored.
     with suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)
@@ -169,6 +171,10 @@ def _decoded(image: ImageFile) -> Image.Image:
         bands[colors] = [band.point(lambda value: value << unused & 255) for band in bands[colors]]
         return Image.merge(image.mode, bands)
     return image
+
+
+def _largest(image: Image.Image) -> int:
+    return int(np.asarray(image).max())
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slicing.checks import at_least, positive
-from slicing.data.class_folders import Listing, list_images, parts, some
+from slicing.data.class_folders import LISTED, Listing, list_images, parts, some
 from slicing.data.dataset import Dataset, Images
 from slicing.data.image_file import (
     MAX_MEGAPIXELS,
@@ -158,6 +158,12 @@ def _require_image_size(image_size: Sequence[int]) -> tuple[int, int]:
 
 def _require_folder(option: str, directory: str | os.PathLike[str]) -> Path:
     root = Path(directory).expanduser()
+    if root.is_file():
+        raise InputError(
+            f"{option}={root} is a file: name a folder that holds one of images for each class; "
+            "unpack archives.",
+            option,
+        )
     if not root.is_dir():
         raise InputError(
             f"{option}={root} is not a folder: name the one that holds your class folders.", option
@@ -204,7 +210,8 @@ def _require_readable(unreadable: Sequence[UnreadableImageError], n: int, most: 
     for error in unreadable:
         log.info("%s", error)
     if len(unreadable) > most:
-        reasons = some(f"{error.path} ({error.reason})" for error in unreadable)
+        listed = sorted(unreadable, key=lambda error: error.path)
+        reasons = some((f"{error.path} ({error.reason})" for error in listed), LISTED)
         raise InputError(
             f"max_unreadable={most} is fewer than the {len(unreadable):,} of {n:,} files that "
             f"cannot be read as images, {reasons}: raise it to leave them out, or give intact "

@@ -38,7 +38,7 @@ class _Source:
     @property
     def way_out(self) -> str:
         return (
-            f"set {self.variable} to a folder that holds the {self.name} files, "
+            f"set directory or {self.variable} to a folder that holds the {self.name} files, "
             "or take mnist5k, which needs no download"
         )
 

@@ -18,6 +18,7 @@ from slicing.engine.quantization import levels, snap, step_of
 from slicing.engine.stored_stack import quantized
 from slicing.engine.votes import count_votes
 from slicing.errors import InputError
+from slicing.names import class_name
 from slicing.neighbors.by_class import distances_by_class
 from slicing.neighbors.exact import Metric, NeighborSearch
 from slicing.pixels import Pixels, unit_pixels
@@ -276,6 +277,7 @@ class Engine:
         ----------
         images : ndarray of shape (n, height, width, channels), float32
         name : str
+            It is kept as :func:`~slicing.names.class_name` writes it.
 
         Returns
         -------
@@ -284,9 +286,12 @@ class Engine:
         Raises
         ------
         InputError
-            Where there is such a class already, or no image.
+            Where there is such a class already, no image, or no name.
         """
-        if name in self.classes:
+        if not isinstance(name, str) or not name.strip():
+            raise InputError("The new class has no name: give a text after its images.")
+        name = class_name(name)
+        if name in map(class_name, self.classes):
             raise InputError(f"There is a class {name} already: choose another name.")
         features = self.features(images)
         if not len(features):

@@ -322,7 +322,7 @@ def test_too_many_images_are_a_mistake(capsys):
 def test_without_mnist_there_is_a_way_out(monkeypatch, capsys):
     monkeypatch.setenv("MNIST_DIR", "/nowhere")
     err = complaint([], capsys)
-    assert err.startswith("The images cannot be had: /nowhere is not a folder")
+    assert err.startswith("The images cannot be had: /nowhere is not a folder: set MNIST_DIR to a ")
     assert err.endswith("or take --data mnist5k.\n")
     assert err.count("\n") == 1
 

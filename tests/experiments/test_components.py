@@ -50,7 +50,7 @@ def test_too_many_features_name_the_options_that_help(overrides):
 
 def test_images_that_are_not_there_name_the_option_that_helps(tmp_path):
     [config] = check(["data=mnist", f"data.directory={tmp_path}"])
-    with pytest.raises(InputError, match="take data=mnist5k, which needs no download"):
+    with pytest.raises(InputError, match=r"set data.directory or MNIST_DIR .* data=mnist5k, which"):
         Components(plain(config), {}).dataset()
 
 

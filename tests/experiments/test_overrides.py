@@ -62,8 +62,8 @@ MISTAKES = {
     "device=cuda": "on threads=... of its cores.",
     "optimizer=adam": "these optimizers evolve kernels without gradients, choose one of cmaes, ",
     "optimizer=SGD": "The CNN is trained by Adam at baseline.learning_rate.",
-    "data.directory=/my photos/(1)": "write 'data.directory='\"'\"'/my photos/(1)'",
-    "data.directory=/my,photos": "If it is one value, write 'data.directory=",
+    "data.directory=/my photos/(1)": "write \"data.directory='/my photos/(1)'\".",
+    "data.directory=/my,photos": "If it is one value, write \"data.directory='/my,photos'\".",
     "name=${USER}": "name cannot be resolved: Interpolation key 'USER' not found. ${...} stands",
     "name=${oc.env:NO_SUCH}": "'NO_SUCH' not found. ${...} stands for another option",
 }  # fmt: skip

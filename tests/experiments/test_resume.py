@@ -1,5 +1,6 @@
 """Whatever ends a run: resumed, it ends as if nothing had happened, in the same MLflow run."""
 
+import re
 import shlex
 import shutil
 import signal
@@ -104,6 +105,28 @@ def test_removed_images_are_no_reason_to_resume_at_once(broken_off, digits):
     assert f"{digits} is not a folder" in last
     assert "Once that is mended" in last
     assert "Nothing is lost: resume it" not in last
+
+
+def test_a_folder_where_a_file_should_be_is_no_reason_to_resume_at_once(broken_off):
+    (broken_off / "history.csv").unlink()
+    (broken_off / "history.csv").mkdir()
+    process = finish(command_line([f"resume={broken_off}"], broken_off.parent))
+    assert process.code == 2
+    last = process.err.splitlines()[-1]
+    assert f"{broken_off}/history.csv cannot be read or written: Is a directory. What" in last
+    assert "Once that is mended" in last
+    assert "Nothing is lost: resume it" not in last
+
+
+def test_threads_that_cannot_start_are_one_sentence_and_leave_nothing(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_THREADING_LAYER", "nonsense")
+    process = finish(command_line([*tiny, "hydra.run.dir=results"], tmp_path))
+    assert process.code == 2
+    assert not re.search("Traceback|Error executing job", process.err)
+    last = process.err.splitlines()[-1]
+    assert last.startswith("Numba cannot start its threads (")
+    assert last.endswith("unset or correct NUMBA_THREADING_LAYER.")
+    assert not (tmp_path / "results").exists()
 
 
 def test_the_way_on_names_the_code_that_a_run_was_started_with(tmp_path):

@@ -142,23 +142,23 @@ def with_long_text():
 
 
 INDICES = (b"IDAT", zlib.compress(bytes([0, 1, 9, 200]) * 3))
-REFUSED = {
-    "it is damaged": png(3, 3, INDICES, color_type=3),
-    "palette index out of range": png(
-        3, 3, (b"PLTE", bytes(6)), (b"tRNS", bytes(300)), INDICES, color_type=3
-    ),
-    "none of PNG, JPEG, GIF, BMP, WEBP, TIFF": b"no image",
-    "truncated": encoded(Image.fromarray(np.tile(RED, (40, 40, 1))), "PNG")[:400],
-    "more than max_megapixels=100 million pixels": png(20_000, 20_000, (b"IDAT", b"")),
-    "Decompressed data too large": with_long_text(),
-    "floating-point": encoded(Image.fromarray(np.ones((5, 7), np.float32)), "TIFF"),
-}
+NO_COLOR = "its palette lacks colors that it uses"
+REFUSED = (
+    (NO_COLOR, png(3, 3, INDICES, color_type=3)),
+    (NO_COLOR, png(3, 3, (b"PLTE", bytes(6)), INDICES, color_type=3)),
+    (NO_COLOR, png(3, 3, (b"PLTE", bytes(6)), (b"tRNS", bytes(300)), INDICES, color_type=3)),
+    ("none of PNG, JPEG, GIF, BMP, WEBP, TIFF", b"no image"),
+    ("truncated", encoded(Image.fromarray(np.tile(RED, (40, 40, 1))), "PNG")[:400]),
+    ("more than max_megapixels=100 million pixels", png(20_000, 20_000, (b"IDAT", b""))),
+    ("Decompressed data too large", with_long_text()),
+    ("floating-point", encoded(Image.fromarray(np.ones((5, 7), np.float32)), "TIFF")),
+)
 
 
-@pytest.mark.parametrize("reason", REFUSED)
-def test_the_decoder_gives_the_reason(tmp_path, reason):
+@pytest.mark.parametrize(("reason", "content"), REFUSED)
+def test_the_decoder_gives_the_reason(tmp_path, reason, content):
     path = tmp_path / "a.png"
-    path.write_bytes(REFUSED[reason])
+    path.write_bytes(content)
     with pytest.raises(UnreadableImageError) as error:
         read(path)
     assert reason in error.value.reason

@@ -222,7 +222,7 @@ LOAD_FAULTS = {
     ),
     "single class": (
         lambda folder: put(folder, "train-labels-idx1", np.full(60, 3)),
-        "{folder}/train-labels-idx1-ubyte.gz holds a single class: set MNIST_DIR",
+        "{folder}/train-labels-idx1-ubyte.gz holds a single class: set directory or MNIST_DIR",
     ),
 }
 
@@ -285,7 +285,9 @@ def test_options_out_of_range(tmp_path, options, message):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere is not a folder: set MNIST_DIR .* mnist5k"):
+    with pytest.raises(
+        InputError, match=r"nowhere is not a folder: set directory or MNIST_DIR .* m"
+    ):
         mnist(directory=tmp_path / "nowhere")
 
 

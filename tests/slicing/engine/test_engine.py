@@ -179,7 +179,13 @@ def test_mistakes_are_one_sentence(engine, stack, images):
         (lambda: Engine(stack, engine.references, engine.labels, ("a",)), "1 classes"),
         (lambda: Engine(stack, engine.references, engine.labels, CLASSES, 61), "k=61"),
         (lambda: Engine(stack, engine.references, engine.labels, CLASSES, 1, "l1"), "metric=l1"),
-        (lambda: engine.add_class(images, 5), "class 5 has no name"),
+        (lambda: engine.add_class(images, 5), "The new class has no name"),
+        (lambda: engine.add_class(images, " "), "The new class has no name"),
+        (lambda: engine.add_class("d", images), "The new class has no name"),
+        (
+            lambda: engine.add_class(images, "\u00e9").add_class(images, "e\u0301"),
+            "is a class \u00e9 al",
+        ),
         (lambda: engine.score(images, np.zeros((20, 1), int)), r"shape \(20, 1\): give the name"),
         (lambda: engine.score(images, np.zeros(20)), "type float64"),
         (lambda: Engine.fit(stack, Images(images, None), CLASSES, storage="int4"), "storage=int4"),
@@ -316,6 +322,8 @@ GREEDY = {
             "kernels1": np.ones((16_000, 1, 1, 1), np.int8),
             "steps1": np.ones(16_000, np.float32),
             "biases1": np.zeros(1, np.float32),
+            "references": np.zeros((1, 4), np.int8),
+            "labels": np.zeros(1, np.uint8),
         },
     ),
 }
