@@ -1,5 +1,6 @@
 """An engine as an MLflow model, which can be served: one a run, whole, and READY."""
 
+import os
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.mlflow_store import one_sentence
+from experiments.mlflow_store import URI, one_sentence
 from slicing.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def log_engine(
     experiment_id: str,
     path: Path,
     input_shape: tuple[int, int, int],
-) -> None:
+) -> str:
     """Log an engine's file as the model ``engine`` of a run, unless it has it already.
 
     It is logged as code, ``model_code.py`` and the package ``slicing``, and the file itself:
@@ -53,6 +54,11 @@ def log_engine(
     input_shape : (int, int, int)
         Height, width and channels of an image.
 
+    Returns
+    -------
+    str
+        The model's id.
+
     Raises
     ------
     InputError
@@ -67,11 +73,13 @@ def log_engine(
         if not whole:
             _log(client, run_id, experiment_id, path, input_shape)
             models = _models_of(client, run_id, experiment_id)
-            if not any(_is_whole(client, model, path) for model in models):
+            whole = [model for model in models if _is_whole(client, model, path)]
+            if not whole:
                 raise InputError(
                     "MLflow has not stored the whole model: look for what its server reports, and "
                     f"try again. The engine is in {path}."
                 )
+    return str(whole[0].model_id)
 
 
 def _models_of(client: "MlflowClient", run_id: str, experiment_id: str) -> "list[LoggedModel]":
@@ -122,6 +130,8 @@ def _log(
         Schema([TensorSpec(np.dtype(str), (-1,))]),
         ParamSchema([ParamSpec(name, "boolean", default=False) for name in ("proba", "evidence")]),
     )
+    # Both calls set variables, which the next run of a sweep would take for the user's.
+    given = {name: os.environ.get(name) for name in (URI, "MLFLOW_EXPERIMENT_ID")}
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(client.tracking_uri)
     try:
@@ -143,3 +153,8 @@ def _log(
             )
     finally:
         mlflow.set_tracking_uri(before)
+        for name, value in given.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import tempfile
 import textwrap
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ _SCRATCH = ".mlflow-"
 
 PARENT = "mlflow.parentRunId"
 """The tag by which MLflow's UI puts a run under another."""
+
+OVERRIDES = "overrides"
+"""The tag that has a run's command line."""
 
 URI = "MLFLOW_TRACKING_URI"
 """The environment variable that every MLflow tool reads."""
@@ -60,6 +64,13 @@ def given_address(uri: str | None) -> str | None:
             "tracking.uri",
         )
     return uri
+
+
+def serving(uri: str | None, model: str) -> str:
+    """Give the command line that serves a model of the store at ``uri``, without its password."""
+    address = masked(given_address(uri) or "sqlite:///mlflow.db")
+    command = ["mlflow", "models", "serve", "--env-manager", "local", "-m", f"models:/{model}"]
+    return f"{URI}={shlex.quote(address)} {shlex.join(command)}"
 
 
 def hide_password(uri: str | None) -> str | None:

@@ -21,8 +21,9 @@ class EngineModel(PythonModel):
     """
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the engine."""
+        """Read the engine, and let it answer once: a server is ready when all is compiled."""
         self._engine = Engine.load(context.artifacts["engine"])
+        self._engine.evidence(np.zeros((1, *self._engine.stack.input_shape), np.float32))
 
     def predict(
         self,
