@@ -34,7 +34,7 @@ from experiments.overrides import check
 from experiments.recipes import recipe_of, tune_of
 from experiments.schema.run import plain
 from experiments.statistics import Accuracy
-from experiments.summary import table
+from experiments.tables import table
 from slicing.data import Images, mnist
 from slicing.engine.engine import Engine
 from slicing.stack import ConvStack

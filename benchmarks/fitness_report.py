@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.machine import origin
 from benchmarks.output import Output
-from experiments.summary import table
+from experiments.tables import table
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ from experiments.environment import cores
 from experiments.overrides import check
 from experiments.recipes import recipe_of
 from experiments.schema.run import plain
-from experiments.summary import table
+from experiments.tables import table
 from slicing.baselines import Baseline, TrainedCNN
 from slicing.checks import between
 from slicing.engine.engine import Engine

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import t
 
 from benchmarks.output import Output
-from experiments.summary import table
+from experiments.tables import table
 from slicing.errors import InputError
 
 CONTROL = "random"

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from scipy.stats import binomtest, t
+from scipy.stats import t
 
 from benchmarks.paper_cells import Cell
 from benchmarks.paper_jobs import title
-from experiments.statistics import Accuracy
-from experiments.summary import table
+from experiments.statistics import Accuracy, mcnemar
+from experiments.tables import table
 
 _SLIDES_ROWS = (
     "CNN, 1.2 M", "CNN, 122 k", "CNN, 70 k", "CNN, 44.6 k", "CNN, 31.7 k", "all features, CMA-ES",
@@ -127,7 +127,7 @@ def _spread(values: Sequence[float]) -> float | None:
     return float(scale * np.std(values, ddof=1))
 
 
-def mcnemar(one: Sequence[Cell], two: Sequence[Cell]) -> tuple[int, int, float]:
+def compared(one: Sequence[Cell], two: Sequence[Cell]) -> tuple[int, int, float]:
     """Compare two networks on the same test images, seed by seed.
 
     Parameters
@@ -140,10 +140,9 @@ def mcnemar(one: Sequence[Cell], two: Sequence[Cell]) -> tuple[int, int, float]:
     better, worse : int
         Images that only the first, or only the second, classifies correctly, of all seeds.
     p : float
-        The exact two-sided test's (McNemar, Psychometrika 12, 1947; binomial), twice the median
-        over the seeds (of two that is their sum): they share their test images, so that their
-        counts do not add up to one test, and twice the median of dependent p-values is one
-        (Rüger, 1978).
+        That of :func:`experiments.statistics.mcnemar`, twice the median over the seeds (of two that
+        is their sum): they share their test images, so that their counts do not add up to one test,
+        and twice the median of dependent p-values is one (Rüger, 1978).
     """
     better = worse = 0
     found = []
@@ -151,7 +150,7 @@ def mcnemar(one: Sequence[Cell], two: Sequence[Cell]) -> tuple[int, int, float]:
         gained = int((first.bits & ~second.bits).sum())
         lost = int((second.bits & ~first.bits).sum())
         better, worse = better + gained, worse + lost
-        found.append(binomtest(gained, gained + lost).pvalue if gained + lost else 1.0)
+        found.append(mcnemar(gained, lost))
     return better, worse, min(1.0, 2.0 * float(np.median(found)) if len(found) > 1 else found[0])
 
 
@@ -217,7 +216,7 @@ def _comparison(cells: Sequence[Cell], column: str, one: str, two: str) -> list[
     seeds = sorted(found[0].keys() & found[1].keys())
     if not seeds:
         return []
-    better, worse, p = mcnemar(*([cells_of[seed] for seed in seeds] for cells_of in found))
+    better, worse, p = compared(*([cells_of[seed] for seed in seeds] for cells_of in found))
     dagger = " †" if p >= _SIGNIFICANT else ""
     return [one, two, str(len(seeds)), f"{better:,}", f"{worse:,}", f"{p:.2g}{dagger}"]
 

@@ -21,7 +21,7 @@ from benchmarks.paper_report import text
 from benchmarks.runtimes import Measured
 from experiments.schema.docs import CONF, field_docs, option_doc
 from experiments.schema.run import GROUPS, Config, NewClasses
-from experiments.summary import table
+from experiments.tables import table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"

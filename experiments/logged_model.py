@@ -37,7 +37,7 @@ def log_engine(
     experiment_id: str,
     path: Path,
     input_shape: tuple[int, int, int],
-) -> None:
+) -> str:
     """Log an engine's file as the model ``engine`` of a run, unless it has it already.
 
     It is logged as code, ``model_code.py`` and the package ``slicing``, and the file itself:
@@ -53,6 +53,11 @@ def log_engine(
     input_shape : (int, int, int)
         Height, width and channels of an image.
 
+    Returns
+    -------
+    str
+        The model's id.
+
     Raises
     ------
     InputError
@@ -67,11 +72,13 @@ def log_engine(
         if not whole:
             _log(client, run_id, experiment_id, path, input_shape)
             models = _models_of(client, run_id, experiment_id)
-            if not any(_is_whole(client, model, path) for model in models):
+            whole = [model for model in models if _is_whole(client, model, path)]
+            if not whole:
                 raise InputError(
                     "MLflow has not stored the whole model: look for what its server reports, and "
                     f"try again. The engine is in {path}."
                 )
+    return str(whole[0].model_id)
 
 
 def _models_of(client: "MlflowClient", run_id: str, experiment_id: str) -> "list[LoggedModel]":

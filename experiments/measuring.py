@@ -1,16 +1,57 @@
-"""Measure a network on the test images."""
+"""Measure the networks on the test images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.statistics import Accuracy
+from experiments.statistics import Accuracy, Comparison
 from experiments.summary import NetworkResult
 from slicing.baselines import Baseline
 from slicing.classifier import Classifier
 from slicing.data.dataset import Images
 from slicing.engine.engine import Engine
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the networks make of the test images.
+
+    Attributes
+    ----------
+    networks : mapping of str to NetworkResult
+        By the names that :class:`.Summary` has for them.
+    answers : mapping of str to list of ndarray of shape (n_test,), int64
+        To the chosen test images and, where those are a subset, to all of them; none of a network
+        without a head.
+    labels : ndarray of shape (n_test,), int64
+        The true classes of all test images.
+    """
+
+    networks: Mapping[str, NetworkResult]
+    answers: Mapping[str, list[NDArray[np.int64]]]
+    labels: NDArray[np.int64]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The saved engine's answers to the chosen test images."""
+        return self.answers.get("engine", self.answers["evolved"])[0]
+
+    @property
+    def comparisons(self) -> dict[str, Comparison]:
+        """See :attr:`.Summary.comparisons`."""
+        saved = "engine" if "engine" in self.answers else "evolved"
+        pairs = {
+            "evolution": ("sliced", "evolved"),
+            "reduction": ("evolved", "engine"),
+            "slicing": ("baseline", saved),
+        }
+        return {
+            name: Comparison.of(self.answers[first][-1], self.answers[second][-1], self.labels)
+            for name, (first, second) in pairs.items()
+            if self.answers.get(first) and self.answers.get(second)
+        }
 
 
 def measured(

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import tempfile
 import textwrap
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ _SCRATCH = ".mlflow-"
 
 PARENT = "mlflow.parentRunId"
 """The tag by which MLflow's UI puts a run under another."""
+
+OVERRIDES = "overrides"
+"""The tag that has a run's command line."""
 
 URI = "MLFLOW_TRACKING_URI"
 """The environment variable that every MLflow tool reads."""
@@ -60,6 +64,13 @@ def given_address(uri: str | None) -> str | None:
             "tracking.uri",
         )
     return uri
+
+
+def serving(uri: str | None, model: str) -> str:
+    """Give the command line that serves a model of the store at ``uri``, without its password."""
+    address = masked(given_address(uri) or "sqlite:///mlflow.db")
+    command = ["mlflow", "models", "serve", "--env-manager", "local", "-m", f"models:/{model}"]
+    return f"{URI}={shlex.quote(address)} {shlex.join(command)}"
 
 
 def hide_password(uri: str | None) -> str | None:
@@ -153,15 +164,17 @@ def global_address(address: str) -> Iterator[None]:
     """
     import mlflow
 
-    before, noted = mlflow.get_tracking_uri(), os.environ.get(URI)
+    before = mlflow.get_tracking_uri()
+    noted = {name: os.environ.get(name) for name in (URI, "MLFLOW_EXPERIMENT_ID")}
     mlflow.set_tracking_uri(address)
     try:
         yield
     finally:
         mlflow.set_tracking_uri(before)
-        os.environ.pop(URI, None)
-        if noted is not None:
-            os.environ[URI] = noted
+        for name, value in noted.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _sqlite(path: Path) -> str:

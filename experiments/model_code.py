@@ -21,8 +21,11 @@ class EngineModel(PythonModel):
     """
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the engine."""
+        """Read the engine, and compile what answers: a server is ready when it is fast."""
         self._engine = Engine.load(context.artifacts["engine"])
+        # Few images are compared by other code than many.
+        for n in (1, 100):
+            self._engine.evidence(np.zeros((n, *self._engine.stack.input_shape), np.float32))
 
     def predict(
         self,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from experiments.console import say
 from experiments.dead_runs import PROCESS, this_process
-from experiments.mlflow_store import PARENT, connect, one_sentence
-from experiments.summary import table
+from experiments.mlflow_store import OVERRIDES, PARENT, connect, one_sentence
+from experiments.tables import table
 from slicing.errors import InputError
 
 if TYPE_CHECKING:
@@ -134,11 +134,16 @@ class ParentRun:
             return self._table() if self._of_children() else ""
 
     def _table(self) -> str:
+        """Set their figures in a table, with the options in which they differ."""
+        runs = self._of_children()
+        lines = [run.data.tags.get(OVERRIDES, "").split() for run in runs]
+        common = set.intersection(*map(set, lines)) if lines else set()
         body = []
-        for run in self._of_children():
-            cells = [run.info.run_name, run.data.tags.get("status", "-")]
+        for run, words in zip(runs, lines, strict=True):
+            own = " ".join(word for word in words if word not in common)
+            cells = [run.info.run_name, own, run.data.tags.get("status", "-")]
             for metric, form in _METRICS.values():
                 known = run.data.metrics.get(metric)
                 cells.append("-" if known is None else form.format(known))
             body.append([*cells, run.data.tags.get("folder", "-")])
-        return "\n".join(table(["run", "status", *_METRICS, "folder"], body))
+        return "\n".join(table(["run", "options", "status", *_METRICS, "folder"], body))

@@ -11,7 +11,7 @@ from experiments import new_classes, resume
 from experiments.components import Components
 from experiments.environment import commit, machine, set_threads, versions
 from experiments.history import BLOCKS, GENERATIONS
-from experiments.mlflow_store import given_address, hide_password
+from experiments.mlflow_store import OVERRIDES, given_address, hide_password
 from experiments.monitor import Monitor, Monitors
 from experiments.progress import Terminal
 from experiments.recorder import EVENTS, Recorder
@@ -42,6 +42,7 @@ _FILES = (
     "kernels.png",
     "confusion.png",
     "accuracy.png",
+    "training.png",
     "reliability.png",
     "report.html",
     "run.log",
@@ -155,8 +156,12 @@ def _run(
         monitor.say(needs)
         if builder.uses_tensorflow and not is_read:
             threads = _start_tensorflow(monitor, threads)
+        # Those of a process, not of the experiment, tell nothing.
+        own = ("resume=", "tracking.parent=")
+        asked = tuple(shown(masked(each)) for each in overrides if not each.startswith(own))
         tags = {
             "folder": folder,
+            OVERRIDES: " ".join(asked),
             "dataset": dataset.name,
             "dataset.train_digest": digest,
             "protocol": images.protocol,
@@ -182,8 +187,8 @@ def _run(
             # The user's own server: a mistake shows before anything is computed.
             tracker.ready()
         experiment = Experiment(
-            components, name, threads, dataset, whole, images, folder, monitor, recorder, tracker,
-            checkpoint,
+            components, asked, name, threads, dataset, whole, images, folder, monitor, recorder,
+            tracker, checkpoint,
         )  # fmt: skip
         summary = experiment.run()
         monitor.say("Sending the results to MLflow")

@@ -11,21 +11,25 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from evolve.events import BlockEnd, Generation
 from experiments.reliability import Reliability
 from experiments.summary import NetworkResult
+from slicing.baselines import Epoch
 from slicing.files import replacing
 from slicing.stack import Conv, ConvStack
 
 _BLUE, _ORANGE, _GRAY = "#1f6fb4", "#e07b00", "0.6"
 # Of the networks, one after the other.
 _COLORS = (_GRAY, _BLUE, _ORANGE, "#2a8a4a", "#8e44ad", "#b03a2e", "#1b7f8c")
-# Boundaries between more blocks than this would fill the picture.
-_LABELED = 16
+# Of a confusion matrix: inches of its narrowest cell, points of a digit that is an inch wide, and
+# most classes whose names stand slanted, not upright.
+_NARROWEST, _POINTS, _SLANTED = 0.15, 100.0, 12
+# Letters of a block's name for which the width of the picture has room.
+_LETTERS = 110
 
 
 def convergence(history: Sequence[Generation | BlockEnd], path: Path, title: str = "") -> None:
@@ -45,12 +49,13 @@ def convergence(history: Sequence[Generation | BlockEnd], path: Path, title: str
     axes = figure.add_subplot()
     for end in ends[:-1]:
         axes.axvline(end.evaluations, color=_GRAY, linewidth=0.5, alpha=0.5)
-    if len(ends) <= _LABELED:
-        starts = [0, *(end.evaluations for end in ends)]
-        for start, end in zip(starts, ends, strict=False):
-            middle = (start + end.evaluations) / 2
+    starts = [0, *(end.evaluations for end in ends)]
+    total = max((event.evaluations for event in history), default=0)
+    for start, end in zip(starts, ends, strict=False):
+        width, name = end.evaluations - start, end.block.name
+        if width * _LETTERS >= len(name) * total:
             axes.text(
-                middle, 1.0, end.block.name, transform=axes.get_xaxis_transform(),
+                start + width / 2, 1.0, name, transform=axes.get_xaxis_transform(),
                 ha="center", va="bottom", fontsize="small", color="0.3",
             )  # fmt: skip
     network = [*(end.loss_before for end in ends), ends[-1].loss_after] if ends else []
@@ -76,7 +81,7 @@ def convergence(history: Sequence[Generation | BlockEnd], path: Path, title: str
             axes.set_ylim(low - margin, top + 2 * margin)
     axes.set_xlabel("evaluations")
     axes.set_ylabel("loss")
-    axes.set_title(_plain(title), pad=18 if len(ends) <= _LABELED else 6)
+    axes.set_title(_plain(title), pad=18)
     axes.legend(loc="upper right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
@@ -135,23 +140,58 @@ def confusion(
     counts = np.zeros((n, n), np.int64)
     np.add.at(counts, (labels, predicted), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = max(4.5, 0.5 * n + 1.5)
+    # Many classes get narrow cells, and letters that fit into them.
+    cell = float(np.clip(8 / n, _NARROWEST, 0.5))
+    digits = max(2, len(str(counts.max(initial=0))))
+    side = max(4.5, n * cell + 1.5)
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     for row, col in zip(*np.nonzero(counts), strict=True):
         axes.text(
-            col, row, str(counts[row, col]), ha="center", va="center", fontsize="small",
+            col, row, str(counts[row, col]), ha="center", va="center",
+            fontsize=min(8.5, _POINTS * cell / digits),
             color="white" if shares[row, col] > 0.5 else "black",
         )  # fmt: skip
-    labeled = [_plain(name, 40) for name in classes]
-    long = max(map(len, labeled)) > 3
-    slant: dict[str, Any] = {"rotation": 45, "ha": "right"} if long else {}
-    axes.set_xticks(range(n), labeled, **slant)
-    axes.set_yticks(range(n), labeled)
+    labeled = [_plain(name, 24) for name in classes]
+    slant: dict[str, Any] = {}
+    if max(map(len, labeled)) > 3 or n > _SLANTED:
+        slant = {"rotation": 90} if n > _SLANTED else {"rotation": 45, "ha": "right"}
+    size = min(10.0, 0.5 * _POINTS * cell)
+    axes.set_xticks(range(n), labeled, fontsize=size, **slant)
+    axes.set_yticks(range(n), labeled, fontsize=size)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(_plain(title), fontsize="medium", wrap=True)
+    _save(figure, path)
+
+
+def training(epochs: Sequence[Epoch], path: Path, title: str = "") -> None:
+    """Draw the loss and the accuracy of a training over its epochs.
+
+    Parameters
+    ----------
+    epochs : sequence of Epoch
+        One at least, in their order.
+    path : Path
+        The PNG file to write.
+    title : str
+    """
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    numbers = range(1, len(epochs) + 1)
+    for axes, values, color, what in zip(
+        figure.subplots(1, 2),
+        ([each.loss for each in epochs], [100 * each.accuracy for each in epochs]),
+        (_ORANGE, _BLUE),
+        ("loss", "% of the training images right"),
+        strict=True,
+    ):
+        axes.plot(numbers, values, "o-", color=color, markersize=4)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("epochs")
+        axes.set_ylabel(what)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(_plain(title))
     _save(figure, path)
 
 

@@ -17,7 +17,7 @@ from omegaconf import MISSING
 
 from experiments.console import MISTAKE, say
 from experiments.statistics import Accuracy
-from experiments.summary import table
+from experiments.tables import table
 from experiments.tools import run_tool
 from slicing.checks import positive
 from slicing.data.image_file import (

@@ -13,7 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from experiments.summary import Summary, addition_cells, bin_cells, confidence_cells
+from experiments.statistics import ClassFigures
+from experiments.summary import Summary
+from experiments.tables import addition_cells, bin_cells, class_cells, confidence_cells
 from experiments.tracking import leaves
 from slicing.data.dataset import Images
 from slicing.engine.engine import Engine
@@ -96,13 +98,21 @@ def write(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    names = (*_FIGURES, "reliability") if summary.reliability else _FIGURES
+    names = [*_FIGURES]
+    names += ["training"] if summary.training else []
+    names += ["reliability"] if summary.reliability else []
     figures = {name: (path.parent / f"{name}.png").read_bytes() for name in names}
     text = environment.get_template("report.html.j2").render(
         summary=summary,
         additions=addition_cells(summary.additions),
         confidences=confidence_cells(summary.reliability),
         bins=bin_cells(summary.reliability),
+        classes=class_cells(
+            answers.engine.classes,
+            ClassFigures.of_all(
+                answers.predicted, answers.test.labels, len(answers.engine.classes)
+            ),
+        ),
         about=_about(summary, answers),
         figures={name: _embedded(png) for name, png in figures.items()},
         n_test=len(answers.test),
@@ -128,6 +138,7 @@ def _about(summary: Summary, answers: Answers) -> dict[str, object]:
         "seed": summary.seed,
         "threads": summary.threads,
         "commit": summary.commit or "none",
+        "command line": " ".join(summary.overrides) or "the defaults",
         "versions": ", ".join(f"{name} {text}" for name, text in summary.versions.items()),
         **summary.machine,
     }
@@ -155,12 +166,14 @@ def _configuration(
 
 
 def _mistakes(answers: Answers, references_are_images: bool) -> list[_Mistake]:
-    """Look at the first test images that the engine gets wrong, and at their nearest references."""
+    """Look at the wrong answers that are surest, and at the nearest references of their images."""
     engine, train, test = answers.engine, answers.train, answers.test
-    wrong = np.flatnonzero(answers.predicted != test.labels)[:_MISTAKES]
-    distances, indices = engine.kneighbors(test.images[wrong])
-    votes = count_votes(engine.labels[indices], len(engine.classes))
+    wrong = np.flatnonzero(answers.predicted != test.labels)
     evidence = engine.evidence(test.images[wrong])
+    sureness = evidence.margins if evidence.confidences is None else evidence.confidences
+    rows = np.argsort(-sureness, kind="stable")[:_MISTAKES]
+    distances, indices = engine.kneighbors(test.images[wrong[rows]])
+    votes = count_votes(engine.labels[indices], len(engine.classes))
     return [
         _Mistake(
             str(index if test.names is None else test.names[index]),
@@ -170,7 +183,7 @@ def _mistakes(answers: Answers, references_are_images: bool) -> list[_Mistake]:
             [
                 (engine.classes[label], int(counts[label]))
                 for label in np.argsort(-counts, kind="stable")
-                if counts[label]
+                if counts[label] or label == test.labels[index]
             ],
             evidence.distances[row],
             evidence.margins[row],
@@ -184,8 +197,8 @@ def _mistakes(answers: Answers, references_are_images: bool) -> list[_Mistake]:
                 for distance, j in zip(near[:_NEAREST], nearest[:_NEAREST], strict=True)
             ],
         )
-        for row, (index, counts, near, nearest) in enumerate(
-            zip(wrong, votes, distances, indices, strict=True)
+        for row, index, counts, near, nearest in zip(
+            rows, wrong[rows], votes, distances, indices, strict=True
         )
     ]
 

@@ -143,6 +143,11 @@ def _job(config: DictConfig) -> float:
         mistake = sentence + _way_on(folder, is_mistake=True)
     else:
         say(f"\n{summary.text()}\n\nEngine, report.html, figures and log: {folder}", sys.stdout)
+        if summary.mlflow_model:
+            from experiments.mlflow_store import serving
+
+            command = serving(config.tracking.uri, summary.mlflow_model)
+            say(f"MLflow model {summary.mlflow_model}, served by: {command}", sys.stdout)
         if summary.interrupted:
             raise KeyboardInterrupt(f"Interrupted.{_way_on(folder)}")
         return summary.loss_after

@@ -6,7 +6,7 @@ on disk (except under a protocol that leaks, which is about nothing else).
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,13 @@ from experiments import new_classes
 from experiments.components import Components, Options
 from experiments.environment import commit, machine, versions
 from experiments.evolution import run_schedule
-from experiments.measuring import measured
+from experiments.measuring import Measured, measured
 from experiments.monitor import Monitor, Monitors
 from experiments.new_classes import ClassAddition
 from experiments.recorder import Recorder
 from experiments.reliability import Reliability
 from experiments.secrets import masked_values
-from experiments.summary import SUMMARY, NetworkResult, Summary, addition_metrics
+from experiments.summary import SUMMARY, Summary, addition_metrics
 from experiments.tracking import MLflowRun
 from slicing.baselines import Baseline
 from slicing.data.dataset import Dataset, Images
@@ -74,6 +74,8 @@ class Experiment:
     Attributes
     ----------
     components : Components
+    overrides : tuple of str
+        The command line, without passwords.
     name : str
         Name of the run.
     threads : int
@@ -90,6 +92,7 @@ class Experiment:
     """
 
     components: Components
+    overrides: tuple[str, ...]
     name: str
     threads: int
     dataset: Dataset
@@ -112,6 +115,11 @@ class Experiment:
         # The MLflow run has begun by now, or its error is raised before the evolution.
         self.monitor.say("Waiting for MLflow")
         self.tracker.ready()
+        self.tracker.log_images(self.dataset.name, self.dataset.train, "training", "Try again.")
+        for number, epoch in enumerate(baseline.training, 1):
+            self.tracker.log(
+                {"baseline/loss": epoch.loss, "baseline/accuracy": epoch.accuracy}, number
+            )
         evolution = self.evolve(baseline.stack)
         engines = self.engines(baseline.stack, evolution.stack)
         tests = [self.dataset.read_test()]
@@ -120,16 +128,26 @@ class Experiment:
         duplicates = Duplicates.of(self.dataset.train, tests[-1])
         for warning in duplicates.warnings:
             log.warning("%s.", warning)
-        networks, predicted = self.classify(baseline, engines, tests)
+        found = self.classify(baseline, engines, tests)
         # A user who interrupts does not want more training.
         additions = [] if evolution.interrupted else self.add_classes(baseline, engines.saved)
-        reliability = self.reliability(engines.saved, tests[0])
-        summary = self.summary(baseline, evolution, networks, additions, duplicates, reliability)
-        self.draw_and_report(summary, baseline.stack, evolution, engines.saved, tests[0], predicted)
+        test, predicted = tests[0], found.predicted
+        reliability = self.reliability(engines.saved, test)
+        summary = self.summary(baseline, evolution, found, additions, duplicates, reliability)
+        self.draw_and_report(summary, baseline.stack, evolution, engines.saved, test, predicted)
         # Last, so that the folder is complete even if MLflow fails.
-        if not evolution.interrupted:
-            self.monitor.say("Logging the engine as an MLflow model")
-            self.tracker.log_engine(self.folder / ENGINE, engines.saved.stack.input_shape)
+        way_out = f"All results are in {self.folder}."
+        dataset = self.tracker.log_images(self.dataset.name, test, "testing", way_out)
+        if evolution.interrupted:
+            return summary
+        self.monitor.say("Logging the engine as an MLflow model")
+        metrics = {"test_accuracy": summary.metrics()["engine/test_accuracy"]}
+        model = self.tracker.log_engine(
+            self.folder / ENGINE, engines.saved.stack.input_shape, metrics, dataset
+        )
+        # Written again: the model has a name only now.
+        summary = replace(summary, mlflow_model=model)
+        summary.write(self.folder / SUMMARY)
         return summary
 
     def baseline(self) -> Baseline:
@@ -194,10 +212,8 @@ class Experiment:
         saved.save(self.folder / ENGINE)
         return _Engines(sliced, saved if is_evolved else evolved, saved)
 
-    def classify(
-        self, baseline: Baseline, engines: _Engines, tests: list[Images]
-    ) -> tuple[dict[str, NetworkResult], NDArray[np.int64]]:
-        """Measure all networks; also return the saved engine's answers to the first test images."""
+    def classify(self, baseline: Baseline, engines: _Engines, tests: list[Images]) -> Measured:
+        """Measure all networks on the test images."""
         slicing = self.options["slicing"]
         what = "" if slicing["projection"] == "none" else f", {slicing['projection']}"
         what += f", averaged over {slicing['average']} px" if slicing["average"] else ""
@@ -218,7 +234,7 @@ class Experiment:
         arrays = {key: predicted[-1] for key, predicted in answers.items() if predicted}
         named = {} if tests[-1].names is None else {"names": tests[-1].names}
         _save({"labels": tests[-1].labels, **named, **arrays}, self.folder / "predictions.npz")
-        return results, answers.get("engine", answers["evolved"])[0]
+        return Measured(results, answers, tests[-1].labels)
 
     def reliability(self, engine: Engine, test: Images) -> dict[str, Reliability]:
         """Measure how true the engine's confidence is, and the share of the votes beside it."""
@@ -247,7 +263,7 @@ class Experiment:
         self,
         baseline: Baseline,
         evolution: _Evolution,
-        networks: Mapping[str, NetworkResult],
+        found: Measured,
         additions: Sequence[ClassAddition],
         duplicates: Duplicates,
         reliability: Mapping[str, Reliability],
@@ -259,7 +275,8 @@ class Experiment:
             dataset=self.dataset.name,
             protocol=self.images.protocol,
             objective=self.components.choices["fitness"],
-            networks=networks,
+            networks=found.networks,
+            comparisons=found.comparisons,
             loss_before=evolution.loss_before,
             loss_after=evolution.loss_after,
             blocks_done=len(evolution.ends),
@@ -270,6 +287,7 @@ class Experiment:
             train_seconds=baseline.train_seconds,
             evolve_seconds=evolution.schedule.seconds,
             from_cache=baseline.from_cache,
+            training=baseline.training,
             interrupted=evolution.interrupted,
             additions=tuple(additions),
             calibration_images=len(self.dataset.calibration or ()),
@@ -282,6 +300,8 @@ class Experiment:
             versions=versions(),
             machine=machine(),
             commit=commit(),
+            overrides=self.overrides,
+            mlflow_run=self.tracker.run_id,
         ).write(path)
         # From the file, so that it is known to hold all that the table and the report need.
         summary = Summary.read(path)
@@ -313,6 +333,8 @@ class Experiment:
         confusion = self.folder / "confusion.png"
         plots.confusion(test.labels, predicted, self.dataset.classes, confusion, title)
         plots.accuracy(summary.rows, self.folder / "accuracy.png", self.name)
+        if summary.training:
+            plots.training(summary.training, self.folder / "training.png", self.name)
         if summary.reliability:
             plots.reliability(summary.reliability, self.folder / "reliability.png", title)
         self.monitor.say("Writing the report")

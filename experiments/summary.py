@@ -6,7 +6,7 @@ their names, those of networks and new classes nested. An accuracy is an object 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,22 @@ from typing import Any
 from experiments.json_values import plain_values
 from experiments.new_classes import ClassAddition, TaughtClassifier
 from experiments.reliability import Reliability
-from experiments.statistics import Accuracy
+from experiments.statistics import Accuracy, Comparison
+from experiments.tables import Cells, addition_cells, percent, table
+from slicing.baselines import Epoch
 from slicing.data.duplicates import Duplicates
 from slicing.files import replacing
-from slicing.names import shown
 
 SUMMARY = "summary.json"
 
 LEAKS = "LEAKS: the test images chose the kernels"
 
-# A header, and rows of as many cells.
-Cells = tuple[list[str], list[list[str]]]
+# Of the sentences about two networks.
+_SUBJECTS = {
+    "evolution": "evolution",
+    "reduction": "making the engine smaller",
+    "slicing": "the saved engine instead of the CNN",
+}
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,10 @@ class Summary:
         ``baseline`` is the CNN; ``sliced`` and ``evolved`` are its convolutional part with the
         k-NN before and after evolution, with all training images as references; ``engine`` is the
         engine that is saved, where that is not ``evolved``.
+    comparisons : mapping of str to Comparison
+        Whether networks can be told apart, on all test images of the dataset: ``evolution`` is
+        ``evolved`` beside ``sliced``, ``reduction`` is ``engine`` beside ``evolved``, where there
+        is one, and ``slicing`` the saved engine beside a ``baseline`` that can classify.
     loss_before, loss_after : float
         Loss before and after evolution, both on the images drawn for the initial network, so that
         runs compare.
@@ -87,6 +96,8 @@ class Summary:
     train_seconds, evolve_seconds : float
     from_cache : bool
         Whether the trained baseline was read from the cache.
+    training : tuple of Epoch
+        Of the baseline, in their order; none where it was not trained here.
     baseline_warning : str or None
         What to know before comparing with the baseline.
     interrupted : bool
@@ -105,6 +116,10 @@ class Summary:
         The processor, the linear algebra, and environment variables that change what they compute.
     commit : str or None
         Of this project, where it runs from a checkout.
+    overrides : tuple of str
+        The command line, without passwords.
+    mlflow_run, mlflow_model : str or None
+        Their ids in MLflow; of the model, where the engine was logged as one.
     """
 
     title: str
@@ -112,6 +127,7 @@ class Summary:
     protocol: str
     objective: str
     networks: Mapping[str, NetworkResult]
+    comparisons: Mapping[str, Comparison]
     loss_before: float
     loss_after: float
     blocks_done: int
@@ -122,6 +138,7 @@ class Summary:
     train_seconds: float
     evolve_seconds: float
     from_cache: bool
+    training: tuple[Epoch, ...]
     interrupted: bool
     additions: tuple[ClassAddition, ...] = ()
     calibration_images: int = 0
@@ -134,6 +151,9 @@ class Summary:
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
     commit: str | None = None
+    overrides: tuple[str, ...] = ()
+    mlflow_run: str | None = None
+    mlflow_model: str | None = None
 
     @classmethod
     def read(cls, path: Path) -> "Summary":
@@ -152,6 +172,11 @@ class Summary:
                 values[each.name] = float("nan")
         read = {
             "networks": networks,
+            "comparisons": {
+                name: Comparison(**each) for name, each in values["comparisons"].items()
+            },
+            "training": tuple(Epoch(**each) for each in values["training"]),
+            "overrides": tuple(values["overrides"]),
             "additions": additions,
             "reliability": reliability,
             "duplicates": Duplicates(**values["duplicates"]),
@@ -230,16 +255,23 @@ class Summary:
         return "\n".join(lines)
 
     def facts(self) -> list[str]:
-        """Report the cost and the gain of evolution, and the cost of the baseline."""
+        """Report what can be told apart, the cost and the gain of evolution, and the baseline's."""
         gain = 1.0 - self.loss_after / self.loss_before if self.loss_before else 0.0
         change = f"{abs(gain):.1%} {'lower' if gain >= 0 else 'higher'}"
         trained = "not trained here"
         if self.train_seconds:
             earlier = ", read from the cache" if self.from_cache else ""
             trained = f"trained in {self.train_seconds:.1f} s{earlier}"
+        if self.training:
+            last = self.training[-1]
+            trained += (
+                f"; in the last of {len(self.training)} epochs, loss {last.loss:.4f} and "
+                f"{last.accuracy:.1%} of the training images right"
+            )
         early = self.ended != "passes"
         rate = self.evaluations / self.evolve_seconds if self.evolve_seconds else 0.0
         return [
+            *(each.sentence(_SUBJECTS[key]) for key, each in self.comparisons.items()),
             f"loss ({self.objective}, {self.protocol}): {self.loss_before:.4f} before evolution, "
             f"{self.loss_after:.4f} after ({change})",
             f"evolution: {self.blocks_done} of {self.n_blocks} blocks, {self.blocks_accepted} "
@@ -256,7 +288,7 @@ class Summary:
         areas = ("-" if each.auroc is None else f"{each.auroc:.3f}" for each in (found, votes))
         return [
             f"confidence, learned from {self.calibration_images:,} held-out images: "
-            f"{100 * found.mean:.1f} % on average where {_percent(found.accuracy)} % of "
+            f"{100 * found.mean:.1f} % on average where {percent(found.accuracy)} % of "
             f"{found.accuracy.total:,} test images are right; calibration error "
             f"{100 * found.calibration_error:.1f} % (by chance up to {100 * found.by_chance:.1f} "
             f"%, votes {100 * votes.calibration_error:.1f} %), "
@@ -283,40 +315,8 @@ class Summary:
             if totals:
                 header.append(f"% of {totals.pop():,} test images (95 % interval)")
                 for cells, accuracy in zip(body, accuracies, strict=True):
-                    cells.append(_percent(accuracy))
+                    cells.append(percent(accuracy))
         return header, body
-
-
-def confidence_cells(reliability: Mapping[str, Reliability]) -> Cells:
-    """Give the table that compares the confidence with the share of the votes."""
-    header = ["", "mean, %", "calibration error, % (by chance up to)", "Brier score", "AUROC"]
-    body = [
-        [
-            name,
-            f"{100 * each.mean:.1f}",
-            f"{100 * each.calibration_error:.1f} ({100 * each.by_chance:.1f})",
-            f"{each.brier:.3f}",
-            "-" if each.auroc is None else f"{each.auroc:.3f}",
-        ]
-        for name, each in reliability.items()
-    ]
-    return header, body
-
-
-def bin_cells(reliability: Mapping[str, Reliability]) -> Cells:
-    """Give the table of the bins of the confidence."""
-    header = ["confidence, %", "test images", "mean, %", "% right (95 % interval)"]
-    bins = reliability["confidence"].bins if reliability else ()
-    body = [
-        [
-            f"{100 * each.low:.0f} to {100 * each.high:.0f}",
-            f"{each.accuracy.total:,}",
-            f"{100 * each.mean:.1f}",
-            _percent(each.accuracy),
-        ]
-        for each in bins
-    ]
-    return header, body
 
 
 def addition_metrics(addition: ClassAddition) -> dict[str, float]:
@@ -331,60 +331,8 @@ def addition_metrics(addition: ClassAddition) -> dict[str, float]:
     return metrics
 
 
-def addition_cells(additions: Sequence[ClassAddition]) -> Cells:
-    """Give the table of the new classes."""
-    header = ["images of each new class"]
-    for name, unit in (("engine", "ms to add"), ("CNN", "s to train again")):
-        header += [f"{name}: {unit}", "% of old classes", "% of new classes"]
-    body = []
-    for addition in additions:
-        cells = [str(addition.images)]
-        for taught, scale in ((addition.engine, 1000.0), (addition.cnn, 1.0)):
-            if taught is None:
-                cells += ["-"] * 3
-            else:
-                cells += [
-                    f"{scale * taught.seconds:.1f}",
-                    _percent(taught.old),
-                    _percent(taught.new),
-                ]
-        body.append(cells)
-    return header, body
-
-
-def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    """Set a Markdown table with aligned columns, the first to the left, the others to the right.
-
-    Names in it may hold anything: a bar in them ends no cell.
-    """
-    header, *body = [
-        [shown(cell).replace("|", "\\|") for cell in cells] for cells in (header, *body)
-    ]
-    # A rule is a dash and a colon at least.
-    widths = [max(2, *map(len, column)) for column in zip(header, *body, strict=True)]
-    rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
-
-    def line(cells: Sequence[str]) -> str:
-        first, *rest = zip(cells, widths, strict=True)
-        return (
-            " | ".join(
-                ["| " + first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]
-            )
-            + " |"
-        )
-
-    return [line(header), line(rule), *map(line, body)]
-
-
 def _bytes(count: int | None) -> str:
     return "-" if count is None else f"{count:,}"
-
-
-def _percent(accuracy: Accuracy | None) -> str:
-    if accuracy is None:
-        return "-"
-    low, high = accuracy.interval()
-    return f"{100 * accuracy.value:.2f} ({100 * low:.2f}-{100 * high:.2f})"
 
 
 def _network(values: dict[str, Any]) -> NetworkResult:

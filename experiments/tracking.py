@@ -1,5 +1,6 @@
 """Log to MLflow: every experiment is a run there, even if it fails."""
 
+import json
 import logging
 import threading
 import time
@@ -12,12 +13,13 @@ from evolve.events import BlockEnd, Event
 from experiments.dead_runs import PROCESS, this_process
 from experiments.mlflow_store import PARENT, connect, gist, one_sentence
 from experiments.monitor import Silent
+from slicing.data.dataset import Images
 from slicing.errors import InputError
 from slicing.names import shown
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Dataset, Metric, Run
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 _SECONDS, _BATCH, _PARAMETERS = 5.0, 1000, 100
 # Seconds before a store that did not answer is asked again, and that a run which ends early waits.
 _PATIENCE, _LAST_WAIT = 60.0, 10.0
+# Characters of a dataset's name that MLflow takes, and of its digest that tell datasets apart.
+_DATASET_NAME, _DIGEST = 500, 8
 
 
 class MLflowRun(Silent):
@@ -225,13 +229,73 @@ class MLflowRun(Silent):
             log.warning("MLflow does not answer, more later: %s", gist(error))
             self._next_flush = time.monotonic() + _PATIENCE
 
-    def log_engine(self, path: Path, input_shape: tuple[int, int, int]) -> None:
-        """See :func:`experiments.logged_model.log_engine`."""
-        if self._logs_model:
-            # Here, not above: nothing else needs it.
-            from experiments.logged_model import log_engine
+    def log_images(self, name: str, images: Images, context: str, way_out: str) -> "Dataset":
+        """Record images as a dataset of the run: their number, form and digest, not the pixels.
 
-            log_engine(self._client, self._run_id, self._experiment_id, path, input_shape)
+        Parameters
+        ----------
+        name : str
+            Of the dataset.
+        images : Images
+        context : str
+            What MLflow shows them to be for: ``training`` or ``testing``.
+        way_out : str
+            What to do where MLflow does not take it.
+
+        Returns
+        -------
+        mlflow.entities.Dataset
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        n, *shape = images.images.shape
+        profile = {"images": n, "height, width, channels": shape, "sha256": images.digest}
+        source = {"tags": {"mlflow.source.name": name}}
+        dataset = Dataset(
+            shown(name)[:_DATASET_NAME], images.digest[:_DIGEST], "code", json.dumps(source),
+            profile=json.dumps(profile),
+        )  # fmt: skip
+        tags = [InputTag("mlflow.data.context", context)]
+        with one_sentence(way_out):
+            self._client.log_inputs(self._run_id, [DatasetInput(dataset, tags)])
+        return dataset
+
+    def log_engine(
+        self,
+        path: Path,
+        input_shape: tuple[int, int, int],
+        metrics: Mapping[str, float],
+        dataset: "Dataset",
+    ) -> str | None:
+        """Log the engine as a model, with figures that MLflow's list of models shows by itself.
+
+        Parameters
+        ----------
+        path, input_shape
+            See :func:`experiments.logged_model.log_engine`.
+        metrics : mapping of str to float
+        dataset : mlflow.entities.Dataset
+            On which they were measured.
+
+        Returns
+        -------
+        str or None
+            The model's id; None where no model is wanted.
+        """
+        if not self._logs_model:
+            return None
+        # Here, not above: nothing else needs it.
+        from mlflow.entities import Metric
+
+        from experiments.logged_model import log_engine
+
+        model = log_engine(self._client, self._run_id, self._experiment_id, path, input_shape)
+        now = int(time.time() * 1000)
+        self._metrics += [
+            Metric(key, value, now, 0, model, dataset.name, dataset.digest)
+            for key, value in metrics.items()
+        ]
+        return model
 
     def finish(
         self, folder: Path, files: Iterable[str], note: str, interrupted: bool = False

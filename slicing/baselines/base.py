@@ -22,6 +22,21 @@ _CHUNK = 500
 _ROUNDING = 2e-3
 
 
+@dataclass(frozen=True)
+class Epoch:
+    """One pass of a training over its images.
+
+    Attributes
+    ----------
+    loss, accuracy : float
+        Means over the images as they were trained with: before the network has learned from all of
+        them, and with dropout.
+    """
+
+    loss: float
+    accuracy: float
+
+
 @dataclass(frozen=True, eq=False)
 class Baseline:
     """A network before its dense layers are cut off.
@@ -40,6 +55,8 @@ class Baseline:
         How long the training took, when it took place; 0 where nothing was trained here.
     from_cache : bool
         Whether the weights were read from the cache instead of trained now.
+    training : tuple of Epoch
+        The epochs of its training, when it took place; none where nothing was trained here.
     warning : str or None
         What its user should know before trusting its figures.
     """
@@ -49,6 +66,7 @@ class Baseline:
     model: "keras.Model | None" = None
     train_seconds: float = 0.0
     from_cache: bool = False
+    training: tuple[Epoch, ...] = ()
     warning: str | None = None
 
     @property

@@ -76,7 +76,7 @@ class Tuned(BaselineBuilder):
         start = time.perf_counter()
         stack = self._tune(baseline, train, show)
         seconds = baseline.train_seconds + time.perf_counter() - start
-        return Baseline(stack, classes, train_seconds=seconds)
+        return Baseline(stack, classes, train_seconds=seconds, training=baseline.training)
 
     def _check(self, image_shape: Shape) -> None:
         at_least(f"{self.prefix}epochs", self.epochs, 1)

@@ -12,10 +12,10 @@ import platformdirs
 from numpy.typing import NDArray
 
 from slicing.backend import configure_threads, load_keras
-from slicing.baselines.base import Baseline, BaselineBuilder
+from slicing.baselines.base import Baseline, BaselineBuilder, Epoch
 from slicing.baselines.layers import check_conv_part, conv_part, draw_seed, seeded
 from slicing.baselines.untrained import UntrainedCNN
-from slicing.baselines.weight_cache import cache_file, read_weights, write_weights
+from slicing.baselines.weight_cache import Trained, cache_file, read_trained, write_trained
 from slicing.checks import at_least, positive
 from slicing.cutting import cut
 from slicing.data.dataset import Images
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Part of the cache's key: raise it with every change to how the networks here are trained.
-_RECIPE = 1
+# Part of the cache's key: raise it with every change to how the networks here are trained, or to
+# what is kept of it.
+_RECIPE = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,17 +115,27 @@ class TrainedCNN(BaselineBuilder):
         rng = np.random.default_rng(self.seed)
         model = self._model(train.images.shape[1:], n_classes, rng)
 
-        cached = read_weights(path, [weight.shape for weight in model.weights])
-        if cached is not None:
-            weights, train_seconds = cached
-            model.set_weights(weights)
+        trained = read_trained(path, [weight.shape for weight in model.weights])
+        from_cache = trained is not None
+        if trained is None:
+            trained = self._train(model, train, rng, show)
+            write_trained(path, trained)
+        else:
+            model.set_weights(trained.weights)
             log.info("Read the trained baseline from %s.", path)
-            return Baseline(cut(model), classes, model, train_seconds, from_cache=True)
+        return Baseline(cut(model), classes, model, trained.seconds, from_cache, trained.epochs)
 
+    def _train(
+        self, model: "keras.Model", train: Images, rng: np.random.Generator, show: Show
+    ) -> Trained:
         keras = load_keras()
-        model.compile(keras.optimizers.Adam(self.learning_rate), "sparse_categorical_crossentropy")
+        model.compile(
+            keras.optimizers.Adam(self.learning_rate),
+            "sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+        )
         start = time.perf_counter()
-        model.fit(
+        history = model.fit(
             _stream(train, self.batch_size, self.epochs, rng),
             steps_per_epoch=-(-len(train) // self.batch_size),
             epochs=self.epochs,
@@ -132,7 +143,7 @@ class TrainedCNN(BaselineBuilder):
             verbose=0,
             callbacks=[] if show is silent else [training_callback(show)],
         )
-        train_seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - start
         weights = model.get_weights()
         if not all(np.isfinite(weight).all() for weight in weights):
             raise InputError(
@@ -140,8 +151,8 @@ class TrainedCNN(BaselineBuilder):
                 "smaller one.",
                 "learning_rate",
             )
-        write_weights(path, weights, train_seconds)
-        return Baseline(cut(model), classes, model, train_seconds)
+        curve = zip(history.history["loss"], history.history["accuracy"], strict=True)
+        return Trained(weights, seconds, tuple(Epoch(*map(float, each)) for each in curve))
 
     def _check(self, image_shape: Shape) -> None:
         check_conv_part(image_shape, self.filters, self.kernel_size, self.pooling, self.seed)
@@ -202,7 +213,7 @@ class TrainedCNN(BaselineBuilder):
 
 
 def training_callback(show: Show) -> Any:
-    """Make a Keras callback that shows a training: its epoch and its loss.
+    """Make a Keras callback that shows a training: its epoch, its loss and its accuracy.
 
     Returns
     -------
@@ -216,7 +227,8 @@ def training_callback(show: Show) -> Any:
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             epochs, steps = self.params["epochs"], self.params["steps"]
             done = (self._epoch * steps + batch + 1) / (epochs * steps)
-            show(done, f"epoch {self._epoch + 1} of {epochs}, loss {logs['loss']:.4f}")
+            figures = f"loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.1%}"
+            show(done, f"epoch {self._epoch + 1} of {epochs}, {figures}")
 
     return TrainingProgress()
 

@@ -11,12 +11,13 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slicing import tensor_file
+from slicing.baselines.base import Epoch
 from slicing.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -26,9 +27,25 @@ Weights = list[NDArray[Any]]
 # Bytes of all cache files of a folder.
 LIMIT = 2_000_000_000
 
-_KIND = "knn-slicing baseline 1"
+_KIND = "knn-slicing baseline 2"
 # Of the names of cache files: others in the folder are left alone.
 _NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
+
+
+class Trained(NamedTuple):
+    """What a training leaves.
+
+    Attributes
+    ----------
+    weights : list of ndarray
+    seconds : float
+        How long it took.
+    epochs : tuple of Epoch
+    """
+
+    weights: Weights
+    seconds: float
+    epochs: tuple[Epoch, ...]
 
 
 def cache_file(folder: Path, determinants: Mapping[str, Any]) -> Path:
@@ -37,8 +54,8 @@ def cache_file(folder: Path, determinants: Mapping[str, Any]) -> Path:
     return folder / f"{hashlib.sha256(description.encode()).hexdigest()}.safetensors"
 
 
-def read_weights(path: Path, shapes: Sequence[tuple[int, ...]]) -> tuple[Weights, float] | None:
-    """Read weights and the seconds that their training took.
+def read_trained(path: Path, shapes: Sequence[tuple[int, ...]]) -> Trained | None:
+    """Read the weights of a training, and what it said.
 
     Parameters
     ----------
@@ -48,7 +65,7 @@ def read_weights(path: Path, shapes: Sequence[tuple[int, ...]]) -> tuple[Weights
 
     Returns
     -------
-    (list of ndarray, float) or None
+    Trained or None
         None where there is no such file, or, with a warning in the log, no readable one.
     """
     if not path.exists():
@@ -56,7 +73,8 @@ def read_weights(path: Path, shapes: Sequence[tuple[int, ...]]) -> tuple[Weights
     try:
         settings, arrays = tensor_file.read(path, _KIND)
         weights = [arrays[str(number)] for number in range(len(arrays))]
-        train_seconds = float(settings["train_seconds"])
+        epochs = tuple(Epoch(float(loss), float(share)) for loss, share in settings["epochs"])
+        trained = Trained(weights, float(settings["seconds"]), epochs)
         if [array.shape for array in weights] != list(shapes):
             raise InputError(f"{path} holds weights of other shapes than the network's.")
     except (InputError, LookupError, TypeError, ValueError) as error:
@@ -66,16 +84,18 @@ def read_weights(path: Path, shapes: Sequence[tuple[int, ...]]) -> tuple[Weights
         os.utime(path)  # now it is the one that was used last
     except OSError as error:
         log.debug("The time of %s cannot be set: %s", path, error)
-    return weights, train_seconds
+    return trained
 
 
-def write_weights(path: Path, weights: Weights, train_seconds: float) -> None:
-    """Write weights to a file, whole or not at all, and keep its folder within the limit.
+def write_trained(path: Path, trained: Trained) -> None:
+    """Write a training to a file, whole or not at all, and keep its folder within the limit.
 
     Where that is impossible, log a warning and go on.
     """
-    arrays = {str(number): np.asarray(array) for number, array in enumerate(weights)}
-    content = tensor_file.pack(_KIND, {"train_seconds": train_seconds}, arrays)
+    arrays = {str(number): np.asarray(array) for number, array in enumerate(trained.weights)}
+    epochs = [(each.loss, each.accuracy) for each in trained.epochs]
+    settings = {"seconds": trained.seconds, "epochs": epochs}
+    content = tensor_file.pack(_KIND, settings, arrays)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tensor_file.write(path, content)

@@ -14,6 +14,8 @@ _PARTS = {
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+# Names of folders that do not say what is in them; those of their parents do.
+_VAGUE = frozenset(_PARTS) | {"data", "dataset", "images", "photos", "pictures"}
 # Names in a sentence; the number of the others is said. Where somebody must look at each file, the
 # second: all, but for folders that hold something else.
 _NAMED, LISTED = 3, 100
@@ -64,6 +66,13 @@ def parts(root: Path) -> tuple[list[Path], list[Path]]:
     if found["test"]:
         return found["train"] + found["val"], found["test"]
     return found["train"], found["val"]
+
+
+def name_of(root: Path) -> str:
+    """Name the dataset in a folder: ``flowers-train`` for a folder ``train`` in ``flowers``."""
+    root = root.resolve()
+    is_vague = root.name.lower() in _VAGUE and root.parent.name
+    return shown(f"{name_of(root.parent)}-{root.name}" if is_vague else root.name)
 
 
 def list_images(roots: Sequence[Path], max_megapixels: float) -> Listing:

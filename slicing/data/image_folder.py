@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slicing.checks import at_least, positive
-from slicing.data.class_folders import LISTED, Listing, list_images, parts, some
+from slicing.data.class_folders import LISTED, Listing, list_images, name_of, parts, some
 from slicing.data.dataset import Dataset, Images
 from slicing.data.image_file import (
     MAX_MEGAPIXELS,
@@ -140,7 +140,7 @@ def folder(
     if channels == 1 and any(has_color(files[index], max_megapixels) for index in first):
         notes.append("Color is dropped: channels=3 keeps it.")
     return Dataset(
-        shown(root.resolve().name),
+        name_of(root),
         classes,
         named(train, pixels[: len(train)]),
         lambda: named(test, np.stack([read(files[index]) for index in test])),

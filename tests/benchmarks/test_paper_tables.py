@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from benchmarks import paper_tables
 from benchmarks.paper_cells import Cell, Store, packed
 from benchmarks.paper_jobs import BUDGETS, PAIRS, ROWS, jobs
-from benchmarks.paper_report import SLIDES, entries, mcnemar, text
+from benchmarks.paper_report import SLIDES, compared, entries, text
 from benchmarks.paper_tables import main
 from experiments.environment import set_threads
 from experiments.schema.run import GROUPS
@@ -282,11 +282,11 @@ def test_seeds_are_summed_up():
     assert whole.low < whole.mean < whole.high
 
 
-def test_mcnemar_is_the_binomial_test_of_the_images_on_which_they_differ():
+def test_networks_are_compared_by_the_images_on_which_they_differ():
     ours = [cell("a", 0, [1] * 9 + [0])]
     theirs = [cell("b", 0, [1] * 3 + [0] * 6 + [1])]
-    assert mcnemar(ours, theirs) == (6, 1, pytest.approx(2 * 8 / 2**7))
-    assert mcnemar(ours, ours) == (0, 0, 1.0)
+    assert compared(ours, theirs) == (6, 1, pytest.approx(2 * 8 / 2**7))
+    assert compared(ours, ours) == (0, 0, 1.0)
     assert "| a       |          b |     1 |              6 |             1 | 0.12 † |" in text(
         ours + theirs, [("a", "b"), ("a", "c")]
     )
@@ -296,10 +296,10 @@ def test_the_p_of_several_seeds_is_twice_their_median():
     worse = [cell("b", seed, [0] * 12) for seed in range(3)]
     # Better by 4, 6 and 12 images, none is worse: 2 / 2^4, 2 / 2^6 and 2 / 2^12.
     better = [cell("a", seed, [1] * n + [0] * (12 - n)) for seed, n in enumerate((4, 6, 12))]
-    assert mcnemar(better, worse) == (22, 0, pytest.approx(2 * 2 / 2**6))
+    assert compared(better, worse) == (22, 0, pytest.approx(2 * 2 / 2**6))
     # Of two seeds their sum, and never more than 1.
-    assert mcnemar(better[:2], worse[:2]) == (10, 0, pytest.approx(2 / 2**4 + 2 / 2**6))
-    assert mcnemar(worse, worse) == (0, 0, 1.0)
+    assert compared(better[:2], worse[:2]) == (10, 0, pytest.approx(2 / 2**4 + 2 / 2**6))
+    assert compared(worse, worse) == (0, 0, 1.0)
 
 
 @pytest.mark.parametrize("budget", ["full", "levers"])

@@ -1,8 +1,10 @@
 """Whatever ends a process while MLflow stores a model: in the end there is one, READY and whole."""
 
+import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -11,6 +13,7 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from experiments import logged_model
 from experiments.mlflow_store import connect
 from experiments.tracking import MLflowRun
+from slicing.data import Images
 from slicing.errors import InputError
 from tests.experiments.runs import give_store
 
@@ -93,9 +96,10 @@ def test_a_model_that_is_not_linked_yet_is_no_orphan(run, engine, monkeypatch):
 
 
 def test_a_whole_model_is_logged_once_and_one_that_lost_a_file_again(run, engine):
-    logged_model.log_engine(*run, engine, SHAPE)
+    model_id = logged_model.log_engine(*run, engine, SHAPE)
     [model] = run[0].search_logged_models([run[2]])
-    logged_model.log_engine(*run, engine, SHAPE)
+    assert model.model_id == model_id
+    assert logged_model.log_engine(*run, engine, SHAPE) == model_id
     assert [each.model_id for each in run[0].search_logged_models([run[2]])] == [model.model_id]
     whole = files_of(run[0], model)
     for name in ("MLmodel", "artifacts/engine.safetensors", "code/slicing/engine/engine.py"):
@@ -107,6 +111,16 @@ def test_a_whole_model_is_logged_once_and_one_that_lost_a_file_again(run, engine
         [(status, files)] = models_of(*run)
         assert (status, files) == ("READY", whole)
         [model] = run[0].search_logged_models([run[2]])
+
+
+def test_it_leaves_no_variables_that_the_next_run_would_take_for_the_users(
+    run, engine, monkeypatch
+):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "of the user")
+    before = dict(os.environ)
+    logged_model.log_engine(*run, engine, SHAPE)
+    assert dict(os.environ) == before
 
 
 def test_a_store_that_keeps_too_little_is_one_sentence(run, engine, monkeypatch):
@@ -130,7 +144,16 @@ def test_a_tracker_logs_it_where_it_is_asked_to(project, engine):
         tracker.begin("a run", {}, {})
         tracker.ready()
         run_id = tracker.run_id
-        tracker.log_engine(engine, SHAPE)
+        images = Images(np.zeros((2, *SHAPE), np.float32), np.arange(2))
+        dataset = tracker.log_images("digits", images, "testing", "Try again.")
+        model = tracker.log_engine(engine, SHAPE, {"test_accuracy": 0.5}, dataset)
         tracker.abandon("KILLED")
+        assert (model is not None) == wanted
         client, experiment_id = connect(None, "tests")
         assert len(models_of(client, run_id, experiment_id)) == wanted
+        if model:
+            # What the list of models shows by itself: figures on a dataset.
+            found = {each.key: each for each in client.get_logged_model(model).metrics}
+            accuracy = found["test_accuracy"]
+            assert (accuracy.value, accuracy.dataset_name) == (0.5, "digits")
+            assert accuracy.dataset_digest == dataset.digest

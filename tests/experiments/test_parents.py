@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from experiments.mlflow_store import OVERRIDES
 from experiments.parents import ParentRun
 from slicing.errors import InputError
 from tests.experiments.runs import give_store
@@ -58,6 +59,20 @@ def test_one_of_the_same_key_is_gone_on_with(uri, monkeypatch, tmp_path):
     with ParentRun(uri, "e", "tables", key="l") as third:
         pass
     assert first.run_id == second.run_id != third.run_id
+
+
+def test_runs_of_one_name_are_told_apart(uri, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    client = MlflowClient(uri)
+    with ParentRun(uri, "e", "sweep") as parent:
+        experiment = client.get_run(parent.run_id).info.experiment_id
+        for k in (3, 5):
+            tags = {"mlflow.parentRunId": parent.run_id, OVERRIDES: f"seed=1 slicing.k={k}"}
+            client.create_run(experiment, run_name="one", tags=tags)
+    header, _, *rows = note_of(client, parent.run_id).splitlines()
+    assert [cell.strip() for cell in header.split("|")[1:4]] == ["run", "options", "status"]
+    cells = [[cell.strip() for cell in row.split("|")[1:3]] for row in rows]
+    assert cells == [["one", "slicing.k=3"], ["one", "slicing.k=5"]]
 
 
 def test_a_long_note_ends_with_a_whole_line(uri, monkeypatch, tmp_path):

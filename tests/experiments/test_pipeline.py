@@ -2,6 +2,7 @@ import errno
 import json
 import signal
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import numba
@@ -21,6 +22,7 @@ from experiments.overrides import check
 from experiments.recorder import EVENTS, Recorder
 from experiments.schema.docs import CONF
 from experiments.schema.run import plain
+from experiments.statistics import Comparison
 from experiments.tracking import leaves
 from slicing.data import mnist
 from slicing.engine.engine import Engine
@@ -77,6 +79,47 @@ def test_every_leaf_of_the_configuration_is_a_parameter(finished, small):
     assert wanted.items() <= finished.run.data.params.items()
     assert finished.run.data.params["slicing.k"] == "9"
     assert finished.run.data.params["optimizer"] == "cmaes"
+
+
+def test_the_training_of_the_baseline_epoch_by_epoch(finished):
+    training = finished.summary.training
+    assert len(training) == 2
+    for metric in ("loss", "accuracy"):
+        points = [(each.step, each.value) for each in finished.history(f"baseline/{metric}")]
+        assert points == [(n, getattr(each, metric)) for n, each in enumerate(training, 1)]
+
+
+def test_the_images_are_datasets_and_the_model_has_its_accuracy_on_them(finished):
+    inputs = finished.run.inputs.dataset_inputs
+    found = {each.tags[0].value: each.dataset for each in inputs}
+    assert found["training"].name == found["testing"].name == "mnist"
+    assert json.loads(found["testing"].profile)["images"] == 60
+    digest = finished.run.data.tags["dataset.train_digest"]
+    assert digest.startswith(found["training"].digest)
+    model = finished.client.get_logged_model(finished.summary.mlflow_model)
+    [accuracy] = [each for each in model.metrics if each.dataset_digest == found["testing"].digest]
+    assert accuracy.key == "test_accuracy"
+    assert accuracy.value == finished.summary.networks["evolved"].test.value
+
+
+def test_the_networks_are_compared_on_all_test_images(finished):
+    found = finished.summary.comparisons
+    assert [*found] == ["evolution", "slicing"]
+    with np.load(finished.folder / "predictions.npz") as predictions:
+        labels, evolved = predictions["labels"], predictions["evolved"]
+        for key, first in (("evolution", "sliced"), ("slicing", "baseline")):
+            assert found[key] == Comparison.of(predictions[first], evolved, labels)
+    assert found["evolution"].total == N_TEST
+
+
+def test_the_summary_knows_its_command_line_and_its_runs(finished, small):
+    values = json.loads((finished.folder / "summary.json").read_text())
+    assert values["overrides"] == small
+    assert values["mlflow_run"] == finished.run.info.run_id
+    assert finished.run.data.tags["overrides"] == " ".join(small)
+    [path] = finished.folder.glob("summary.json")
+    sent = finished.client.download_artifacts(values["mlflow_run"], path.name)
+    assert json.loads(Path(sent).read_text()) == values
 
 
 def test_tags_name_and_status(finished):

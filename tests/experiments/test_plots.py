@@ -1,9 +1,11 @@
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
 
@@ -12,6 +14,7 @@ from evolve.events import BlockEnd, Generation
 from experiments import plots
 from experiments.reliability import Bin, Reliability
 from experiments.statistics import Accuracy
+from slicing.baselines import Epoch
 from slicing.stack import Conv, ConvStack, Pool
 from tests.experiments.test_summary import SUMMARY
 
@@ -107,6 +110,67 @@ def test_confusion_is_dark_where_images_are(tmp_path):
     assert (right != wrong).any()
 
 
+def boxes(figure, texts):
+    """Where texts are drawn, in pixels."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    return [text.get_window_extent(renderer) for text in texts if text.get_text()]
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that are saved."""
+    figures, save = [], plots._save
+
+    def kept(figure, path):
+        figures.append(figure)
+        save(figure, path)
+
+    monkeypatch.setattr(plots, "_save", kept)
+    return figures
+
+
+def overlap(found):
+    return [pair for pair in combinations(found, 2) if pair[0].overlaps(pair[1])]
+
+
+@pytest.mark.parametrize("n", [2, 10, 12, 13, 20, 40, 100])
+def test_the_names_of_a_confusion_matrix_do_not_run_into_each_other(n, drawn, tmp_path):
+    names = [f"{number} is a class with a long name" for number in range(n)]
+    labels = np.repeat(np.arange(n), 200)
+    plots.confusion(labels, np.roll(labels, 3), names, tmp_path / "c.png", "a run")
+    [figure] = drawn
+    [axes] = figure.axes
+    if n > 12:  # slanted ones have boxes that overlap, and letters that do not
+        assert not overlap(boxes(figure, axes.get_xticklabels()))
+    assert not overlap(boxes(figure, axes.get_yticklabels()))
+    assert not overlap(boxes(figure, axes.texts))
+    assert pixels(tmp_path / "c.png").shape[1] < 2500
+
+
+@pytest.mark.parametrize("n_blocks", [1, 16, 17, 64])
+def test_the_names_of_blocks_do_not_run_into_each_other(n_blocks, drawn, tmp_path):
+    events, rng = [], np.random.default_rng(n_blocks)
+    evaluations = 0
+    for number in range(n_blocks):
+        evaluations += int(rng.integers(1, 200))
+        block = Block(((1, 100 + number),))
+        events.append(BlockEnd(block, number, n_blocks, 1.0, 0.9, True, evaluations, 0, ("x",)))
+    plots.convergence(events, tmp_path / "c.png", "a run")
+    [figure] = drawn
+    found = boxes(figure, figure.axes[0].texts)
+    assert bool(found) == (n_blocks < 64)  # those of so many have no room
+    assert not overlap(found)
+
+
+def test_a_training_is_drawn_epoch_by_epoch(drawn, tmp_path):
+    plots.training([Epoch(2.0, 0.5), Epoch(1.0, 0.75), Epoch(0.5, 0.875)], tmp_path / "t.png", "r")
+    [figure] = drawn
+    lines = [axes.lines[0].get_xydata().tolist() for axes in figure.axes]
+    assert lines == [[[1, 2.0], [2, 1.0], [3, 0.5]], [[1, 50.0], [2, 75.0], [3, 87.5]]]
+    assert pixels(tmp_path / "t.png").size
+
+
 def test_convergence_shows_the_networks_last_loss(tmp_path):
     """Which can lie far below all candidates: after each block others of the images are drawn."""
     *events, end = history(5)
@@ -169,9 +233,10 @@ def test_any_name_can_be_drawn(odd, tmp_path):
     plots.convergence(history(1), tmp_path / "c.png", odd)
     plots.confusion(labels, labels, (odd, "cat"), tmp_path / "f.png", f"{odd}\nits engine")
     plots.accuracy([replace(SUMMARY.rows[0], name=odd)], tmp_path / "a.png", odd)
+    plots.training([Epoch(1.0, 0.5)], tmp_path / "t.png", odd)
     one = Reliability((Bin(0.9, 1.0, 1.0, Accuracy(7, 10)),), 0.0, 0.3, None)
     plots.reliability({"confidence": one}, tmp_path / "r.png", odd)
-    assert all(pixels(tmp_path / f"{name}.png").size for name in "cfar")
+    assert all(pixels(tmp_path / f"{name}.png").size for name in "cfatr")
 
 
 @given(st.text(max_size=60))

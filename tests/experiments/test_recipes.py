@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import mlflow
@@ -168,9 +169,8 @@ def test_the_model_is_served(compact, model_uri, tracking, unseen, tmp_path):
             [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", model_uri,
              "--env-manager", "local", "--port", str(port)],
             cwd=tmp_path,
-            # MLflow's own minute is short for the first answer on a busy machine.
             env=os.environ | {"MLFLOW_TRACKING_URI": tracking, "PATH": path,
-                              "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": "300"},
+                              "NUMBA_CACHE_DIR": str(tmp_path / "numba")},
             stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     try:
@@ -184,9 +184,16 @@ def test_the_model_is_served(compact, model_uri, tracking, unseen, tmp_path):
                 if server.poll() is not None or time.monotonic() > deadline:
                     pytest.fail((tmp_path / "log").read_text())
                 time.sleep(0.5)
-        query = {"inputs": unseen.images[:5].tolist()}
-        answer = requests.post(f"{address}/invocations", json=query, timeout=300)
-        assert answer.json()["predictions"] == engine.predict(unseen.images[:5]).tolist()
+        compiled = {*tmp_path.rglob("numba/**/*.nbc")}
+        assert compiled
+        for n, params in product((1, 5), ({}, {"evidence": True})):
+            query = {"inputs": unseen.images[:n].tolist(), "params": params}
+            answer = requests.post(f"{address}/invocations", json=query, timeout=300)
+            found = answer.json()["predictions"]
+            names = [each["class"] for each in found] if params else found
+            assert names == engine.predict(unseen.images[:n]).tolist()
+        # It was ready when it said so.
+        assert {*tmp_path.rglob("numba/**/*.nbc")} == compiled
     finally:
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)

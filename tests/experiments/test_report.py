@@ -16,14 +16,15 @@ from experiments.history import History
 from experiments.new_classes import ClassAddition, TaughtClassifier
 from experiments.reliability import Reliability
 from experiments.report import Answers
-from experiments.statistics import Accuracy
-from experiments.summary import addition_cells, bin_cells, confidence_cells
+from experiments.statistics import Accuracy, ClassFigures
+from experiments.tables import addition_cells, bin_cells, class_cells, confidence_cells
+from slicing.baselines import Epoch
 from slicing.data import mnist
 from slicing.data.dataset import Images
 from slicing.engine.engine import Engine
 from slicing.stack import Conv, ConvStack, Pool
 from tests.experiments.runs import run_here
-from tests.experiments.test_summary import SUMMARY
+from tests.experiments.test_summary import RELIABILITY, SUMMARY
 
 PNG = "data:image/png;base64,"
 VOID = {"img", "meta", "br", "link", "hr", "input"}
@@ -125,6 +126,14 @@ def check_neighbors(page, engine, train, test, wrong):
             np.testing.assert_array_equal(one, other)
 
 
+def worst(engine, test, predicted):
+    """The wrong answers, the surest first."""
+    wrong = np.flatnonzero(predicted != test.labels)
+    found = engine.evidence(test.images[wrong])
+    sureness = found.margins if found.confidences is None else found.confidences
+    return wrong[np.argsort(-sureness, kind="stable")]
+
+
 def shown(image):
     return np.rint(255 * image[..., 0]).astype(np.uint8)
 
@@ -152,7 +161,7 @@ def test_it_is_one_file_that_needs_no_other(finished, page):
 
 def test_its_figures_are_those_of_the_folder(finished, page):
     embedded = [pixels_of(img) for img in page.all("img")]
-    for name in ("accuracy", "convergence", "kernels", "confusion"):
+    for name in ("accuracy", "training", "convergence", "kernels", "confusion"):
         with Image.open(finished.folder / f"{name}.png") as image:
             pixels = np.asarray(image)
         assert sum(np.array_equal(pixels, each) for each in embedded) == 1
@@ -164,7 +173,7 @@ def test_its_markup_is_for_everyone(finished, page):
     assert page.one("meta", charset="utf-8")
     assert page.one("title").text == page.one("h1").text == finished.summary.title
     assert [each.text for each in page.all("h2")] == [
-        "Networks", "Evolution", "Mistakes", "Confidence", "Configuration",
+        "Networks", "Training", "Evolution", "Mistakes", "Confidence", "Configuration",
     ]  # fmt: skip
     assert all(img.attributes["alt"] for img in page.all("img"))
     assert all(th.attributes["scope"] in ("col", "row", "rowgroup") for th in page.all("th"))
@@ -190,6 +199,7 @@ def test_it_says_what_the_results_depend_on(finished, page):
     assert about["images"] == "mnist, 200 training images, 60 test images"
     assert about["protocol"] == tags["protocol"]
     assert about["seed"] == "0"
+    assert "baseline.filters=[4,6] baseline.units=8" in about["command line"]
     assert about["threads"] == tags["threads"]
     assert about["commit"] == tags.get("git_commit", "none")
     assert f"numpy {tags['version.numpy']}" in about["versions"]
@@ -210,17 +220,18 @@ def test_every_option_is_in_its_group(finished, page):
 def test_the_mistakes_are_those_of_the_predictions(finished, page, digits):
     with np.load(finished.folder / "predictions.npz") as predictions:
         labels, predicted = predictions["labels"][:60], predictions["evolved"][:60]
-    wrong = np.flatnonzero(labels != predicted)
+    dataset = mnist(directory=digits, train_size=200, test_size=60)
+    engine = Engine.load(finished.folder / "engine.safetensors")
+    test = dataset.read_test()
+    wrong = worst(engine, test, predicted)
     assert wrong.size
     mistakes = page.one("main").text
     assert f"(evolved by cmaes) gets {wrong.size} of 60 test images wrong" in mistakes
     for mistake, index in zip(mistakes_of(page), wrong[:24], strict=True):
         start = f"Image {index}: {labels[index]} , taken for {predicted[index]} ."
         assert mistake.one("figcaption").text.startswith(start)
-    dataset = mnist(directory=digits, train_size=200, test_size=60)
-    engine = Engine.load(finished.folder / "engine.safetensors")
     assert "The references are the training images." in mistakes
-    check_neighbors(page, engine, dataset.train, dataset.read_test(), wrong[:24])
+    check_neighbors(page, engine, dataset.train, test, wrong[:24])
 
 
 def test_prototypes_are_classes_and_distances(tiny, digits, tmp_path):
@@ -228,13 +239,13 @@ def test_prototypes_are_classes_and_distances(tiny, digits, tmp_path):
     result = run_here([*tiny, *options, "strategy.passes=0"], tmp_path)
     page = read(result.folder)
     test = mnist(directory=digits, train_size=120, test_size=60).read_test()
+    engine = Engine.load(result.folder / "engine.safetensors")
     with np.load(result.folder / "predictions.npz") as predictions:
-        wrong = np.flatnonzero(predictions["engine"][:60] != predictions["labels"][:60])
+        wrong = worst(engine, test, predictions["engine"][:60])
     assert wrong.size
     saved = "The saved engine (its engine: 2 prototypes a class, int8)"
     assert f"{saved} gets {wrong.size} of 60 test images wrong" in page.text
     assert "The references are prototypes" in page.text
-    engine = Engine.load(result.folder / "engine.safetensors")
     check_neighbors(page, engine, None, test, wrong[:24])
 
 
@@ -257,30 +268,29 @@ def test_an_interrupted_run_has_one_too(tiny, tmp_path, monkeypatch):
 CLASSES = ("<b>cat</b>", "'a\" & b'", "{{ 7 * 7 }}")
 
 
-def some(n, shape, seed, labels=None):
-    rng = np.random.default_rng(seed)
-    images = rng.random((n, *shape), dtype=np.float32)
-    return Images(images, rng.integers(0, 3, n) if labels is None else labels)
+def some(n, shape, seed, labels):
+    return Images(np.random.default_rng(seed).random((n, *shape), dtype=np.float32), labels)
 
 
 def written(
     folder, shape=(8, 8, 1), k=3, n_test=60, right=False, summary=SUMMARY, name="a run",
-    references="all", calibrated=False,
+    references="all", calibrated=False, classes=CLASSES,
 ):  # fmt: skip
     """Write the report of an engine that knows nothing, or everything, and read it."""
     rng = np.random.default_rng(0)
     conv = Conv(rng.normal(size=(3, 3, shape[2], 4)).astype(np.float32), np.zeros(4, np.float32))
-    train, test = some(40, shape, 1), some(n_test, shape, 2)
-    engine = Engine.fit(ConvStack((conv, Pool()), shape), train, CLASSES, k)
+    labels = np.arange(100) % len(classes)
+    train, test = some(40, shape, 1, labels[:40]), some(n_test, shape, 2, labels[:n_test])
+    engine = Engine.fit(ConvStack((conv, Pool()), shape), train, classes, k)
     if references == "condensed":
         half = {"references": engine.references[::2], "labels": engine.labels[::2]}
         engine = replace(engine, metric="cosine", **half)
     if calibrated:
-        engine = engine.calibrated(some(60, shape, 3))
+        engine = engine.calibrated(some(60, shape, 3, labels[:60]))
     predicted = engine.predict_labels(test.images)
     if right:
         test = Images(test.images, predicted)
-    for figure in ("accuracy", "convergence", "kernels", "confusion", "reliability"):
+    for figure in ("accuracy", "training", "convergence", "kernels", "confusion", "reliability"):
         Image.new("L", (1, 1)).save(folder / f"{figure}.png")
     report.write(
         folder / "report.html",
@@ -293,10 +303,10 @@ def written(
 
 
 def test_names_of_the_user_are_text(tmp_path):
-    page, _, test, predicted = written(tmp_path, name="</title><script>alert(1)</script>")
+    page, engine, test, predicted = written(tmp_path, name="</title><script>alert(1)</script>")
     assert page.one("title").text == page.one("h1").text == "</title><script>alert(1)</script>"
     assert not {"b", "i", "u", "script"} & {element.tag for element in every(page)}
-    index = np.flatnonzero(predicted != test.labels)[0]
+    index = worst(engine, test, predicted)[0]
     text = mistakes_of(page)[0].one("figcaption").text
     assert f"{CLASSES[test.labels[index]]} , taken for {CLASSES[predicted[index]]}" in text
     assert "49" not in text
@@ -304,23 +314,31 @@ def test_names_of_the_user_are_text(tmp_path):
     assert "<u>images, 40" in page.text
 
 
-def test_of_many_mistakes_the_first_are_shown(tmp_path):
-    page, engine, test, predicted = written(tmp_path)
-    wrong = np.flatnonzero(predicted != test.labels)
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_of_many_mistakes_the_worst_are_shown(calibrated, tmp_path):
+    summary = replace(SUMMARY, reliability=RELIABILITY if calibrated else {})
+    page, engine, test, predicted = written(tmp_path, calibrated=calibrated, summary=summary)
+    wrong = worst(engine, test, predicted)
     assert wrong.size > 24
-    assert [each.text for each in page.all("h3")] == [f"The first 24 of {wrong.size} wrong images"]
+    assert [each.text for each in page.all("h3")] == [f"The 24 worst of {wrong.size} wrong images"]
+    by = "the most confidence" if calibrated else "the largest margin"
+    assert f"Worst first: those whose wrong answer has {by}." in page.text
     mistakes = mistakes_of(page)
     assert len(mistakes) == 24
     for mistake, index in zip(mistakes, wrong, strict=False):
         assert mistake.one("img", alt=f"Test image {index}")
         [votes] = engine.votes(test.images[[index]])
-        for label, count in enumerate(votes):
-            assert (f"{count} for {CLASSES[label]}" in mistake.text) == (count > 0)
+        header, *rows = rows_of(mistake.one("table"))
+        assert header == ["class", "votes"]
+        # That of the image is named, even without a vote.
+        is_named = (votes > 0) | (np.arange(3) == test.labels[index])
+        assert dict(rows) == {CLASSES[j]: str(votes[j]) for j in np.flatnonzero(is_named)}
+        assert mistake.one("table").one("strong").text == CLASSES[test.labels[index]]
 
 
 def test_every_mistake_says_how_near_it_was(tmp_path):
     page, engine, test, predicted = written(tmp_path)
-    found = engine.evidence(test.images[predicted != test.labels])
+    found = engine.evidence(test.images[worst(engine, test, predicted)])
     assert len(mistakes_of(page)) == 24
     for mistake, distance, margin in zip(
         mistakes_of(page), found.distances, found.margins, strict=False
@@ -328,6 +346,29 @@ def test_every_mistake_says_how_near_it_was(tmp_path):
         text = mistake.one("figcaption").text
         assert text.endswith(f"Distance {distance:.3g}, margin {margin:.2f}.")
     assert "This engine gives no confidence" in page.text
+
+
+@pytest.mark.parametrize("n_classes", [2, 40])
+def test_every_class_has_its_recall_and_its_precision(n_classes, tmp_path):
+    classes = tuple(f"class {number} of a long name" for number in range(n_classes))
+    page, _, test, predicted = written(tmp_path, classes=classes)
+    header, body = class_cells(classes, ClassFigures.of_all(predicted, test.labels, n_classes))
+    assert rows_of(page.one("table", class_="classes")) == [header, *body]
+    assert len(body) == n_classes
+
+
+def test_the_training_is_drawn_where_there_was_one(tmp_path):
+    page, *_ = written(tmp_path)
+    assert "Training" not in [each.text for each in page.all("h2")]
+    training = (Epoch(2.0, 0.5), Epoch(1.0, 0.75))
+    for from_cache in (False, True):
+        summary = replace(SUMMARY, training=training, from_cache=from_cache)
+        page, *_ = written(tmp_path, summary=summary)
+        [curve] = [
+            img for img in page.all("img") if img.attributes["alt"].startswith("Loss and accuracy")
+        ]
+        assert pixels_of(curve).size
+        assert ("it was read from the cache" in page.text) == from_cache
 
 
 def test_a_confidence_is_held_against_the_test_images(tmp_path):
@@ -348,7 +389,7 @@ def test_a_confidence_is_held_against_the_test_images(tmp_path):
     assert rows_of(bins) == [header, *body]
     [diagram] = [img for img in page.all("img") if "Reliability" in img.attributes["alt"]]
     assert pixels_of(diagram).size
-    found = engine.evidence(test.images[predicted != test.labels]).confidences
+    found = engine.evidence(test.images[worst(engine, test, predicted)]).confidences
     for mistake, confidence in zip(mistakes_of(page), found, strict=False):
         assert mistake.one("figcaption").text.endswith(f", confidence {100 * confidence:.0f} %.")
 
@@ -358,16 +399,15 @@ def test_of_many_votes_the_nearest_are_shown(tmp_path):
     assert "the 9 nearest of the 12 references that vote" in page.text
     for mistake in mistakes_of(page):
         assert len(list(mistake.one("ol", class_="neighbors").all("li"))) == 9
-        votes = mistake.one("figcaption").text.partition("Votes: ")[2].partition(". Distance")[0]
-        assert sum(int(each.split()[0]) for each in votes.split(", ")) == 12
+        _, *rows = rows_of(mistake.one("table"))
+        assert sum(int(count) for _, count in rows) == 12
 
 
 def test_condensed_references_are_classes_and_distances(tmp_path):
     page, engine, test, predicted = written(tmp_path, references="condensed")
     assert "The references are condensed" in page.text
     assert "class and cosine distance" in page.text
-    wrong = np.flatnonzero(predicted != test.labels)
-    check_neighbors(page, engine, None, test, wrong[:24])
+    check_neighbors(page, engine, None, test, worst(engine, test, predicted)[:24])
 
 
 def test_without_mistakes_there_is_nothing_to_show(tmp_path):

@@ -1,5 +1,6 @@
 """The command line as a user meets it, in processes of its own."""
 
+import json
 import signal
 
 import pytest
@@ -43,12 +44,17 @@ def test_the_runs_of_a_sweep_stand_under_one(swept):
     assert run.info.run_name.startswith(f"sweep {swept} ")
     assert run.info.status == "FAILED"  # as some of its runs did
     header, _, *lines = run.data.tags["mlflow.note.content"].splitlines()
-    assert [cell.strip() for cell in header.split("|")[1:4]] == ["run", "status", "CNN"]
-    assert [line.split("|")[2].strip() for line in lines].count("finished") == 2
+    assert [cell.strip() for cell in header.split("|")[1:4]] == ["run", "options", "status"]
+    options = {" ".join(sorted(line.split("|")[2].split())) for line in lines}
+    assert options == {
+        f"baseline.learning_rate={rate} optimizer={optimizer}"
+        for rate in ("0.001", "1e30") for optimizer in ("cmaes", "random")
+    }  # fmt: skip
+    assert [line.split("|")[3].strip() for line in lines].count("finished") == 2
     for line, child in zip(lines, reversed(runs), strict=True):
         assert line.startswith(f"| {child.info.run_name} ")
         accuracy = child.data.metrics.get("evolved/test_accuracy")
-        assert line.split("|")[5].strip() == ("-" if accuracy is None else f"{accuracy:.2%}")
+        assert line.split("|")[6].strip() == ("-" if accuracy is None else f"{accuracy:.2%}")
 
 
 def test_what_a_user_sees(swept):
@@ -67,6 +73,11 @@ def test_what_a_user_sees(swept):
     assert {line.split("|")[-2].strip() for line in lines} == set(map(str, folders))
     for folder in finished:
         assert str(folder) in process.out
+        model = json.loads((folder / "summary.json").read_text())["mlflow_model"]
+        assert (
+            f"MLflow model {model}, served by: MLFLOW_TRACKING_URI=sqlite:///mlflow.db "
+            f"mlflow models serve --env-manager local -m models:/{model}\n"
+        ) in process.out
         assert (folder / "summary.md").read_text().strip() in process.out
         assert "evolved by" in (folder / "run.log").read_text()
     # Nothing else is left in the user's folder.

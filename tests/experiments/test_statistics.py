@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import precision_recall_fscore_support
 
-from experiments.statistics import Accuracy
+from experiments.statistics import Accuracy, ClassFigures, Comparison, mcnemar
 
 
 def test_accuracy_of_predictions():
@@ -24,3 +27,47 @@ def test_more_confidence_is_a_wider_interval():
     assert accuracy.interval() == accuracy.interval(0.95)
     (low, high), (lower, higher) = accuracy.interval(), accuracy.interval(0.99)
     assert lower < low < accuracy.value < high < higher
+
+
+def test_mcnemar_is_the_binomial_test_of_the_images_on_which_two_differ():
+    assert mcnemar(6, 1) == mcnemar(1, 6) == pytest.approx(2 * 8 / 2**7)
+    assert mcnemar(0, 0) == mcnemar(3, 3) == 1.0
+
+
+def test_answers_are_compared_image_by_image():
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    first = np.array([0, 0, 1, 2, 1, 1, 0, 0])
+    second = np.array([0, 1, 0, 1, 1, 1, 1, 1])
+    found = Comparison.of(first, second, labels)
+    # An answer that is wrong both times, otherwise, is neither better nor worse.
+    assert found == Comparison(5, 8, 3, 1, mcnemar(3, 1))
+    assert found.sentence("x") == (
+        "x changed 5 of 8 answers: 3 to the better, 1 to the worse; chance explains that (p = 0.62)"
+    )
+    assert Comparison.of(first, first, labels).sentence("x") == "x changed none of 8 answers"
+
+
+@pytest.mark.parametrize(
+    ("p", "verdict"),
+    [
+        (0.05, "chance explains that (p = 0.05)"),
+        (0.0499, "more than chance explains (p = 0.05)"),
+        (0.0012, "more than chance explains (p = 0.0012)"),
+        (1e-9, "more than chance explains (p < 0.0001)"),
+        (1.0, "chance explains that (p = 1)"),
+    ],
+)
+def test_the_verdict_of_a_comparison(p, verdict):
+    assert Comparison(9, 10, 8, 1, p).sentence("x").endswith(f"; {verdict}")
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=40))
+def test_recall_precision_and_support_are_scikit_learns(pairs):
+    predicted, labels = np.array(pairs).T
+    precisions, recalls, _, supports = precision_recall_fscore_support(
+        labels, predicted, labels=range(5), zero_division=np.nan
+    )
+    for number, (recall, precision) in enumerate(ClassFigures.of_all(predicted, labels, 5)):
+        assert (recall.total if recall else 0) == supports[number]
+        for found, expected in ((recall, recalls[number]), (precision, precisions[number])):
+            assert (found is None and np.isnan(expected)) or found.value == pytest.approx(expected)

@@ -6,8 +6,9 @@ import pytest
 
 from experiments.new_classes import ClassAddition, TaughtClassifier
 from experiments.reliability import Bin, Reliability
-from experiments.statistics import Accuracy
-from experiments.summary import NetworkResult, Summary, table
+from experiments.statistics import Accuracy, Comparison
+from experiments.summary import NetworkResult, Summary
+from slicing.baselines import Epoch
 
 
 def accuracies(first, all_images):
@@ -27,6 +28,11 @@ SUMMARY = Summary(
         ),
         "engine": NetworkResult("small", 20000, 21000, 3000, 25000, *accuracies(955, 9550)),
     },
+    comparisons={
+        "evolution": Comparison(300, 10000, 150, 109, 0.013),
+        "reduction": Comparison(0, 10000, 0, 0, 1.0),
+        "slicing": Comparison(12, 1000, 7, 5, 0.7744140625),
+    },
     loss_before=0.2,
     loss_after=0.15,
     blocks_done=11,
@@ -37,6 +43,7 @@ SUMMARY = Summary(
     train_seconds=12.0,
     evolve_seconds=60.0,
     from_cache=False,
+    training=(),
     interrupted=False,
     seed=3,
     threads=2,
@@ -84,6 +91,30 @@ def test_text():
     assert "trained in 12.0 s" in text
     assert "LEAKS" not in text
     assert "interrupted" not in text
+
+
+def test_it_says_whether_the_networks_can_be_told_apart():
+    lines = SUMMARY.text().splitlines()
+    assert "- making the engine smaller changed none of 10,000 answers" in lines
+    assert (
+        "- evolution changed 300 of 10,000 answers: 150 to the better, 109 to the worse; more than "
+        "chance explains (p = 0.013)"
+    ) in lines
+    assert (
+        "- the saved engine instead of the CNN changed 12 of 1,000 answers: 7 to the better, 5 to "
+        "the worse; chance explains that (p = 0.77)"
+    ) in lines
+
+
+TRAINING = (Epoch(2.0, 0.5), Epoch(0.25, 0.9375))
+
+
+def test_the_training_is_a_fact():
+    summary = replace(SUMMARY, training=TRAINING, from_cache=True)
+    assert (
+        "- baseline: trained in 12.0 s, read from the cache; in the last of 2 epochs, loss 0.2500 "
+        "and 93.8% of the training images right"
+    ) in summary.text().splitlines()
 
 
 def test_all_test_images_only_where_fewer_were_asked_for():
@@ -173,6 +204,8 @@ TAUGHT = TaughtClassifier(0.002, Accuracy(50, 60), None)
         {},
         {"additions": (ClassAddition(1, TAUGHT, None), ClassAddition(5, TAUGHT, TAUGHT))},
         {"leaks": True, "protocol": "test", "commit": None},
+        {"training": TRAINING, "from_cache": True},
+        {"overrides": ("seed=1", "data=mnist"), "mlflow_run": "1a", "mlflow_model": "m-2b"},
         {"calibration_images": 80, "reliability": RELIABILITY},
     ],
 )
@@ -201,16 +234,3 @@ def test_the_file_has_finite_numbers_or_null(tmp_path):
     assert values["networks"]["evolved"]["test_all"] == {"correct": 9650, "total": 10000}
     assert (values["seed"], values["threads"], values["versions"]["numpy"]) == (3, 2, "2.1.0")
     assert math.isnan(Summary.read(tmp_path / "summary.json").loss_before)
-
-
-def test_table_is_markdown():
-    assert table(["a", "b"], [["x", "1"], ["longer", "100"]]) == [
-        "| a      |   b |",
-        "| ------ | --: |",
-        "| x      |   1 |",
-        "| longer | 100 |",
-    ]
-
-
-def test_the_rule_of_a_narrow_column():
-    assert table(["a", "p"], [["x", "1"]]) == ["| a  |  p |", "| -- | -: |", "| x  |  1 |"]

@@ -1,6 +1,8 @@
 import http.server
+import json
 import threading
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -10,6 +12,7 @@ from experiments import tracking
 from experiments.dead_runs import PROCESS, this_process
 from experiments.mlflow_store import connect
 from experiments.tracking import MLflowRun, leaves
+from slicing.data import Images
 from slicing.errors import InputError
 
 FILES = ("figure.png", "config.yaml", "missing.txt")
@@ -158,6 +161,28 @@ def test_a_store_that_takes_no_files_is_known_at_the_start(
     with pytest.raises(raised, match=sentence):
         tracker.ready()
     tracker.abandon("FAILED")
+
+
+def test_images_are_datasets_of_the_run_once(tracker, latest):
+    for context, n in (("training", 5), ("testing", 3), ("training", 5)):
+        images = Images(np.zeros((n, 4, 6, 1), np.float32), np.arange(n))
+        found = tracker.log_images("d\x1b" + 600 * "x", images, context, "Try again.")
+        assert images.digest.startswith(found.digest)
+    _, run = latest()
+    inputs = {each.tags[0].value: each.dataset for each in run.inputs.dataset_inputs}
+    assert len(run.inputs.dataset_inputs) == len(inputs) == 2
+    assert inputs["testing"].name.startswith("d\\u001bxxx")
+    profile = json.loads(inputs["testing"].profile)
+    assert (profile["images"], profile["height, width, channels"]) == (3, [4, 6, 1])
+    tracker.abandon("KILLED")
+
+
+def test_images_that_mlflow_does_not_take_are_one_sentence(tracker, monkeypatch):
+    monkeypatch.setattr(MlflowClient, "log_inputs", _unreachable)
+    images = Images(np.zeros((1, 4, 6, 1), np.float32), np.arange(1))
+    with pytest.raises(InputError, match=r"\(no answer\)\. Try again\.$"):
+        tracker.log_images("d", images, "training", "Try again.")
+    tracker.abandon("KILLED")
 
 
 def test_the_end_of_a_run(tracker, latest, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from slicing.baselines import TrainedCNN, trained
-from slicing.baselines.weight_cache import write_weights
+from slicing.baselines.weight_cache import Trained, write_trained
 from slicing.errors import InputError
 from tests.slicing.baselines.blobs import CLASSES, blobs, flipped, truncated
 
@@ -39,6 +39,10 @@ def test_training_learns_and_predicts(train, tmp_path):
     assert not baseline.from_cache
     assert baseline.train_seconds > 0
     more = blobs(1200)
+    losses, accuracies = zip(*baseline.training, strict=True)
+    assert len(losses) == 15
+    assert losses[-1] < losses[0]
+    assert 0 <= accuracies[0] < accuracies[-1] <= 1
     predictions = baseline.predict_labels(more.images)
     assert predictions.dtype == np.int64
     assert (predictions == more.labels).mean() > 0.95
@@ -84,6 +88,8 @@ def test_a_second_call_reads_the_cache(train, cached, monkeypatch):
     second = TrainedCNN(cache_dir=file.parent, **{**SMALL, "filters": [4]}).build(train, CLASSES)
     assert second.from_cache
     assert second.train_seconds == first.train_seconds
+    assert second.training == first.training
+    assert len(first.training) == SMALL["epochs"]
     assert weights_of(second) == weights_of(first)
     shares = first.predict_proba(train.images)
     np.testing.assert_array_equal(second.predict_proba(train.images), shares)
@@ -159,12 +165,12 @@ def baseline_keys(train, folder, changes, classes=CLASSES):
     class FoundError(Exception):
         pass
 
-    def read_weights(path, shapes):
+    def read_trained(path, shapes):
         names.append(path.name)
         raise FoundError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trained, "read_weights", read_weights)
+        patch.setattr(trained, "read_trained", read_trained)
         for change in changes:
             with pytest.raises(FoundError):
                 TrainedCNN(**{"cache_dir": folder, **SMALL, **change}).build(train, classes)
@@ -190,7 +196,7 @@ def test_a_damaged_cache_file_is_trained_again(damage, train, cached, tmp_path, 
 
 def test_weights_of_another_network_are_trained_again(train, cached, tmp_path, caplog):
     first, whole = cached
-    write_weights(tmp_path / whole.name, [np.zeros(2)] * 6, 1.0)
+    write_trained(tmp_path / whole.name, Trained([np.zeros(2)] * 6, 1.0, ()))
     assert weights_of(TrainedCNN(cache_dir=tmp_path, **SMALL).build(train, CLASSES)) == weights_of(
         first
     )
@@ -222,12 +228,14 @@ def test_an_interrupted_write_leaves_nothing_behind(error, train, tmp_path, monk
 
 def test_epochs_and_loss_are_shown(train, tmp_path):
     shown = []
-    TrainedCNN(cache_dir=tmp_path, **{**SMALL, "epochs": 2}).build(
+    baseline = TrainedCNN(cache_dir=tmp_path, **{**SMALL, "epochs": 2}).build(
         train, CLASSES, lambda done, text: shown.append((done, text))
     )
     assert [done for done, _ in shown] == pytest.approx(np.arange(1, 7) / 6)
-    assert shown[2][1].startswith("epoch 1 of 2, loss ")
-    assert 0 < float(shown[5][1].removeprefix("epoch 2 of 2, loss ")) < 10
+    assert [shown[2][1], shown[5][1]] == [
+        f"epoch {number} of 2, loss {each.loss:.4f}, accuracy {each.accuracy:.1%}"
+        for number, each in enumerate(baseline.training, 1)
+    ]
 
 
 def test_nothing_runs_ahead_of_the_training_or_after_it(train, tmp_path, monkeypatch):

@@ -2,12 +2,14 @@ import os
 import re
 import shutil
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from slicing.data import folder
+from slicing.data.class_folders import name_of
 from slicing.errors import InputError
 
 COLORS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
@@ -118,6 +120,31 @@ def test_damaged_images_are_found_before_hours_of_work(tmp_path):
     named = re.findall(r"\S+\.png", str(error.value))
     assert named == sorted(named)
     assert len(named) == 5
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("flowers", "flowers"),
+        ("flowers/train", "flowers-train"),
+        ("flowers/Data/train", "flowers-Data-train"),
+        ("photos/flowers", "flowers"),
+        ("flowers/../flowers/images", "flowers-images"),
+    ],
+)
+def test_a_folder_of_a_vague_name_is_named_with_its_parent(path, name, colors, tmp_path):
+    place = tmp_path / path
+    (tmp_path / "flowers").mkdir()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if path == "flowers":
+        place.rmdir()
+    colors.rename(place)
+    assert folder(directory=place).name == name
+
+
+def test_the_root_of_all_has_a_name():
+    assert name_of(Path("/")) == ""
+    assert name_of(Path("/photos")) == "photos"
 
 
 def test_damaged_images_may_be_left_out(colors, caplog):

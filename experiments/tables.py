@@ -1,0 +1,106 @@
+"""Tables: in Markdown that reads well on a terminal, too, and the cells of those of a run."""
+
+from collections.abc import Mapping, Sequence
+
+from experiments.new_classes import ClassAddition
+from experiments.reliability import Reliability
+from experiments.statistics import Accuracy, ClassFigures
+from slicing.names import shown
+
+Cells = tuple[list[str], list[list[str]]]
+"""A header, and rows of as many cells."""
+
+
+def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """Set a Markdown table with aligned columns, the first to the left, the others to the right.
+
+    Names in it may hold anything: a bar in them ends no cell.
+    """
+    header, *body = [
+        [shown(cell).replace("|", "\\|") for cell in cells] for cells in (header, *body)
+    ]
+    # A rule is a dash and a colon at least.
+    widths = [max(2, *map(len, column)) for column in zip(header, *body, strict=True)]
+    rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *rest = zip(cells, widths, strict=True)
+        return (
+            " | ".join(
+                ["| " + first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]
+            )
+            + " |"
+        )
+
+    return [line(header), line(rule), *map(line, body)]
+
+
+def percent(accuracy: Accuracy | None) -> str:
+    """Write an accuracy in percent, with its 95 % interval; a dash for none."""
+    if accuracy is None:
+        return "-"
+    low, high = accuracy.interval()
+    return f"{100 * accuracy.value:.2f} ({100 * low:.2f}-{100 * high:.2f})"
+
+
+def class_cells(classes: Sequence[str], figures: Sequence[ClassFigures]) -> Cells:
+    """Give the table of the classes."""
+    header = ["class", "test images", "recall, % (95 % interval)", "precision, % (95 % interval)"]
+    body = [
+        [name, f"{recall.total if recall else 0:,}", percent(recall), percent(precision)]
+        for name, (recall, precision) in zip(classes, figures, strict=True)
+    ]
+    return header, body
+
+
+def confidence_cells(reliability: Mapping[str, Reliability]) -> Cells:
+    """Give the table that compares the confidence with the share of the votes."""
+    header = ["", "mean, %", "calibration error, % (by chance up to)", "Brier score", "AUROC"]
+    body = [
+        [
+            name,
+            f"{100 * each.mean:.1f}",
+            f"{100 * each.calibration_error:.1f} ({100 * each.by_chance:.1f})",
+            f"{each.brier:.3f}",
+            "-" if each.auroc is None else f"{each.auroc:.3f}",
+        ]
+        for name, each in reliability.items()
+    ]
+    return header, body
+
+
+def bin_cells(reliability: Mapping[str, Reliability]) -> Cells:
+    """Give the table of the bins of the confidence."""
+    header = ["confidence, %", "test images", "mean, %", "% right (95 % interval)"]
+    bins = reliability["confidence"].bins if reliability else ()
+    body = [
+        [
+            f"{100 * each.low:.0f} to {100 * each.high:.0f}",
+            f"{each.accuracy.total:,}",
+            f"{100 * each.mean:.1f}",
+            percent(each.accuracy),
+        ]
+        for each in bins
+    ]
+    return header, body
+
+
+def addition_cells(additions: Sequence[ClassAddition]) -> Cells:
+    """Give the table of the new classes."""
+    header = ["images of each new class"]
+    for name, unit in (("engine", "ms to add"), ("CNN", "s to train again")):
+        header += [f"{name}: {unit}", "% of old classes", "% of new classes"]
+    body = []
+    for addition in additions:
+        cells = [str(addition.images)]
+        for taught, scale in ((addition.engine, 1000.0), (addition.cnn, 1.0)):
+            if taught is None:
+                cells += ["-"] * 3
+            else:
+                cells += [
+                    f"{scale * taught.seconds:.1f}",
+                    percent(taught.old),
+                    percent(taught.new),
+                ]
+        body.append(cells)
+    return header, body
