@@ -311,9 +311,9 @@ class Components:
                 f"{group}._target_",
             ) from error
 
-    def _call(self, group: str, *given: Any, without: Sequence[str] = (), **more: Any) -> Any:
+    def _call(self, group: str, *given: Any, **more: Any) -> Any:
         """Make a component; what ``_target_`` names may take other options."""
-        make = self._make(group, without)
+        make = self._make(group)
         try:
             signature(make).bind(*given, **more)
         except (TypeError, ValueError) as error:
