@@ -129,14 +129,6 @@ def test_threads_that_cannot_start_are_one_sentence_and_leave_nothing(tiny, tmp_
     assert not (tmp_path / "results").exists()
 
 
-def test_the_way_on_names_the_code_that_a_run_was_started_with(tmp_path):
-    own = "optimizer._target_=mine.Optimizer"
-    RunOrigin(("seed=3", own), {}, "", "").save(checkpoint_of(tmp_path))
-    words = shlex.split(_way_on(tmp_path).partition("experiments.run ")[2])
-    assert words[1:] == [own]
-    assert resumed(words) == (tmp_path, ["seed=3", own])
-
-
 def test_a_changed_configuration_is_refused_and_nothing_is_lost(broken_off, tiny):
     for change, sentence in (
         ("seed=1", "^seed was 0 when the run began and is 1 now"),
