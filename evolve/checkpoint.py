@@ -166,7 +166,7 @@ class Checkpoint:
                 state = State(*tensor_file.read(path, _KIND))
             except InputError as error:
                 if isinstance(error.__cause__, OSError):
-                    if isinstance(error.__cause__, FileNotFoundError):
+                    if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
                         continue
                     raise
                 damaged.append(path)

@@ -78,7 +78,7 @@ def replacing(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
     clear_stale(path.parent, escape(path.name) + _PART)
     part = path.with_name(f"{path.name}.{uuid4().hex}.part")
     try:
-        with naming(path):
+        with naming(path, instead_of=part):
             with part.open("wb") as file:
                 yield file
                 if durable:
@@ -92,12 +92,19 @@ def replacing(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Name the file in an OSError that names none: that of a full disk, while a file is written."""
+def naming(path: Path, instead_of: Path | None = None) -> Iterator[None]:
+    """Name the file in an OSError that names none: that of a full disk, while a file is written.
+
+    Parameters
+    ----------
+    path : Path
+    instead_of : Path, optional
+        The temporary file, whose name says nothing to anybody.
+    """
     try:
         yield
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None or error.filename == str(instead_of):
             error.filename = str(path)
         raise
 

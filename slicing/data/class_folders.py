@@ -127,6 +127,11 @@ def _class_folders(root: Path, listing: Listing) -> dict[str, Path]:
                     f"{root} holds two folders of the class {name}, {other.name!a} and "
                     f"{path.name!a}: rename one, or move its images into the other."
                 )
+    if strays and not folders:
+        raise InputError(
+            f"{root} holds {len(strays):,} file(s) and no class folders: name the folder above it, "
+            "if it is one of them, or move the images of each class into a folder."
+        )
     if strays:
         raise InputError(
             f"{root} holds {len(strays):,} file(s) outside the class folders, "

@@ -90,6 +90,12 @@ def folder(
     at_least("test_size", test_size, 1)
     at_least("max_unreadable", max_unreadable, 0)
     positive("max_megapixels", max_megapixels)
+    if size[0] * size[1] > max_megapixels * 1e6:
+        raise InputError(
+            f"image_size={list(size)} is more than max_megapixels={max_megapixels:g} million "
+            "pixels: give a smaller size, or raise max_megapixels if that is no mistake.",
+            "image_size",
+        )
     root = _require_folder("directory", directory)
     train_roots, test_roots = parts(root)
     if test_directory is not None:
@@ -210,8 +216,10 @@ def _require_readable(unreadable: Sequence[UnreadableImageError], n: int, most: 
     for error in unreadable:
         log.info("%s", error)
     if len(unreadable) > most:
-        listed = sorted(unreadable, key=lambda error: error.path)
-        reasons = some((f"{error.path} ({error.reason})" for error in listed), LISTED)
+        paths = dict[str, list[Path]]()
+        for error in sorted(unreadable, key=lambda error: error.path):
+            paths.setdefault(error.reason, []).append(error.path)
+        reasons = " and ".join(f"{some(paths[each], LISTED)} ({each})" for each in paths)
         raise InputError(
             f"max_unreadable={most} is fewer than the {len(unreadable):,} of {n:,} files that "
             f"cannot be read as images, {reasons}: raise it to leave them out, or give intact "

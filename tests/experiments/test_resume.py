@@ -171,8 +171,10 @@ def test_the_same_command_in_the_same_folder_goes_on(broken_off, tiny, undisturb
 
 
 def test_what_has_not_begun_or_has_ended_cannot_be_resumed(finished, tmp_path):
-    with pytest.raises(InputError, match="There is nothing to resume"):
-        resumed([f"resume={tmp_path}"])
+    (tmp_path / "file").touch()
+    for nothing in (tmp_path, tmp_path / "file", tmp_path / "nowhere"):
+        with pytest.raises(InputError, match="There is nothing to resume"):
+            resumed([f"resume={nothing}"])
     with pytest.raises(InputError, match=r"has ended: its results are in .*summary\.md"):
         resumed([f"resume={finished.folder}"])
     assert resumed(["seed=1"]) is None

@@ -53,6 +53,12 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, durable):
     assert sorted(tmp_path.iterdir()) == [path, link]
 
 
+def test_a_file_that_cannot_be_written_is_named_and_not_the_temporary_one(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught, replacing(tmp_path / "no" / "file"):
+        pass
+    assert caught.value.filename == str(tmp_path / "no" / "file")
+
+
 def test_writers_of_one_file_do_not_share_the_temporary_one(tmp_path):
     """Writers on several hosts may have the same process number."""
     path = tmp_path / "file"
