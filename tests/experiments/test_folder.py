@@ -42,7 +42,7 @@ def project(tmp_path_factory):
     give_store(project)
     arguments = [
         "data=folder", f"data.directory='{root}'", "data.max_unreadable=1", "+debug=quick",
-        "baseline=random", "baseline.filters=[2,3]", "slicing.projection=none",
+        "baseline=random", "baseline.filters=[4,3]", "slicing.projection=none",
         "fitness=neighbors", "fitness.neighbors=8", "strategy.max_evaluations=20", "threads=1",
         "tracking.model=false", f"name='{os.fsdecode(NAMES[1])}'",
         # In parts, and its folder composed or not.
