@@ -249,8 +249,8 @@ def _print_table(engine: Engine, rows: Iterator[Prediction]) -> None:
     print("\n".join(table(header, body)))
     if engine.confidence is None:
         say(
-            "This engine gives no confidence: add data.calibration_fraction=0.1 to the run that "
-            "makes it."
+            "This engine gives no confidence: the run that makes it needs "
+            "data.calibration_fraction=0.1, or more, of its training images to be 50 at least."
         )
 
 
