@@ -314,7 +314,7 @@ def test_rgb_images_in_a_folder_of_ones_own(tmp_path):
         tmp_path,
     )  # fmt: skip
     assert result.run.info.run_name == "my own images"
-    assert result.run.data.tags["dataset"] == "images"
+    assert result.run.data.tags["dataset"] == f"{tmp_path.name}-images"
     assert result.summary.networks["evolved"].test.total == 12
     assert result.summary.networks["evolved"].test.value > 0.8
     assert result.summary.networks["evolved"].test_all is None
@@ -396,8 +396,8 @@ class Stubs(Silent):
     def say(self, text):
         self.happened.append(text)
 
-    def begin(self, *args):
-        pass
+    def begin(self, name, parameters, tags, begun, *others):
+        begun("a run")
 
     def run(self):
         self.fail("run")
