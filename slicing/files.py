@@ -104,7 +104,8 @@ def naming(path: Path, instead_of: Path | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None or error.filename == str(instead_of):
+        # Without a number, a name would take the place of the message.
+        if error.errno is not None and error.filename in (None, str(instead_of)):
             error.filename = str(path)
         raise
 

@@ -7,7 +7,7 @@ from slicing.data.duplicates import Duplicates
 
 
 def images(values, labels):
-    pixels = np.array(values, np.float32).reshape(-1, 1, 1, 1) * np.ones((1, 3, 2, 1), np.float32)
+    pixels = np.array(values, np.uint8).reshape(-1, 1, 1, 1) * np.ones((1, 3, 2, 1), np.uint8)
     return Images(pixels, np.array(labels, np.int64))
 
 
@@ -28,7 +28,7 @@ def test_all_equal_pixels_are_counted(train, test):
 def test_one_pixel_makes_a_difference():
     one = images([1, 2], [0, 1])
     two = Images(one.images.copy(), one.labels)
-    two.images[0, 0, 0, 0] += 1e-3
+    two.images[0, 0, 0, 0] += 1e-6
     assert Duplicates.of(one, two) == Duplicates(1, 0)
 
 
