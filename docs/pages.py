@@ -7,6 +7,7 @@ repository, between ``<!-- build`` and ``-->``, what is for Sphinx only.
 import json
 import re
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, fields, is_dataclass, replace
 from enum import Enum
@@ -14,7 +15,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from benchmarks import fitness_report, inference, optimizers_report
+from benchmarks import faults, fitness_report, inference, optimizers_report
 from benchmarks.paper_cells import Store
 from benchmarks.paper_jobs import BUDGETS, PAIRS, jobs
 from benchmarks.paper_report import text
@@ -135,6 +136,16 @@ def inference_table() -> str:
     return inference.report([Measured(**each) for each in _read("inference")["results"]])
 
 
+def faults_table() -> str:
+    """Set the tables of damaged files and killed runs."""
+    found = _read("faults")
+    counts = (
+        {name: Counter(counted) for name, counted in found[part].items()}
+        for part in ("files", "kills")
+    )
+    return faults.report(*counts)
+
+
 def _read(name: str) -> Any:
     return json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
 
@@ -235,5 +246,6 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "optimizers": lambda folder: optimizers(),
     "sizes": lambda folder: sizes(),
     "inference": lambda folder: inference_table(),
+    "faults": lambda folder: faults_table(),
 }
 """What can stand in a page, by the name that the page gives it."""

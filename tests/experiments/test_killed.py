@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.experiments.forked_runs import begin, finish, kill
+from benchmarks.forked_runs import begin, finish, kill, wait_for
 from tests.experiments.runs import files_of, give_store, run_folder, run_here, runs_of
 
 KILLS = 3
@@ -24,7 +24,9 @@ def killed_and_resumed(overrides, project):
     arguments = overrides
     give_store(project)
     for _ in range(KILLS):
-        killed += kill(begin(arguments, project), project, random.uniform(0, 1.0))
+        process = begin(arguments, project)
+        wait_for(process, project, "evolving")
+        killed += kill(process, project, random.uniform(0, 1.0))
         arguments = [f"resume={run_folder(project)}"]
     return *finish(begin(arguments, project), project), killed
 

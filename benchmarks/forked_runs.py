@@ -1,0 +1,62 @@
+"""Runs as processes that can be killed, and begun again many times, without a new import."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from experiments.run import main
+
+_FORKS = get_context("forkserver")
+_FORKS.set_forkserver_preload(["experiments.pipeline", "mlflow.store.tracking.sqlalchemy_store"])
+
+
+def _run(project: Path, arguments: Sequence[str]) -> None:
+    """Do what ``python -m experiments.run`` does, its output in files of the project."""
+    os.chdir(project)
+    for number in (1, 2):
+        os.dup2(os.open(f"std{number}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    sys.argv = ["experiments.run", *arguments]
+    main()
+
+
+def begin(arguments: Sequence[str], project: Path) -> ForkServerProcess:
+    """Start an experiment in a process of its own, with ``project`` as its directory."""
+    process = _FORKS.Process(target=_run, args=(project, arguments))
+    process.start()
+    return process
+
+
+def finish(
+    process: ForkServerProcess, project: Path, seconds: float = 300.0
+) -> tuple[int | None, str]:
+    """Let an experiment end; its exit code, None if it did not in time, and what it printed."""
+    process.join(seconds)
+    code = process.exitcode
+    process.kill()
+    process.join()
+    said = project / "std2"
+    return code, said.read_text(errors="replace") if said.exists() else ""
+
+
+def wait_for(process: ForkServerProcess, project: Path, word: str) -> None:
+    """Wait until an experiment has printed a word, or has ended."""
+    said = project / "std2"
+    deadline = time.monotonic() + 120
+    while process.is_alive() and not (said.exists() and word in said.read_text()):
+        time.sleep(0.01)
+        if time.monotonic() > deadline:
+            break
+
+
+def kill(process: ForkServerProcess, project: Path, seconds: float) -> bool:
+    """Kill an experiment after so many seconds; tell whether it was still there."""
+    process.join(seconds)
+    process.kill()
+    process.join()
+    (project / "std2").unlink(missing_ok=True)
+    return process.exitcode == -signal.SIGKILL

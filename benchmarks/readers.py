@@ -1,0 +1,67 @@
+"""Read files that may be damaged, within bounds: ``python -m benchmarks.readers KIND``.
+
+It reads paths from standard input, one a line, and prints an outcome for each: ``read``,
+``sentence`` where the reader refuses the file with one, ``memory`` where it asks for more than the
+bound, and the name of the exception where it fails in another way.
+"""
+
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from slicing.baselines import SavedCNN
+from slicing.data import idx
+from slicing.data.image_file import read_image
+from slicing.engine.engine import Engine
+from slicing.errors import InputError
+
+BOUND = 1 << 30
+"""Bytes of memory that reading a file may take."""
+
+
+def _engine(path: Path) -> None:
+    engine = Engine.load(path)
+    engine.predict(np.zeros((1, *engine.stack.input_shape), np.float32))
+
+
+def _keras(path: Path) -> None:
+    SavedCNN(path=path).shape((28, 28, 1), 10)
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "engine": _engine,
+    "idx": lambda path: idx.read(path, (28, 28)),
+    "image": lambda path: read_image(path, (28, 28), 3),
+    "keras": _keras,
+}
+"""Reads a file of a kind, or raises an InputError."""
+
+
+def main() -> None:
+    """Read what is asked for."""
+    reader = READERS[sys.argv[1]]
+    warm = sys.stdin.readline().rstrip("\n")
+    # The first is whole: what is imported and compiled for it does not count.
+    reader(Path(warm))
+    print("read", flush=True)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + BOUND
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    for line in sys.stdin:
+        try:
+            reader(Path(line.rstrip("\n")))
+            outcome = "read"
+        except InputError as error:
+            outcome = "sentence" if len(str(error).splitlines()) == 1 else "lines"
+        except MemoryError:
+            outcome = "memory"
+        except Exception as error:
+            outcome = type(error).__name__
+        print(outcome, flush=True)
+
+
+if __name__ == "__main__":
+    main()
