@@ -70,4 +70,4 @@ def _limits() -> Iterator[tuple[int, int]]:
 
 
 def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 1e9:.1f} GB"
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e8 else f"{max(n_bytes // 10**6, 1)} MB"
