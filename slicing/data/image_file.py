@@ -190,7 +190,8 @@ def _reason(error: Exception, max_megapixels: float) -> str:
     if isinstance(error, UnidentifiedImageError):
         return f"it is none of {', '.join(FORMATS)}"
     if isinstance(error, Image.DecompressionBombError):
-        return f"it has more than max_megapixels={max_megapixels:g} million pixels, which may be raised"
+        bound = f"max_megapixels={max_megapixels:g}"
+        return f"it has more than {bound} million pixels, which may be raised"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if isinstance(error, MemoryError):
