@@ -8,6 +8,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable
+from functools import cache
 
 EXECUTED = "executed"
 """Name of the file that hostile content would write where it is executed."""
@@ -68,26 +69,26 @@ def _numbers(content: bytes, rng: random.Random) -> bytes:
 
 def _other(content: bytes, rng: random.Random) -> bytes:
     """Put something else under the name."""
+    return rng.choice((*_others(), b"\xff\xfe" + rng.randbytes(1000)))
+
+
+@cache
+def _others() -> tuple[bytes, ...]:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr(zipfile.ZipInfo("../../" + EXECUTED), "x")
         file.writestr(zipfile.ZipInfo("config.json"), "[" * 100_000)
-    return rng.choice(
-        (
-            b"",
-            pickle.dumps(_Hostile()),
-            b"knn-slicing state 1\n" + _checked(pickle.dumps(_Hostile())),
-            archive.getvalue(),
-            gzip.compress(bytes(50_000_000), mtime=0),
-            b"[" * 100_000,
-            b"\xff\xfe" + rng.randbytes(1000),
-            f"=cmd|'/c touch {EXECUTED}'!A1\n".encode() * 20,
-        )
+    hostile = pickle.dumps(_Hostile())
+    return (
+        b"",
+        hostile,
+        # A state of an earlier version.
+        b"knn-slicing state 1\n" + zlib.crc32(hostile).to_bytes(4, "big") + hostile,
+        archive.getvalue(),
+        gzip.compress(bytes(50_000_000), mtime=0),
+        b"[" * 100_000,
+        f"=cmd|'/c touch {EXECUTED}'!A1\n".encode() * 20,
     )
-
-
-def _checked(content: bytes) -> bytes:
-    return zlib.crc32(content).to_bytes(4, "big") + content
 
 
 DAMAGES: dict[str, Callable[[bytes, random.Random], bytes]] = {

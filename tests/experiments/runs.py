@@ -78,14 +78,19 @@ def run_here(overrides, project):
         return Finished(summary, folder, dict(kernels), client, mlflow_run)
 
 
+def _signals_back():
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def command_line(arguments, project, **options):
     """Start ``python -m experiments.run`` in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "experiments.run", *arguments],
         cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(CONF.parent)},
-        # Tests started in the background inherit an ignored Ctrl-C: give it back to the process.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options,
+        # Tests started in the background inherit ignored signals: give them back to the process.
+        preexec_fn=_signals_back, **options,
     )  # fmt: skip
 
 
