@@ -69,7 +69,8 @@ def _numbers(content: bytes, rng: random.Random) -> bytes:
 
 def _other(content: bytes, rng: random.Random) -> bytes:
     """Put something else under the name."""
-    return rng.choice((*_others(), b"\xff\xfe" + rng.randbytes(1000)))
+    formula = f"=cmd|'/c touch {EXECUTED}'!A1\n".encode() * 20
+    return rng.choice((*_others(), b"\xff\xfe" + rng.randbytes(1000), formula))
 
 
 @cache
@@ -87,7 +88,6 @@ def _others() -> tuple[bytes, ...]:
         archive.getvalue(),
         gzip.compress(bytes(50_000_000), mtime=0),
         b"[" * 100_000,
-        f"=cmd|'/c touch {EXECUTED}'!A1\n".encode() * 20,
     )
 
 
