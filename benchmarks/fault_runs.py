@@ -114,8 +114,8 @@ def faults_of_store(project: Path) -> Iterator[str]:
 def faults_of_folder(project: Path) -> Iterator[str]:
     """Name what is left that should not be there."""
     for path in project.rglob("*"):
-        if path.suffix in _LEFT or path.name.startswith(".mlflow-"):
-            yield f"a file {path.suffix or path.name}"
+        if path.suffix in _LEFT:
+            yield f"a file {path.suffix}"
         if path.name == "checkpoint":
             yield "a checkpoint"
         if path.name == EXECUTED:
@@ -184,23 +184,29 @@ def killed(
     faults : list of str
         What was wrong at the end.
     """
-    command, done = case.command(data), 0
+    command, done, has_ended, folder = case.command(data), 0, False, None
     arguments = command
     for _ in range(kills):
         # The later ones begin with what the earlier ones have done.
         done += kill(begin(arguments, project), project, rng.uniform(0.0, expected.seconds))
         folder = run_folder(project)
-        if folder is not None and (folder / "summary.md").exists() and not has_begun(folder):
+        has_ended = bool(folder and (folder / "summary.md").exists() and not has_begun(folder))
+        if has_ended:
             break
         arguments = [f"resume={folder}"] if folder and has_begun(folder) else [*command]
         if folder is not None and not has_begun(folder):
             arguments.append(f"hydra.run.dir={folder}")
-    for scratch in project.glob(".mlflow-*"):
-        # It is cleared away once nobody can be at work in it.
-        os.utime(scratch, (0, 0))
-    code, said = finish(begin(arguments, project), project)
-    folder = run_folder(project)
+    code: int | None = 0
+    said = ""
+    if not has_ended:
+        for scratch in project.glob(".mlflow-*"):
+            # The next run clears it away once nobody can be at work in it, after an hour.
+            os.utime(scratch, (0, 0))
+        code, said = finish(begin(arguments, project), project)
+        folder = run_folder(project)
     faults = [*faults_of_store(project), *faults_of_folder(project)]
+    if not has_ended and [*project.glob(".mlflow-*")]:
+        faults.append("a folder .mlflow")
     if "Traceback" in said:
         faults.append("traceback")
     if code is None:
