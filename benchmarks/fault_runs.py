@@ -1,5 +1,6 @@
 """Small runs that are killed, or find their files damaged, and what is left of them at the end."""
 
+import itertools
 import json
 import os
 import random
@@ -7,7 +8,6 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ class Case:
 
 def cases() -> list[Case]:
     """List all optimizers with all strategies, those side by side with workers, too."""
-    plain = [Case(*pair, "serial") for pair in product(BY_NAME, STRATEGIES)]
+    plain = [Case(*pair, "serial") for pair in itertools.product(BY_NAME, STRATEGIES)]
     workers = [Case(name, "parallel", "processes") for name in BY_NAME]
     return [*plain, *workers, Case("cmaes", "parallel", "ray")]
 
@@ -173,17 +173,31 @@ def undisturbed(case: Case, data: Path, project: Path) -> Undisturbed:
 
 
 def killed(
-    case: Case, kills: int, expected: Undisturbed, data: Path, project: Path, rng: random.Random
-) -> tuple[int, list[str]]:
-    """Kill a run at random moments, resume it each time, and let it end at last.
+    case: Case, kills: int, expected: Undisturbed, data: Path, folder: Path, rng: random.Random
+) -> list[str]:
+    """Kill runs at random moments, so often in all, and resume each to its end.
 
     Returns
     -------
-    kills : int
-        How often it was still there to be killed.
-    faults : list of str
-        What was wrong at the end.
+    list of str
+        What was wrong at their ends.
     """
+    faults: list[str] = []
+    for number in itertools.count():
+        project = folder / str(number)
+        project.mkdir()
+        done, found = _killed(case, kills, expected, data, project, rng)
+        faults += found
+        kills -= done
+        if not kills:
+            break
+    return faults
+
+
+def _killed(
+    case: Case, kills: int, expected: Undisturbed, data: Path, project: Path, rng: random.Random
+) -> tuple[int, list[str]]:
+    """Kill one run, at most so often; give how often it was still there, and its faults."""
     command, done, has_ended, folder = case.command(data), 0, False, None
     arguments = command
     for _ in range(kills):

@@ -235,13 +235,13 @@ def kill_runs(count: int, data: Path, workers: int, seed: int) -> dict[str, Coun
         )
         expected = dict(zip(references, results, strict=True))
 
-        def one(job: tuple[Case, int]) -> tuple[int, list[str]]:
+        def one(job: tuple[Case, int]) -> list[str]:
             case, share = job
             rng = random.Random(f"{seed} {case}")
             where = project(case, "killed")
             return fault_runs.killed(case, share, expected[case.reference], data, where, rng)
 
-        for (case, _), (kills, faults) in zip(jobs, pool.map(one, jobs), strict=True):
+        for (case, kills), faults in zip(jobs, pool.map(one, jobs), strict=True):
             key = f"{case.optimizer}, {case.strategy}, {case.executor}"
             outcomes[key] = Counter({"kills": kills}) + Counter(faults)
             for fault in faults:
@@ -280,7 +280,7 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="write the counts there")
     parser.add_argument("--files", type=int, default=1000, help="damaged files")
-    parser.add_argument("--kills", type=int, default=100, help="kills, about")
+    parser.add_argument("--kills", type=int, default=100, help="kills")
     parser.add_argument("--workers", type=int, default=2, help="runs at a time")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

@@ -58,11 +58,13 @@ default_role = "code"
 nitpick_ignore_regex = [
     (
         r"py:.*",
-        r"(abc|collections|hydra|keras|mlflow|numpy|np|omegaconf|os|pathlib|typing|types)\..*",
+        r"(abc|collections|hydra|keras|mlflow|numpy|np|omegaconf|os|pathlib|PIL|typing|types)\..*",
     ),
     # Type variables, and classes that are private.
-    (r"py:.*", r"evolve\.(executors\.base|jobs)\.(T|R|J|T_co|R_contra)"),
+    (r"py:.*", r"evolve\.(checkpoint|executors\.base|jobs)\.(T|R|J|T_co|R_contra)"),
     (r"py:.*", r"(.*\.)?_\w+"),
+    # A signature with a default factory is no Python: it is split at its commas.
+    (r"py:class", r"(dict|tuple)\[\w+"),
 ]
 # Packages give names of their modules, which are documented there.
 autosummary_context = {

@@ -72,7 +72,7 @@ class Schedule:
     _is_side_by_side: ClassVar[bool] = True
 
     synchronize: int | None = 1
-    """How many blocks start from the same network; None: all of a layer."""
+    """How many blocks start from the same network, or None for all of a layer."""
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ HandOver = Literal["mean", "best"]
 MakeOptimizer = Callable[[NDArray[np.float64], float, np.random.Generator], Optimizer]
 
 CLOSING = 1
-"""Evaluations after the last generation: of what the block hands over."""
+"""Evaluations after the last generation, of what the block hands over."""
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from slicing.errors import InputError
 
 TOLERANCE = 1e-3
-"""How far a pixel may lie beyond 0 or 1: scaling in float16 or float32 rounds by less, and it is a
+"""How far a pixel may lie beyond 0 or 1. Scaling in float16 or float32 rounds by less, and it is a
 fourth of the step between two of 256 levels."""
 
 Pixels = NDArray[np.uint8] | NDArray[np.floating[Any]]
-"""Images as they may be given: of uint8 from 0 to 255, or of floats from 0 to 1."""
+"""Images as they may be given, of uint8 from 0 to 255, or of floats from 0 to 1."""
 
 
 def unit_pixels(images: ArrayLike) -> NDArray[np.float32]:

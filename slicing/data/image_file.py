@@ -21,7 +21,7 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 """Pillow's names of the formats that are read; of animated ones, the first picture."""
 
 MAX_MEGAPIXELS = 100.0
-"""Pixels of a file, in millions, above which it is not decoded: it takes up to 1.5 GB."""
+"""Pixels of a file, in millions, above which it is not decoded. So many take up to 1.5 GB."""
 
 _SUFFIXES = {
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".dib", ".webp", ".tif"),
