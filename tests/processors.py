@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 # What goes through a BLAS, a LAPACK or parallel loops; not TensorFlow, other runtimes, processes.
 OPTIMIZERS = ("tests/evolve/optimizers",)
@@ -59,18 +60,23 @@ def architecture(kernel: str | None) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def start(kernel: str, threads: int, tests: Sequence[str]) -> subprocess.Popen[str]:
-    """Begin some tests with a kernel, in one process."""
+def passed(kernel: str | None, threads: int, tests: Sequence[str]) -> bool:
+    """Run some tests with a kernel, in one process, and print what it says."""
+    if kernel is None:
+        return True
     own = {"OPENBLAS_CORETYPE": kernel, "OPENBLAS_NUM_THREADS": str(threads)}
     # At least two, for tests that compare one thread with two.
     own |= {"NUMBA_NUM_THREADS": "2", "TEST_THREADS": str(threads)}
-    return subprocess.Popen(
+    done = subprocess.run(
         [sys.executable, "-m", "pytest", "--quiet", *tests, *sys.argv[1:]],
         env=os.environ | own,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        check=False,
     )
+    print(f"\nOPENBLAS_CORETYPE={kernel}, threads: {threads}\n{done.stdout}", flush=True)
+    return done.returncode == 0
 
 
 def main() -> int:
@@ -88,18 +94,14 @@ def main() -> int:
     chosen = chosen[:WANTED]
     if len(chosen) < WANTED:
         print(f"Left out: all but {len(chosen)} of {WANTED} further kernels.", flush=True)
-    # Small parallel loops wait long for a core that another process has: those of two threads run
-    # alone. The optimizers' linear algebra is theirs, on one thread whatever is allowed.
     [first, second] = (chosen + [None] * WANTED)[:WANTED]
-    rounds = [[(first, 2, OPTIMIZERS), (second, 1, OPTIMIZERS + LOOPS)], [(first, 2, LOOPS)]]
-    codes = []
-    for beside in rounds:
-        runs = [(k, n, start(k, n, tests)) for k, n, tests in beside if k is not None]
-        for kernel, threads, process in runs:
-            printed, _ = process.communicate()
-            print(f"\nOPENBLAS_CORETYPE={kernel}, threads: {threads}\n{printed}", flush=True)
-            codes.append(process.returncode)
-    return int(any(codes))
+    # The optimizers' linear algebra is theirs, on one thread whatever is allowed.
+    lanes = [[(first, 2, OPTIMIZERS), (second, 1, OPTIMIZERS)], [(second, 1, LOOPS)]]
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        results = [*pool.map(lambda lane: [passed(*run) for run in lane], lanes)]
+    # Small parallel loops wait long for a core that another process has: two threads run alone.
+    results.append([passed(first, 2, LOOPS)])
+    return int(not all(map(all, results)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """An equal optimizer that is told the recorded losses goes on bit for bit, in any process."""
 
 import hashlib
+import os
 import subprocess
 import sys
 import textwrap
@@ -86,7 +87,7 @@ def test_replayed_in_another_process(hash_seed):
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
-        capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": hash_seed, "PATH": ""},
+        capture_output=True, text=True, check=True, env=os.environ | {"PYTHONHASHSEED": hash_seed},
     )  # fmt: skip
     assert done.stdout.split() == expected
 
