@@ -14,7 +14,7 @@ def remove_if_only(folder: Path, names: Collection[str]) -> None:
     folder : Path
         Where the user may not remove it, it stays.
     names : collection of str
-        Of files and folders that nobody will miss.
+        Of files and folders that may be removed with it.
     """
     # That of the start, too, and those around it are the user's.
     here = Path.cwd()

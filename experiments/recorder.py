@@ -22,7 +22,7 @@ has a ``type`` and a ``time`` (UTC, ISO 8601); the others depend on the type:
     results. A process that was killed at once writes none.
 
 ``history.csv`` and ``blocks.csv`` are the generations and blocks as tables. A resumed run writes
-them anew from its state, whatever has become of them.
+them again from its state, even where they are damaged or gone.
 """
 
 import json
@@ -82,7 +82,7 @@ class Recorder(Silent):
         """Begin the evolution, or resume it after its finished blocks.
 
         What earlier processes wrote after these is removed: it happens again. If events are
-        missing, or there are others, they are written anew.
+        missing, or there are others, they are written again.
 
         Parameters
         ----------
@@ -94,7 +94,7 @@ class Recorder(Silent):
         numbers = {line: json.loads(line).get("block_number") for line in self._earlier}
         kept = list(takewhile(lambda line: not _reaches(numbers[line], n_blocks), self._earlier))
         if sum(numbers[line] is not None for line in kept) != len(events):
-            log.warning("%s had lost events: they are written anew.", self._path)
+            log.warning("%s had lost events: they are written again.", self._path)
             kept = [line for line in kept if numbers[line] is None]
             kept += [_line(*_described(event)) for event in events]
         if kept != self._earlier:

@@ -104,7 +104,7 @@ _act: Callable[[], None] = _interrupt
 
 
 def _free() -> list[signal.Signals]:
-    """List the signals that nobody else handles or ignores."""
+    """List the signals that have no handler yet and are not ignored."""
     ours = (signal.SIG_DFL, signal.default_int_handler, _receive)
     return [number for number in _ENDING if signal.getsignal(number) in ours]
 

@@ -145,7 +145,7 @@ def test_lost_events_are_told(tmp_path, events, caplog):
     with caplog.at_level(logging.WARNING):
         Recorder(tmp_path, is_resumed=True).begin(kept)
     assert "events.jsonl: 1 damaged lines are left out" in caplog.text
-    assert "events.jsonl had lost events: they are written anew" in caplog.text
+    assert "events.jsonl had lost events: they are written again" in caplog.text
 
 
 def test_another_run_in_the_same_folder_begins_again(tmp_path):
