@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from slicing.errors import InputError
-from slicing.files import clear_stale
+from slicing.files import clear_stale, make_folder
 
 _SCRATCH = ".download-"
 
@@ -50,7 +50,7 @@ def download(
     pooch.get_logger().setLevel(logging.WARNING)
     url = base_url + name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         clear_stale(folder, f"{_SCRATCH}*")
         with tempfile.TemporaryDirectory(dir=folder, prefix=_SCRATCH) as scratch:
             part = pooch.retrieve(

@@ -1,203 +1,263 @@
-"""Read a user's own images: one folder per class."""
+"""Read a user's own images, from folders, tables and archives."""
 
 import logging
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from slicing.checks import at_least, positive
-from slicing.data.class_folders import LISTED, Listing, list_images, name_of, parts, some
+from slicing.checks import at_least, between, positive
 from slicing.data.dataset import Dataset, Images
+from slicing.data.duplicates import RADIUS
 from slicing.data.image_file import (
     MAX_MEGAPIXELS,
-    MODES,
+    Fit,
     UnreadableImageError,
     has_color,
-    read_image,
 )
+from slicing.data.image_files import ImageFiles
+from slicing.data.layouts import find_photos
+from slicing.data.listing import LISTED, Listing, some
+from slicing.data.preparation import Preparation
 from slicing.data.sampling import require_classes, stratified_order
+from slicing.data.splitting import Prints, split
+from slicing.data.survey import Survey
 from slicing.errors import InputError
+from slicing.memory import demand
 from slicing.names import shown
-from slicing.pixels import unit_pixels
 
 log = logging.getLogger(__name__)
+
+DEFAULT = Preparation((28, 28), 1)
+"""What images become where nothing else is said: as MNIST's."""
 
 
 def folder(
     *,
     directory: str | os.PathLike[str],
+    image_size: Sequence[int] = DEFAULT.image_size,
+    channels: int = DEFAULT.channels,
+    fit: Fit = DEFAULT.fit,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    **options: Any,
+) -> Dataset[Images]:
+    """Load a user's own images into memory, see :func:`image_files`.
+
+    Parameters
+    ----------
+    directory : path
+    image_size : pair of int
+        Height and width to which every image is resized, in pixels.
+    channels : {1, 3}
+        Gray or RGB: every image is converted. Transparent pixels become white.
+    fit : {"stretch", "crop", "pad"}
+        What happens to images of another shape, see :func:`~slicing.data.image_file.fitted`.
+    max_megapixels, **options
+        As for :func:`image_files`.
+
+    Returns
+    -------
+    Dataset
+        Images of shape (n, height, width, channels), named by their paths.
+    """
+    preparation = Preparation.of(image_size, channels, fit)
+    positive("max_megapixels", max_megapixels)
+    preparation.require(max_megapixels)
+    files = image_files(directory=directory, max_megapixels=max_megapixels, **options)
+    return read_files(files, preparation)
+
+
+def read_files(dataset: Dataset[ImageFiles], preparation: Preparation) -> Dataset[Images]:
+    """Read the images of a dataset into memory; it notes where their color is lost."""
+    train = dataset.train
+    # All are in memory at the end, in float32.
+    n_read = len(train) + len(dataset.calibration or ()) + len(dataset.read_test())
+    demand(
+        4 * n_read * int(np.prod(preparation.shape)),
+        f"image_size={list(preparation.image_size)} of {n_read:,} images takes",
+        "choose a smaller one, fewer images, or a larger machine",
+        "image_size",
+    )
+    read = dataset.map(lambda part: part.read(preparation))
+    first = train.paths[np.unique(train.labels, return_index=True)[1]]
+    if preparation.channels == 1 and any(has_color(each, train.max_megapixels) for each in first):
+        return replace(read, notes=(*read.notes, "Color is dropped: channels=3 keeps it."))
+    return read
+
+
+def image_files(
+    *,
+    directory: str | os.PathLike[str],
     test_directory: str | os.PathLike[str] | None = None,
-    image_size: Sequence[int] = (28, 28),
-    channels: int = 1,
     test_fraction: float = 0.2,
     train_size: int | None = None,
     test_size: int | None = None,
     max_unreadable: int = 0,
     max_megapixels: float = MAX_MEGAPIXELS,
+    max_gigabytes: float = 20.0,
+    duplicate_radius: int | None = RADIUS,
     seed: int = 0,
-) -> Dataset:
-    """Load a directory of class folders with images, see :mod:`slicing.data.image_file`.
+) -> Dataset[ImageFiles]:
+    """List a user's own images, see :mod:`slicing.data.image_file`.
 
     Hidden files, what systems leave beside images, and text are passed over.
 
     Parameters
     ----------
     directory : path
-        Holds one folder for each class, named after it. Or it holds ``train`` (``training``) beside
-        ``val`` (``valid``, ``validation``) or ``test`` (``testing``), and the class folders are in
-        these: the test images are those of ``test``, else of ``val``; beside ``test``, those of
-        ``val`` are training images.
+        What :func:`slicing.data.layouts.find_photos` takes: a folder for each class; these in
+        ``train``, ``val`` and ``test``; a table of paths and labels; an archive. The test images
+        are those of ``test``, else of ``val``; beside ``test``, those of ``val`` are training
+        images.
     test_directory : path, optional
-        The class folders of the test images, where they are not in ``directory``.
-    image_size : pair of int
-        Height and width to which every image is resized, in pixels.
-    channels : {1, 3}
-        Gray or RGB: every image is converted. Transparent pixels become white.
+        The same for the test images, where they are not in ``directory``.
     test_fraction : float
         Share of the images that are test images, between 0 and 1, where they are not apart. The
-        split is by file, stratified and depends on the file names and the seed.
+        split is by file, stratified and depends on the file names and the seed, and on which files
+        are copies.
     train_size, test_size : int, optional
         At most so many training and test images: stratified samples. Default: all.
     max_unreadable : int
         So many files may be left out because they are damaged, too large or no images.
     max_megapixels : float
         Pixels of an image, in millions, above which it is not decoded.
+    max_gigabytes : float
+        What an archive may unpack to, in thousands of millions of bytes.
+    duplicate_radius : int or None
+        Copies stay on one side of the split: images whose hashes differ in at most so many of 64
+        bits and that look the same, see :func:`~slicing.data.duplicates.copies`. With None, files
+        are split as if there were none.
     seed : int
         Seed of the split and the samples, 0 to 2**32 - 1.
 
     Returns
     -------
     Dataset
-        Images of shape (n, height, width, channels), named by their paths. All images are decoded
-        once, to find those that are damaged; the test images again when they are read.
+        Of image files that are not kept in memory. All that were asked for are decoded once, to
+        find those that are damaged.
 
     Raises
     ------
     InputError
         If the directory or a class is missing, empty or too small, more files than allowed cannot
-        be read, or an option is out of range. `Dataset.read_test` raises it where a test image has
-        changed since.
+        be read, or an option is out of range.
     """
-    size = _require_image_size(image_size)
-    if channels not in MODES:
-        raise InputError(f"channels={channels} is unknown: choose 1 (gray) or 3 (RGB).", "channels")
     at_least("train_size", train_size, 1)
     at_least("test_size", test_size, 1)
     at_least("max_unreadable", max_unreadable, 0)
     positive("max_megapixels", max_megapixels)
-    if size[0] * size[1] > max_megapixels * 1e6:
-        raise InputError(
-            f"image_size={list(size)} is more than max_megapixels={max_megapixels:g} million "
-            "pixels: give a smaller size, or raise max_megapixels if that is no mistake.",
-            "image_size",
-        )
-    root = _require_folder("directory", directory)
-    train_roots, test_roots = parts(root)
+    positive("max_gigabytes", max_gigabytes)
+    if duplicate_radius is not None:
+        between("duplicate_radius", duplicate_radius, 0, 64)
+    photos = find_photos("directory", directory, max_megapixels, max_gigabytes)
     if test_directory is not None:
-        test_roots = [_require_folder("test_directory", test_directory)]
-    known, apart = (list_images(roots, max_megapixels) for roots in (train_roots, test_roots))
+        if photos.test is not None:
+            raise InputError(
+                f"test_directory={test_directory} is given, and {photos.root} holds test images, "
+                f"too, those of {some(photos.test.sources)}: leave one of them out.",
+                "test_directory",
+            )
+        given = find_photos("test_directory", test_directory, max_megapixels, max_gigabytes)
+        photos = replace(photos, test=given.everything())
+    root, (known, apart) = photos.root, photos.roles()
+    if not known.sources:
+        raise InputError(
+            f"{root} holds test images alone, those of {some(apart.sources)}: give training "
+            "images, too, or call these train to have them split."
+        )
     classes = _require_classes(root, known, apart)
     files, unreadable = known.files + apart.files, known.unreadable + apart.unreadable
     n_listed = len(files) + len(unreadable)
     labels = np.array([classes.index(name) for name in known.classes + apart.classes], np.int64)
 
-    order = stratified_order(labels[: len(known.files)], seed)
-    if test_roots:
-        train, test = order, len(order) + stratified_order(labels[len(order) :], seed)
+    prints = Prints(files, max_megapixels)
+    if apart.sources:
+        order = stratified_order(labels[: len(known.files)], seed)
+        train = order[:train_size]
+        test = (len(order) + stratified_order(labels[len(order) :], seed))[:test_size]
+        prints.take(np.concatenate([train, test]))
+        groups = None
     else:
-        n_test = round(test_fraction * len(order))
-        _require_split(root, test_fraction, n_test, len(order), len(classes))
-        train, test = order[n_test:], order[:n_test]
-    read = partial(read_image, image_size=size, channels=channels, max_megapixels=max_megapixels)
-
-    def decoded(indices: NDArray[np.intp]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        for index in indices:
-            try:
-                yield index, read(files[index])
-            except UnreadableImageError as error:
-                unreadable.append(error)
-
-    def named(indices: NDArray[np.intp], pixels: NDArray[np.uint8]) -> Images:
-        names = [f"{classes[labels[index]]}/{shown(files[index].name)}" for index in indices]
-        return Images(unit_pixels(pixels), labels[indices], np.array(names))
-
-    kept, pixels = [], np.empty((len(train[:train_size]), *size, channels), np.uint8)
-    for row, (index, image) in enumerate(decoded(train[:train_size])):
-        pixels[row] = image
-        kept.append(index)
-    train = np.array(kept, np.intp)
-    # Whether they can be read is known before hours of work; nothing else is learned from them.
-    test = np.array([index for index, _ in decoded(test[:test_size])], np.intp)
+        n_test = round(test_fraction * len(files))
+        _require_split(root, test_fraction, n_test, len(files), len(classes))
+        train, test, groups = split(
+            labels, n_test, seed, prints, duplicate_radius, train_size, test_size
+        )
+    unreadable += prints.unreadable.values()
     _require_readable(unreadable, n_listed, max_unreadable)
+    # Whether they can be read is known before hours of work, and which are copies of others; of the
+    # test images, nothing else is learned.
+    train, test = (
+        np.array([index for index in part if index in prints.taken], np.intp)
+        for part in (train, test)
+    )
     if not len(test):
-        raise InputError(f"{some(test_roots)} holds no test images: name another folder.")
+        raise InputError(f"{some(apart.sources)} holds no test images: name another folder.")
+    n_copies = 0 if groups is None else len(files) - len(np.unique(groups))
     way_out = "choose a smaller test_fraction or a larger train_size"
+    if n_copies:
+        way_out += ", or duplicate_radius=null, which lets copies be on both sides"
     require_classes(labels[train], np.arange(len(classes)), classes, root, way_out)
     notes = [
-        *_on_parts(train_roots, test_roots),
+        *_on_parts(directory, known, apart),
         *_on_files(known.passed_over + apart.passed_over, unreadable),
     ]
-    first = train[np.unique(labels[train], return_index=True)[1]]
-    if channels == 1 and any(has_color(files[index], max_megapixels) for index in first):
-        notes.append("Color is dropped: channels=3 keeps it.")
-    return Dataset(
-        name_of(root),
-        classes,
-        named(train, pixels[: len(train)]),
-        lambda: named(test, np.stack([read(files[index]) for index in test])),
-        notes=tuple(notes),
+    if n_copies:
+        notes.append(
+            f"{n_copies:,} file(s) are copies of others: copies are on one side of the split."
+        )
+    listed = ImageFiles(
+        np.array(files, object),
+        labels,
+        np.array(
+            [f"{classes[i]}/{shown(each.name)}" for each, i in zip(files, labels, strict=True)]
+        ),
+        prints.contents,
+        max_megapixels,
     )
-
-
-def _require_image_size(image_size: Sequence[int]) -> tuple[int, int]:
-    if len(image_size) != 2 or min(image_size) < 1:
-        raise InputError(
-            f"image_size={list(image_size)} is not a size: give height and width.", "image_size"
-        )
-    return image_size[0], image_size[1]
-
-
-def _require_folder(option: str, directory: str | os.PathLike[str]) -> Path:
-    root = Path(directory).expanduser()
-    if root.is_file():
-        raise InputError(
-            f"{option}={root} is a file: name a folder that holds one of images for each class; "
-            "unpack archives.",
-            option,
-        )
-    if not root.is_dir():
-        raise InputError(
-            f"{option}={root} is not a folder: name the one that holds your class folders.", option
-        )
-    return root
+    chosen = np.concatenate([train, test])
+    survey = Survey(
+        tuple(files[index] for index in chosen),
+        labels[chosen],
+        classes,
+        np.arange(len(chosen)) >= len(train),
+        tuple(prints.taken[index] for index in chosen),
+        {error.path: error.reason for error in unreadable},
+        tuple(known.passed_over + apart.passed_over),
+        None if groups is None or duplicate_radius is None else groups[chosen],
+    )
+    return Dataset(
+        photos.name,
+        classes,
+        listed[train],
+        lambda: listed[test],
+        notes=tuple(notes),
+        survey=survey,
+    )
 
 
 def _require_classes(root: Path, known: Listing, apart: Listing) -> tuple[str, ...]:
     """Give the names of the classes, in their order."""
-    classes = tuple(sorted(known.folders))
+    classes = tuple(sorted(known.places))
     if len(classes) < 2:
         raise InputError(
-            f"{root} holds {len(classes)} class folder(s): give it one per class, at least two."
+            f"{root} holds {len(classes)} class(es): give it at least two, each in its folder."
         )
-    listed = [*known.files, *(error.path for error in known.unreadable)]
-    counts = Counter(path.parent for path in listed)
-    for folder in known.folders.values():
+    for name, place in known.places.items():
         # Where test images are apart, a class may have its training images in several folders.
-        if counts[folder] < 2 and not apart.folders:
+        if known.counts[name] < 2 and not apart.sources:
             raise InputError(
-                f"{folder} holds {counts[folder]} image(s): a class needs at least two, one to "
-                "train and one to test."
+                f"{place} holds {known.counts[name]} image(s) of the class {name}: it needs at "
+                "least two, one to train and one to test."
             )
-    for name, folder in apart.folders.items():
+    for name, place in apart.places.items():
         if name not in classes:
             raise InputError(
-                f"{folder} holds test images of a class that has no training images: the classes "
-                f"are {', '.join(classes)}."
+                f"{place} holds test images of the class {name}, which has no training images: the "
+                f"classes are {', '.join(classes)}."
             )
     return classes
 
@@ -228,10 +288,15 @@ def _require_readable(unreadable: Sequence[UnreadableImageError], n: int, most: 
         )
 
 
-def _on_parts(train: Sequence[Path], test: Sequence[Path]) -> list[str]:
-    if not test:
-        return []
-    return [f"Training images are those of {some(train)}, test images those of {some(test)}."]
+def _on_parts(given: str | os.PathLike[str], train: Listing, test: Listing) -> list[str]:
+    if test.sources:
+        return [
+            f"Training images are those of {some(train.sources)}, test images those of "
+            f"{some(test.sources)}."
+        ]
+    if train.sources != [str(Path(given).expanduser())]:
+        return [f"Images are those of {some(train.sources)}."]
+    return []
 
 
 def _on_files(

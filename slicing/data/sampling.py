@@ -30,13 +30,68 @@ def stratified_order(labels: NDArray[np.int64], seed: int) -> NDArray[np.intp]:
     This is Adams' rule of apportionment: image j (from 0) of a class of m stands at position
     j / m; equal positions are ordered at random. Samples of all sizes are nested.
     """
+    return grouped_order(labels, np.arange(len(labels)), seed)
+
+
+def grouped_order(
+    labels: NDArray[np.int64], groups: NDArray[np.intp], seed: int
+) -> NDArray[np.intp]:
+    """Return a stratified order in which the images of a group follow each other.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,), int64
+    groups : ndarray of shape (n,), intp
+        Images of equal numbers are a group: they belong on one side of a split.
+    seed : int
+        0 to 2**32 - 1.
+
+    Returns
+    -------
+    ndarray of shape (n,), intp
+        A permutation: :func:`stratified_order`, where each group is of one image. A larger group
+        counts as so many images of the class of one of them, drawn at random; it stands where the
+        first of these would.
+    """
     between("seed", seed, 0, 2**32 - 1)
     shuffled = np.random.default_rng(seed).permutation(len(labels))
+    _, first, group = np.unique(groups[shuffled], return_index=True, return_inverse=True)
+    sizes, leader = np.bincount(group), first[group]
     place = np.empty(len(labels))
     for label in np.unique(labels):
-        (members,) = np.nonzero(labels[shuffled] == label)
-        place[members] = np.arange(len(members)) / len(members)
-    return shuffled[np.argsort(place, kind="stable")]
+        (members,) = np.nonzero((labels[shuffled] == label) & (leader == np.arange(len(leader))))
+        ends = np.cumsum(sizes[group[members]])
+        place[members] = (ends - sizes[group[members]]) / ends[-1:]
+    return shuffled[np.lexsort((leader, place[leader]))]
+
+
+def group_end(groups: NDArray[np.intp], labels: NDArray[np.int64], n: int) -> int:
+    """Give the number of first images, n or near it, that cuts no group.
+
+    Parameters
+    ----------
+    groups, labels : ndarray of shape (n_images,)
+        In the order of :func:`grouped_order`.
+    n : int
+        Where it cuts a group, it is replaced by the nearest number that leaves images of every
+        class on both sides, or where there is none, by the nearest that cuts no group.
+
+    Raises
+    ------
+    InputError
+        Where all images are one group.
+    """
+    ends = 1 + np.flatnonzero(groups[1:] != groups[:-1])
+    if not len(ends):
+        raise InputError(f"All {len(groups):,} images are copies of each other: give others.")
+    if n in ends:
+        return n
+    classes = np.unique(labels)
+    firsts = [int(np.argmax(labels == label)) for label in classes]
+    lasts = [len(labels) - 1 - int(np.argmax(labels[::-1] == label)) for label in classes]
+    whole = ends[(ends > max(firsts)) & (ends <= min(lasts))]
+    choices = whole if len(whole) else ends
+    return int(choices[np.abs(choices - n).argmin()])
 
 
 def require_classes(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin
 
 from slicing.data.image_file import (
     UnreadableImageError,
@@ -95,11 +95,16 @@ def test_the_bits_in_use_of_sixteen_are_kept_in_color(tmp_path, color_type, n_co
     np.testing.assert_array_equal(read(path)[..., 0], values[..., 0] >> 8)
 
 
+def to_lab(image):
+    spaces = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    return ImageCms.applyTransform(image, ImageCms.buildTransform(*spaces, "RGB", "LAB"))
+
+
 @pytest.mark.parametrize(
     ("kind", "mode"),
     [
         *((kind, mode) for kind in ("PNG", "TIFF") for mode in ("1", "L", "LA", "RGB", "RGBA")),
-        *(("TIFF", mode) for mode in ("CMYK", "YCbCr", "I;16", "I")),
+        *(("TIFF", mode) for mode in ("CMYK", "YCbCr", "LAB", "PA", "I;16", "I;16B", "I")),
         *(("JPEG", mode) for mode in ("L", "RGB", "CMYK", "YCbCr")),
         *((kind, "P") for kind in ("PNG", "GIF", "BMP", "TIFF")),
         *(("WEBP", mode) for mode in ("RGB", "RGBA")),
@@ -112,8 +117,9 @@ def test_bright_and_dark_are_so_in_every_mode(tmp_path, kind, mode, channels):
     image.paste(255, (0, 0, 8, 16))
     if not mode.startswith("I"):
         image = image.convert("RGB")
+    image = to_lab(image) if mode == "LAB" else image.convert(mode)
     path = tmp_path / "image"
-    path.write_bytes(encoded(image.convert(mode), kind))
+    path.write_bytes(encoded(image, kind))
     pixels = read(path, (16, 16), channels)
     assert pixels[:, :6].min() > 220
     assert pixels[:, 10:].max() < 30
@@ -125,6 +131,59 @@ def test_of_several_pictures_the_first_is_read(tmp_path, kind):
     path = tmp_path / "moving"
     path.write_bytes(encoded(first, kind, save_all=True, append_images=[second]))
     np.testing.assert_allclose(read(path).reshape(-1, 3), [[0, 0, 255]] * 35, atol=3)
+
+
+def test_lab_keeps_its_colors(tmp_path):
+    (tmp_path / "red").write_bytes(encoded(to_lab(Image.fromarray(RED)), "TIFF"))
+    np.testing.assert_allclose(read(tmp_path / "red").astype(int), RED, atol=12)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_where_zero_is_white_dark_stays_dark(tmp_path, dtype):
+    stored = np.zeros((5, 7), dtype)
+    stored[0] = np.iinfo(dtype).max
+    content = encoded(Image.fromarray(stored), "TIFF")
+    tag, white_is_zero = (struct.pack("<HHIH", 262, 3, 1, value) for value in (1, 0))
+    assert content.count(tag) == 1
+    (tmp_path / "a").write_bytes(content.replace(tag, white_is_zero))
+    np.testing.assert_array_equal(read(tmp_path / "a", channels=1)[1:], 255)
+    np.testing.assert_array_equal(read(tmp_path / "a", channels=1)[0], 0)
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked", "decoded"),
+    [
+        ((640, 480), (30, 20), (80, 60)),
+        ((640, 480), (31, 20), (160, 120)),
+        ((480, 640), (20, 30), (60, 80)),
+        ((648, 480), (30, 20), (81, 60)),
+        ((644, 480), (30, 20), (161, 120)),
+        ((641, 480), (30, 20), (641, 480)),
+        ((640, 480), (100, 200), (640, 480)),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+def test_of_a_large_jpeg_a_fraction_is_decoded(
+    tmp_path, monkeypatch, stored, asked, decoded, options
+):
+    x, y = np.meshgrid(np.linspace(0, 6, stored[0]), np.linspace(0, 5, stored[1]))
+    photo = np.stack([np.sin(x), np.cos(y), np.sin(x * y)], -1) * 100 + 128
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.fromarray(photo.astype(np.uint8))
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(encoded(image, "JPEG", quality=95, exif=exif, **options))
+    sizes = []
+    load = Image.Image.resize
+    monkeypatch.setattr(
+        Image.Image, "resize", lambda self, *args: (sizes.append(self.size), load(self, *args))[1]
+    )
+    pixels = read(path, asked).astype(int)
+    assert sizes == [decoded[::-1]]
+    with Image.open(path) as whole:
+        upright = whole.transpose(Image.Transpose.ROTATE_270)
+    expected = np.asarray(load(upright, asked[::-1], Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(pixels - expected).mean() < 1.5
 
 
 def test_gray_stored_as_color_has_no_color(tmp_path):
@@ -166,6 +225,13 @@ def test_the_decoder_gives_the_reason(tmp_path, reason, content):
         f"{path} cannot be read as an image ({error.value.reason}): "
         "give an intact copy, or leave it out."
     )
+
+
+def test_what_to_do_about_photos_in_other_formats(tmp_path):
+    path = tmp_path / "IMG_1.HEIC"
+    path.write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(UnreadableImageError, match=r"none of PNG, .*, save it as JPEG"):
+        read(path)
 
 
 def test_the_limit_of_pixels_is_an_option_and_pillows_is_left_alone(tmp_path):
@@ -253,3 +319,23 @@ def test_a_bomb_is_refused_before_it_takes_memory(tmp_path):
     assert "it has more than max_megapixels=100 million pixels" in found.stderr
     path.write_bytes(png(1_000, 1_000, (b"IDAT", zeros(1_001 * 1_000))))
     assert run_limited(READ, path, megabytes=400).stdout == "0\n"
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate", "packbits", "jpeg"])
+def test_a_damaged_tiff_is_one_error_and_nothing_is_printed(compression, tmp_path, capfd):
+    rng = np.random.default_rng(0)
+    path, failed = tmp_path / "photo.tif", 0
+    picture = Image.fromarray(rng.integers(0, 255, (60, 60, 3), dtype=np.uint8))
+    picture.save(path, compression=compression)
+    content = path.read_bytes()
+    for _ in range(30):
+        damaged = bytearray(content)
+        for place in rng.integers(8, len(content), 6):
+            damaged[place] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        try:
+            read_image(path, (8, 8), 3)
+        except UnreadableImageError:
+            failed += 1
+    assert failed
+    assert capfd.readouterr().err == ""

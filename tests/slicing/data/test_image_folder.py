@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from slicing.data import folder
-from slicing.data.class_folders import name_of
+from slicing.data.layouts import name_of
 from slicing.errors import InputError
 
 COLORS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
@@ -43,6 +43,20 @@ def test_rgb_images(colors):
         expected = np.array(list(COLORS.values()))[images.labels][:, None, None, :] / 255
         np.testing.assert_allclose(images.images, np.broadcast_to(expected, images.images.shape),
                                    atol=0.02)  # fmt: skip
+
+
+def test_images_beyond_the_memory_are_refused_before_they_are_kept(colors, monkeypatch):
+    bytes_needed = 30 * 6 * 8 * 3 * 4
+    monkeypatch.setattr("slicing.memory.available", lambda: (0, bytes_needed))
+    assert len(folder(directory=colors, image_size=(6, 8), channels=3).train) == 24
+    monkeypatch.setattr("slicing.memory.available", lambda: (0, bytes_needed - 1))
+    monkeypatch.setattr("slicing.data.image_files.ImageFiles.prepared", lambda *_: 1 / 0)
+    with pytest.raises(InputError, match=r"^image_size=\[6, 8\] of 30 images takes at least"):
+        folder(directory=colors, image_size=(6, 8), channels=3)
+    sentence = r"^image_size=\[6, 8\] of 6 images takes"
+    monkeypatch.setattr("slicing.memory.available", lambda: (0, 6 * 6 * 8 * 3 * 4 - 1))
+    with pytest.raises(InputError, match=sentence):
+        folder(directory=colors, image_size=(6, 8), channels=3, train_size=3, test_size=3)
 
 
 def test_gray_images_keep_rows_and_columns(tmp_path):
@@ -245,14 +259,14 @@ def test_a_folder_of_test_images(colors):
         folder(directory=colors, test_directory=root)
     (colors / "empty").rmdir()
     (root / "red").rename(root / "rot")
-    with pytest.raises(InputError, match="rot holds test images of a class that has no training"):
+    with pytest.raises(InputError, match="rot holds test images of the class rot, which has no tr"):
         folder(directory=colors, test_directory=root)
     for path in root.glob("*/*"):
         path.unlink()
     (root / "rot").rmdir()
     with pytest.raises(InputError, match="mine holds no test images"):
         folder(directory=colors, test_directory=root)
-    with pytest.raises(InputError, match=r"test_directory=.*nowhere is not a folder"):
+    with pytest.raises(InputError, match=r"test_directory=.*nowhere is not there"):
         folder(directory=colors, test_directory=root / "nowhere")
 
 
@@ -298,22 +312,25 @@ FAULTS = {
     "{unreadable}, {root}/red/gone.png (No such file or directory)": lambda root: (
         root / "red" / "gone.png"
     ).symlink_to(root / "nowhere.png"),
-    "{root}/red holds 1 image(s): a class needs at least two": lambda root: remove_all_but(
-        1, root / "red"
+    "{root}/red holds 1 image(s) of the class red: it needs at least two": lambda root: (
+        remove_all_but(1, root / "red")
     ),
-    "{root}/empty holds 0 image(s): a class needs at least two": lambda root: (
+    "{root}/empty holds 0 image(s) of the class empty: it needs at least two": lambda root: (
         root / "empty"
     ).mkdir(),
-    "{root} holds 1 class folder(s)": lambda root: [
+    "{root} holds 1 class(es): give it at least two": lambda root: [
         (root / name).rename(root / f".{name}") for name in ("red", "green")
     ],
-    "{root} holds 0 class folder(s)": lambda root: [
+    "{root} holds 0 class(es): give it at least two": lambda root: [
         path.rename(path.with_name(f".{path.name}")) for path in list(root.iterdir())
     ],
-    "directory={root} is a file: name a folder that holds one of images for each class; unpack": (
-        lambda root: (shutil.rmtree(root), root.write_text("label,pixel0"))
+    "directory={root} is neither a folder nor a table or an archive: name a": lambda root: (
+        shutil.rmtree(root),
+        Image.new("L", (4, 4)).save(root, "PNG"),
     ),
-    "directory={root} is not a folder": lambda root: root.rename(root.with_name("elsewhere")),
+    "directory={root} is not there: name a folder that holds one of images": lambda root: (
+        root.rename(root.with_name("elsewhere"))
+    ),
 }
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slicing.data.sampling import stratified_order
+from slicing.data.sampling import group_end, grouped_order, stratified_order
 from slicing.errors import InputError
 
 LABELS = st.lists(st.integers(0, 5), min_size=1, max_size=80).map(np.array)
@@ -32,3 +32,62 @@ def test_the_order_depends_on_the_seed_alone():
 def test_negative_seed_is_refused():
     with pytest.raises(InputError, match=r"seed=-1 is out of range"):
         stratified_order(np.arange(3), seed=-1)
+
+
+def by_apportionment(labels, seed):
+    """The order of single images, written down in another way: splits of old must not change."""
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    counts, total = {}, {label: int(np.sum(labels == label)) for label in labels}
+    place = []
+    for label in labels[shuffled]:
+        place.append(counts.get(label, 0) / total[label])
+        counts[label] = counts.get(label, 0) + 1
+    return shuffled[np.argsort(place, kind="stable")]
+
+
+@given(labels=LABELS, seed=st.integers(0, 99))
+def test_groups_of_one_image_change_nothing(labels, seed):
+    groups = np.random.default_rng(seed).permutation(len(labels))
+    np.testing.assert_array_equal(
+        grouped_order(labels, groups, seed), by_apportionment(labels, seed)
+    )
+    np.testing.assert_array_equal(stratified_order(labels, seed), by_apportionment(labels, seed))
+
+
+@given(labels=LABELS, data=st.data(), seed=st.integers(0, 99))
+def test_groups_are_kept_together_and_stratified(labels, data, seed):
+    n = len(labels)
+    groups = np.array(data.draw(st.lists(st.integers(0, n), min_size=n, max_size=n)))
+    order = grouped_order(labels, groups, seed)
+    assert sorted(order) == list(range(n))
+    met = groups[order]
+    assert np.sum(met[1:] != met[:-1]) == len(np.unique(groups)) - 1
+    if len(np.unique(groups)) < 2:
+        return
+    for size in range(1, n):
+        end = group_end(met, labels[order], size)
+        assert set(met[:end]).isdisjoint(met[end:])
+        assert 0 < end < n
+        assert end == size or met[size - 1] == met[min(size, n - 1)]
+
+
+def test_a_split_that_cuts_a_group_moves_to_where_both_sides_have_all_classes():
+    groups, labels = np.array([0, 0, 0, 1, 1, 1, 2, 3]), np.array([0, 0, 0, 1, 1, 1, 0, 1])
+    assert [group_end(groups, labels, n) for n in (3, 4, 5, 6, 7)] == [3, 6, 6, 6, 7]
+    # No number leaves both classes on both sides.
+    assert group_end(np.array([0, 0, 1, 1, 1]), np.array([0, 0, 1, 1, 1]), 3) == 2
+
+
+def test_copies_of_one_image_cannot_be_split():
+    with pytest.raises(InputError, match=r"All 3 images are copies of each other: give others\."):
+        group_end(np.zeros(3, int), np.arange(3), 1)
+
+
+def test_groups_of_one_class_are_stratified_but_for_a_group():
+    labels = np.repeat([0, 1], [60, 30])
+    groups = np.arange(90) // 3
+    for seed in range(20):
+        order = grouped_order(labels, groups, seed)
+        for size in range(91):
+            ones = labels[order[:size]].sum()
+            assert size / 3 - 3 <= ones <= size / 3 + 3
