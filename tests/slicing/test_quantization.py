@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slicing.engine.quantization import LEVELS, levels, on_grid, snap, step_of
+from slicing.quantization import LEVELS, levels, on_grid, snap, step_of
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 VALUES = st.lists(FINITE, min_size=1, max_size=20).map(lambda values: np.array(values, np.float32))

@@ -1,0 +1,51 @@
+"""Pretrained networks by their names."""
+
+import re
+from pathlib import Path
+
+from slicing.backbones.applications import application
+from slicing.backbones.efficientnet_lite import efficientnet_lite
+from slicing.backbones.network import Network
+from slicing.errors import InputError
+
+
+def named(
+    name: str,
+    image_size: tuple[int, int] | None = None,
+    weights: str | Path | None = None,
+    threads: int | None = None,
+    cache_dir: Path | None = None,
+) -> Network:
+    """Give a pretrained network.
+
+    Parameters
+    ----------
+    name : str
+        ``efficientnet_lite0``, ``1`` or ``2``, or a network of ``keras.applications``.
+    image_size : (int, int), optional
+        Height and width of the images; by default, what it was trained on.
+    weights : path, optional
+        A file of weights, for a network of ``keras.applications``: see :func:`application`.
+    threads : int, optional
+        See :func:`slicing.backend.configure_threads`.
+    cache_dir : Path, optional
+        See :class:`Network`.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    InputError
+        See :func:`application` and :func:`efficientnet_lite`.
+    """
+    if not (found := re.fullmatch(r"efficientnet_lite(\d)", name)):
+        return application(name, image_size, weights, threads, cache_dir)
+    if weights is not None:
+        raise InputError(
+            f"weights={weights} is not possible with {name}, whose weights are those of its "
+            "package: leave it out.",
+            "weights",
+        )
+    return efficientnet_lite(int(found[1]), image_size, threads, cache_dir)
