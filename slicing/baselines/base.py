@@ -1,13 +1,16 @@
 """What a baseline is, and what builds one."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slicing.data.dataset import Images
+from slicing.baselines.head import Head, KerasHead
+from slicing.data.dataset import Images, Part
+from slicing.data.preparation import Preparation
 from slicing.errors import InputError
 from slicing.pixels import Pixels, unit_pixels
 from slicing.show import Show, silent
@@ -16,8 +19,9 @@ from slicing.stack import ConvStack, Shape
 if TYPE_CHECKING:
     import keras
 
-# Activations of one chunk of images stay within a few tens of megabytes.
-_CHUNK = 500
+    from slicing.backbones.backbone import Backbone
+    from slicing.backbones.network import Network
+
 # How far from 1 the sum of shares may be; in float16 it may be 0.1%.
 _ROUNDING = 2e-3
 
@@ -39,18 +43,18 @@ class Epoch:
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """A network before its dense layers are cut off.
+    """A network before its dense layers are cut off, or a model to compare with.
 
     With a head it is a :class:`~slicing.classifier.Classifier`.
 
     Attributes
     ----------
     stack : ConvStack
-        Its convolutional part.
+        Its convolutional part; one without layers, which gives the pixels, where it has none.
     classes : tuple of str
         Names of the classes, in label order.
-    model : keras.Model or None
-        The whole network; None where the convolutional part has no trained head.
+    head : Head or None
+        What it classifies with; None where the convolutional part has no trained head.
     train_seconds : float
         How long the training took, when it took place; 0 where nothing was trained here.
     from_cache : bool
@@ -59,28 +63,39 @@ class Baseline:
         The epochs of its training, when it took place; none where nothing was trained here.
     warning : str or None
         What its user should know before trusting its figures.
+    backbone : Backbone or None
+        What has made the maps that the stack takes, or where the network has a head of its own,
+        all of it; None: the stack takes images.
     """
 
     stack: ConvStack
     classes: tuple[str, ...]
-    model: "keras.Model | None" = None
+    head: Head | None = None
     train_seconds: float = 0.0
     from_cache: bool = False
     training: tuple[Epoch, ...] = ()
     warning: str | None = None
+    backbone: "Backbone | None" = None
 
     @property
     def n_parameters(self) -> int:
-        """Number of weights and biases, those of the head included."""
-        return self.stack.n_parameters if self.model is None else int(self.model.count_params())
+        """Number of weights and biases, those of the backbone and the head included."""
+        own = self.stack.n_parameters if self.head is None else self.head.n_parameters
+        return own + (0 if self.backbone is None else self.backbone.n_parameters)
 
     @property
     def total_bytes(self) -> int:
-        """Bytes of the weights and biases in float32."""
-        return 4 * self.n_parameters
+        """Bytes of everything that classifying needs; without a head, of the stack in float32."""
+        own = 4 * self.stack.n_parameters if self.head is None else self.head.total_bytes
+        return own + (0 if self.backbone is None else self.backbone.total_bytes)
+
+    @property
+    def model(self) -> "keras.Model | None":
+        """The whole network, where it is a Keras model."""
+        return self.head.model if isinstance(self.head, KerasHead) else None
 
     def predict_labels(self, images: Pixels) -> NDArray[np.int64]:
-        """Classify images with the model's own head.
+        """Classify images with the baseline's own head.
 
         Parameters
         ----------
@@ -95,7 +110,7 @@ class Baseline:
         Raises
         ------
         InputError
-            Where the model has no trained head, or the images have another shape or other pixels.
+            Where there is no trained head, or the images have another shape or other pixels.
         """
         labels: NDArray[np.int64] = self.predict_proba(images).argmax(axis=1)
         return labels
@@ -123,25 +138,41 @@ class Baseline:
         Raises
         ------
         InputError
-            Where the model has no trained head, or the images have another shape or other pixels.
+            Where there is no trained head, or the images have another shape or other pixels.
         """
         return self.shares(unit_pixels(images))
 
     def shares(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
         """Do the same for pixels that are not checked: they may have any range."""
-        if self.model is None:
+        if self.head is None:
             raise InputError("This baseline has no trained head to classify with: use the k-NN.")
         self.stack.check(images)
-        outputs = np.empty((len(images), len(self.classes)))
-        for start in range(0, len(images), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            outputs[part] = self.model.predict_on_batch(images[part])
+        outputs = self.head.outputs(images)
         sums = outputs.sum(axis=1)
         others = ~((outputs >= 0).all(axis=1) & (abs(sums - 1) <= _ROUNDING))
         largest = outputs[others].max(axis=1, keepdims=True, initial=-np.inf)
         outputs[others] = np.exp(outputs[others] - largest)
         shares: NDArray[np.float64] = outputs / outputs.sum(axis=1, keepdims=True)
         return shares
+
+
+class Adapted(NamedTuple):
+    """A network whose frozen part makes the maps of the images, and how it was trained here.
+
+    Attributes
+    ----------
+    network : Network
+    train_seconds, from_cache, training
+        See :class:`Baseline`; nothing was trained by default.
+    unseen : ndarray of intp, or None
+        Which of the training images it was not trained with; None: all.
+    """
+
+    network: "Network"
+    train_seconds: float = 0.0
+    from_cache: bool = False
+    training: tuple[Epoch, ...] = ()
+    unseen: NDArray[np.intp] | None = None
 
 
 class BaselineBuilder(ABC):
@@ -157,6 +188,63 @@ class BaselineBuilder(ABC):
 
     is_trained: ClassVar[bool]
     uses_tensorflow: ClassVar[bool]
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it has a :meth:`network` that is frozen; :meth:`build` is then given its maps."""
+        return False
+
+    def network(self) -> "Network":
+        """Load the network whose frozen part makes the maps of the images.
+
+        Raises
+        ------
+        InputError
+            Where there is none of that name, or none that takes such images.
+        """
+        raise NotImplementedError
+
+    def frozen(self, network: "Network", cuts: Sequence[str], pool: int = 1) -> "Backbone":
+        """Cut the :meth:`network`: what stays of it is frozen.
+
+        Parameters
+        ----------
+        network : Network
+        cuts : sequence of str
+            Layers, see :meth:`~slicing.backbones.network.Network.backbone`.
+        pool : int, default=1
+        """
+        return network.backbone(cuts, pool)
+
+    def adapt(
+        self,
+        network: "Network",
+        preparation: Preparation,
+        train: Part,
+        classes: tuple[str, ...],
+        show: Show = silent,
+    ) -> Adapted:
+        """Train a part of the network before it is frozen; by default, nothing of it is trained.
+
+        Parameters
+        ----------
+        network : Network
+            That of :meth:`network`; its model may be changed.
+        preparation : Preparation
+            How an image becomes its input.
+        train : Part
+            The training images.
+        classes : tuple of str
+            Names of the classes, in label order.
+        show : callable, optional
+            Is told the part that is done, 0 to 1, and what is being done.
+
+        Raises
+        ------
+        InputError
+            Where an option is out of range, or does not fit the network.
+        """
+        return Adapted(network)
 
     @property
     def variant(self) -> str:
@@ -197,3 +285,25 @@ class BaselineBuilder(ABC):
         InputError
             Where an option is out of range, or does not fit the images or the classes.
         """
+
+
+def check_labels(train: Images, n_classes: int) -> None:
+    """Refuse labels that belong to no class.
+
+    Parameters
+    ----------
+    train : Images
+    n_classes : int
+
+    Raises
+    ------
+    InputError
+        Also where there are no images.
+    """
+    if not len(train):
+        raise InputError("There are no images to train the baseline with.")
+    if train.labels.min() < 0 or train.labels.max() >= n_classes:
+        raise InputError(
+            f"The labels run from {train.labels.min()} to {train.labels.max()}, and must lie "
+            f"between 0 and {n_classes - 1} for {n_classes} classes."
+        )

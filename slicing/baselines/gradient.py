@@ -12,6 +12,7 @@ from slicing.baselines.trained import TrainedCNN
 from slicing.checks import at_least, between, positive
 from slicing.cutting import cut, to_keras
 from slicing.data.dataset import Images
+from slicing.errors import InputError
 from slicing.shifts import largest_shift, shifted_at_random
 from slicing.show import Show, silent
 from slicing.stack import ConvStack, Shape
@@ -67,11 +68,14 @@ class Tuned(BaselineBuilder):
     def shape(self, image_shape: Shape, n_classes: int) -> ConvStack:
         """Give that of the network that is tuned; see :meth:`BaselineBuilder.shape`."""
         self._check(image_shape)
-        return self.builder.shape(image_shape, n_classes)
+        stack = self.builder.shape(image_shape, n_classes)
+        if not stack.convs:
+            raise InputError("The network has no convolution to tune: give one with a Conv2D.")
+        return stack
 
     def build(self, train: Images, classes: tuple[str, ...], show: Show = silent) -> Baseline:
         """Build the network, and tune it: no head is left; see :meth:`BaselineBuilder.build`."""
-        self._check(train.images.shape[1:])
+        self.shape(train.images.shape[1:], len(classes))
         baseline = self.builder.build(train, classes, lambda done, text: show(_BUILT * done, text))
         start = time.perf_counter()
         stack = self._tune(baseline, train, show)

@@ -1,8 +1,11 @@
 """A user's own trained network, read from a file."""
 
+import json
 import logging
+import math
 import zipfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -12,11 +15,13 @@ import numpy as np
 from slicing.backend import configure_threads, load_keras
 from slicing.baselines.base import Baseline, BaselineBuilder
 from slicing.baselines.examination import PixelRange, check_answers, check_features
+from slicing.baselines.head import KerasHead
 from slicing.checks import archive
 from slicing.cutting import cut
 from slicing.data.dataset import Images
 from slicing.errors import InputError
 from slicing.files import open_regular
+from slicing.memory import demand
 from slicing.show import Show, silent
 from slicing.stack import ConvStack, Shape
 
@@ -72,7 +77,7 @@ class SavedCNN(BaselineBuilder):
         """
         order = self._order(classes)
         model = self._load(train.images.shape[1:], len(classes), [*map(order.index, classes)])
-        baseline = Baseline(cut(model), classes, model)
+        baseline = Baseline(cut(model), classes, KerasHead(model))
         check_features(baseline.stack, train)
         warning = check_answers(baseline, train, self._range(), order)
         if warning:
@@ -168,10 +173,23 @@ class SavedCNN(BaselineBuilder):
                 "model.save('name.keras').",
                 "path",
             )
-        archive("path", path)
+        unpacked = archive("path", path)
+        way_out = "give a smaller model, or take a larger machine"
+        demand(2 * unpacked, f"path={path} takes", way_out, "path")
         configure_threads(self.threads)
         try:
+            # In a thread of its own, whose variables Keras forgets with it.
+            with ThreadPoolExecutor(1) as thread:
+                needed = thread.submit(_weight_bytes, path).result()
+            if needed > unpacked:
+                raise InputError(
+                    f"path={path} has layers of {needed / 1e9:,.1f} GB and holds no such weights: "
+                    "give one from a source that you trust.",
+                    "path",
+                )
             return load_keras().saving.load_model(path, compile=False, safe_mode=True)
+        except InputError:
+            raise
         except Exception as error:  # what a foreign archive raises is open-ended
             reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
             raise InputError(
@@ -179,3 +197,18 @@ class SavedCNN(BaselineBuilder):
                 "own layers, without Lambda, with model.save('name.keras').",
                 "path",
             ) from error
+
+
+def _weight_bytes(path: Path) -> int:
+    """Count the bytes of the weights that the layers of a ``.keras`` file need, and make none."""
+    keras = load_keras()
+    with zipfile.ZipFile(path) as members:
+        # Without its optimizer, and those of models within: they make variables at once.
+        config = json.loads(members.read("config.json"), object_hook=_without_optimizer)
+    with keras.StatelessScope(initialize_variables=False):
+        model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+    return sum(math.prod(each.shape) * np.dtype(each.dtype).itemsize for each in model.weights)
+
+
+def _without_optimizer(values: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if name != "compile_config"}

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from slicing import tensor_file
 from slicing.baselines.base import Epoch
 from slicing.errors import InputError
+from slicing.files import delete_oldest, make_folder
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ class Trained(NamedTuple):
 
 def cache_file(folder: Path, determinants: Mapping[str, Any]) -> Path:
     """Name the file for the weights that ``determinants`` (JSON values) determine."""
-    description = json.dumps(determinants, sort_keys=True)
+    # Sequences of other kinds are lists, too.
+    description = json.dumps(determinants, sort_keys=True, default=list)
     return folder / f"{hashlib.sha256(description.encode()).hexdigest()}.safetensors"
 
 
@@ -97,27 +99,10 @@ def write_trained(path: Path, trained: Trained) -> None:
     settings = {"seconds": trained.seconds, "epochs": epochs}
     content = tensor_file.pack(_KIND, settings, arrays)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         tensor_file.write(path, content)
-        _delete_oldest(path)
+        delete_oldest(path, _NAME, LIMIT)
     except OSError as error:
         log.warning(
             "The trained weights cannot be cached (%s): the next run trains them again.", error
         )
-
-
-def _delete_oldest(newest: Path) -> None:
-    """Delete files that were not used for the longest time until all fit into the limit."""
-    others = []
-    for path in newest.parent.iterdir():
-        if path != newest and _NAME.fullmatch(path.name):
-            try:
-                status = path.stat()
-            except FileNotFoundError:  # another process has deleted it
-                continue
-            others.append((status.st_mtime_ns, status.st_size, path))
-    total = newest.stat().st_size
-    for _, size, path in sorted(others, reverse=True):
-        total += size
-        if total > LIMIT:
-            path.unlink(missing_ok=True)

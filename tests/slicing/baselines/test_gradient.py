@@ -7,6 +7,7 @@ from slicing.baselines import TrainedCNN, Tuned, UntrainedCNN, gradient_cnn
 from slicing.baselines.gradient import neighbor_loss, squared_distances
 from slicing.data.dataset import Images
 from slicing.errors import InputError
+from slicing.stack import ConvStack
 from tests.slicing.baselines.blobs import CLASSES, blobs
 
 SMALL = {"filters": (4,), "pooling": (True,), "units": 8, "epochs": 1, "threads": 1}
@@ -101,6 +102,20 @@ def test_any_network_can_be_tuned(noisy):
     start = builder.shape((10, 10, 1), 3)
     assert tuned.stack.feature_shape == start.feature_shape
     assert relative_loss(tuned.stack, start, noisy) < 0.95
+
+
+class Pixels(UntrainedCNN):
+    """A baseline without convolutions."""
+
+    def shape(self, image_shape, n_classes):
+        return ConvStack((), image_shape)
+
+
+def test_a_network_without_convolutions_is_refused(train):
+    tuned = Tuned(Pixels())
+    for refused in (tuned.shape, lambda *_: tuned.build(train, CLASSES)):
+        with pytest.raises(InputError, match="no convolution to tune"):
+            refused((10, 10, 1), 3)
 
 
 def test_it_names_itself_after_the_network_that_it_tunes():

@@ -163,6 +163,31 @@ def test_a_damaged_model_file_is_one_clear_error(damage, message, train, model_f
         SavedCNN(path=path).build(train, CLASSES)
 
 
+def test_a_small_file_with_huge_layers_is_refused(model_file, tmp_path):
+    path = tmp_path / "huge.keras"
+    model = keras.Sequential(
+        [keras.Input((10, 10, 1)), keras.layers.Normalization(mean=0.5, variance=2.0),
+         keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization(), keras.layers.Dropout(0.5),
+         keras.layers.Flatten(), keras.layers.Dense(3)]
+    )  # fmt: skip
+    model.compile("adam", "mse")
+    model.save(path)
+    SavedCNN(path=path).shape((10, 10, 1), 3)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    # A terabyte, of a file of 30 KB.
+    members["config.json"] = members["config.json"].replace(b'"units": 3', b'"units": 1000000000')
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(InputError, match=r"has layers of 1,028\.0 GB and holds no such weights"):
+        SavedCNN(path=path).shape((10, 10, 1), 3)
+    # Nothing of it is left behind to be made later.
+    keras.layers.Dense(3).build((None, 2))
+    with keras.StatelessScope():
+        pass
+
+
 def test_a_model_for_other_images_or_classes_is_refused(train, model_file):
     path, _ = model_file
     with pytest.raises(InputError, match=r"inputs of shape \(None, 10, 10, 1\)"):

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from slicing.baselines import TrainedCNN, trained
+from slicing.baselines import TrainedCNN, training
 from slicing.baselines.weight_cache import Trained, write_trained
 from slicing.errors import InputError
 from tests.slicing.baselines.blobs import CLASSES, blobs, flipped, truncated
@@ -99,7 +99,7 @@ def test_a_second_call_reads_the_cache(train, cached, monkeypatch):
 
 
 def test_the_default_cache_is_the_users(train, tmp_path, monkeypatch):
-    monkeypatch.setattr(trained.platformdirs, "user_cache_path", lambda name: tmp_path / name)
+    monkeypatch.setattr(training.platformdirs, "user_cache_path", lambda name: tmp_path / name)
     TrainedCNN(**SMALL).build(train, CLASSES)
     assert len(list((tmp_path / "knn-slicing" / "baselines").glob("*.safetensors"))) == 1
 
@@ -134,9 +134,9 @@ def test_what_else_determines_the_weights_is_part_of_the_cache_key(train, tmp_pa
     assert baseline_keys(other, tmp_path, [{}]) != [key]
     assert baseline_keys(train, tmp_path, [{}], (*CLASSES, "none")) != [key]
     for owner, name, value in [
-        (trained, "configure_threads", lambda threads: 77),
-        (trained, "processor", lambda: "other"),
-        (trained, "_RECIPE", 0),
+        (training, "configure_threads", lambda threads: 77),
+        (training, "processor", lambda: "other"),
+        (training, "_RECIPE", 0),
         (keras, "__version__", "0"),
     ]:
         with monkeypatch.context() as patch:
@@ -172,7 +172,7 @@ def baseline_keys(train, folder, changes, classes=CLASSES):
         raise FoundError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trained, "read_trained", read_trained)
+        patch.setattr(training, "read_trained", read_trained)
         for change in changes:
             with pytest.raises(FoundError):
                 TrainedCNN(**{"cache_dir": folder, **SMALL, **change}).build(train, classes)
@@ -242,7 +242,7 @@ def test_epochs_and_loss_are_shown(train, tmp_path):
 
 def test_nothing_runs_ahead_of_the_training_or_after_it(train, tmp_path, monkeypatch):
     drawn, ahead, datasets = [], [], []
-    batches, fit = trained._batches, keras.Model.fit
+    batches, fit = training._batches, keras.Model.fit
 
     def counted(*given):
         for batch in batches(*given):
@@ -254,7 +254,7 @@ def test_nothing_runs_ahead_of_the_training_or_after_it(train, tmp_path, monkeyp
         datasets.append(dataset)
         return fit(model, dataset, **options)
 
-    monkeypatch.setattr(trained, "_batches", counted)
+    monkeypatch.setattr(training, "_batches", counted)
     monkeypatch.setattr(keras.Model, "fit", watched)
     TrainedCNN(cache_dir=tmp_path, **{**SMALL, "epochs": 3}).build(
         train, CLASSES, lambda done, text: ahead.append(len(drawn))

@@ -1,0 +1,98 @@
+"""A pretrained network, frozen up to its cut: nothing of it is trained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, get_args
+
+from slicing.backbones.backbone import Backbone
+from slicing.backbones.named import named
+from slicing.backbones.network import Network
+from slicing.baselines.base import Baseline, BaselineBuilder
+from slicing.baselines.untrained import UntrainedCNN
+from slicing.checks import at_least, one_of
+from slicing.data.dataset import Images
+from slicing.errors import InputError
+from slicing.show import Show, silent
+from slicing.stack import ConvStack, Shape
+
+Storage = Literal["float32", "int8"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained(BaselineBuilder):
+    """A pretrained network, frozen up to its cut.
+
+    Parameters
+    ----------
+    name : str
+        ``efficientnet_lite0``, ``1`` or ``2``, or a network of ``keras.applications`` as Keras
+        calls it: ``MobileNetV2``.
+    image_size : (int, int), optional
+        Height and width of the images that it is given; by default, what it was trained on. Smaller
+        ones take less time.
+    weights : path, optional
+        A file of the weights of a network of ``keras.applications``; by default those that were
+        trained on ImageNet, which Keras downloads.
+    storage : {"float32", "int8"}, default="float32"
+        Type of its weights. With int8 they take a quarter of the bytes, and are rounded before
+        anything is learned from its maps.
+    kernels : int, default=0
+        Kernels of a new convolution on its maps, which evolution finds; 0: there is none.
+    kernel_size : int, default=3
+        Height and width of these kernels.
+    seed : int, default=0
+        Seeds these kernels.
+    threads : int or None, default=None
+        Threads to make the network with, see :func:`slicing.backend.configure_threads`.
+    """
+
+    name: str
+    image_size: Sequence[int] | None = None
+    weights: str | Path | None = None
+    storage: Storage = "float32"
+    kernels: int = 0
+    kernel_size: int = 3
+    seed: int = 0
+    threads: int | None = None
+
+    is_trained: ClassVar[bool] = False
+    uses_tensorflow: ClassVar[bool] = False
+
+    @property
+    def is_frozen(self) -> bool:
+        """Always."""
+        return True
+
+    def network(self) -> Network:
+        """Load the network; see :meth:`BaselineBuilder.network`."""
+        size = self.image_size
+        if size is not None and (len(size) != 2 or min(size) < 1):
+            raise InputError(
+                f"image_size={[*size]} is not a size: give height and width.", "image_size"
+            )
+        image_size = None if size is None else (size[0], size[1])
+        one_of("storage", self.storage, get_args(Storage))
+        return named(self.name, image_size, self.weights, self.threads)
+
+    def frozen(self, network: Network, cuts: Sequence[str], pool: int = 1) -> Backbone:
+        """Cut the network, and round its weights; see :meth:`BaselineBuilder.frozen`."""
+        backbone = super().frozen(network, cuts, pool)
+        return backbone.quantized() if self.storage == "int8" else backbone
+
+    def shape(self, image_shape: Shape, n_classes: int) -> ConvStack:
+        """Give what is put on the maps; see :meth:`BaselineBuilder.shape`."""
+        at_least("kernels", self.kernels, 0)
+        if not self.kernels:
+            return ConvStack((), image_shape)
+        return UntrainedCNN(
+            filters=[self.kernels],
+            kernel_size=self.kernel_size,
+            pooling=[False],
+            seed=self.seed,
+        ).shape(image_shape, n_classes)
+
+    def build(self, train: Images, classes: tuple[str, ...], show: Show = silent) -> Baseline:
+        """Put what is evolved on the maps; see :meth:`BaselineBuilder.build`."""
+        height, width, channels = train.images.shape[1:]
+        return Baseline(self.shape((height, width, channels), len(classes)), classes)
