@@ -89,7 +89,7 @@ def kernels(stack: ConvStack, layers: Sequence[int] | None = (-1,)) -> list[Bloc
     Raises
     ------
     InputError
-        Where a layer does not exist.
+        Where a layer does not exist, or the network has no convolution.
     """
     return groups(stack, layers, 1)
 
@@ -107,7 +107,7 @@ def groups(stack: ConvStack, layers: Sequence[int] | None = (-1,), size: int = 8
     Raises
     ------
     InputError
-        Where a layer does not exist, or the size is less than 1.
+        Where a layer or any convolution does not exist, or the size is less than 1.
     """
     at_least("size", size, 1)
     blocks = []
@@ -128,7 +128,7 @@ def layers(stack: ConvStack, layers: Sequence[int] | None = (-1,)) -> list[Block
     Raises
     ------
     InputError
-        Where a layer does not exist.
+        Where a layer does not exist, or the network has no convolution.
     """
     return [Block(tuple(pairs)) for pairs in _kernels(stack, layers)]
 
@@ -144,7 +144,7 @@ def network(stack: ConvStack, layers: Sequence[int] | None = (-1,)) -> list[Bloc
     Raises
     ------
     InputError
-        Where a layer does not exist.
+        Where a layer does not exist, or the network has no convolution.
     """
     return [Block(tuple(pair for pairs in _kernels(stack, layers) for pair in pairs))]
 
@@ -152,6 +152,8 @@ def network(stack: ConvStack, layers: Sequence[int] | None = (-1,)) -> list[Bloc
 def _kernels(stack: ConvStack, layers: Sequence[int] | None) -> list[list[tuple[int, int]]]:
     """List the kernels of some layers, layer by layer, in the order of the stack."""
     n_layers = len(stack.convs)
+    if not n_layers:
+        raise InputError("The network has no convolution to evolve: give one with a Conv2D.")
     chosen = range(1, n_layers + 1) if layers is None else layers
     if not chosen:
         raise InputError(

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from slicing import tensor_file
 from slicing.errors import InputError
-from slicing.files import replacing, sync_folder
+from slicing.files import make_folder, replacing, sync_folder
+from slicing.memory import TooLargeError
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ class Checkpoint:
         InputError
             Where another process has it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         lock = FileLock(self.folder / _LOCK, timeout=0)
         try:
             lock.acquire()
@@ -136,7 +137,7 @@ class Checkpoint:
         OSError
             Where it cannot be written; the state of that name is still there.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         path, new = self._path(name), self._path(name, _NEW)
         content = tensor_file.pack(_KIND, {"version": _VERSION, **settings}, arrays or {})
         with replacing(new, durable) as file:
@@ -158,12 +159,15 @@ class Checkpoint:
         Raises
         ------
         InputError
-            Where another version has written it, or the system does not let it be read.
+            Where another version has written it, the system does not let it be read, or it is
+            larger than the memory.
         """
         damaged: list[Path] = []
         for path in (self._path(name), self._path(name, _PREVIOUS)):
             try:
                 state = State(*tensor_file.read(path, _KIND))
+            except TooLargeError:
+                raise
             except InputError as error:
                 if isinstance(error.__cause__, OSError):
                     if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):

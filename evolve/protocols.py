@@ -55,7 +55,7 @@ class Split:
         return images, np.concatenate([part.labels for part in parts]), self.roles
 
 
-def leave_one_out(dataset: Dataset, seed: int = 0) -> Split:
+def leave_one_out(dataset: Dataset[Images], seed: int = 0) -> Split:
     """Compare each training image with all others.
 
     Parameters
@@ -67,7 +67,7 @@ def leave_one_out(dataset: Dataset, seed: int = 0) -> Split:
     return Split(dataset.train, None, "leave_one_out")
 
 
-def validation(dataset: Dataset, seed: int = 0, fraction: float = 0.2) -> Split:
+def validation(dataset: Dataset[Images], seed: int = 0, fraction: float = 0.2) -> Split:
     """Hold out a stratified part of the training images: it queries the rest.
 
     Parameters
@@ -100,7 +100,7 @@ def validation(dataset: Dataset, seed: int = 0, fraction: float = 0.2) -> Split:
     return Split(train[sorted(left)], train[sorted(held_out)], "validation")
 
 
-def test_set(dataset: Dataset, seed: int = 0) -> Split:  # noqa: PT028
+def test_set(dataset: Dataset[Images], seed: int = 0) -> Split:  # noqa: PT028
     """Compare the test images with the training images, as the slides most likely did.
 
     It LEAKS: the network is chosen on the test images, and its test accuracy flatters it.

@@ -10,6 +10,7 @@ from .cutting import cut as cut
 from .cutting import to_keras as to_keras
 from .data import Dataset as Dataset
 from .data import Images as Images
+from .data import cifar10 as cifar10
 from .data import fashion_mnist as fashion_mnist
 from .data import folder as folder
 from .data import mnist as mnist

@@ -10,6 +10,7 @@ from typing import Any
 
 from slicing.checks import at_least
 from slicing.errors import InputError
+from slicing.threads import usable_processors
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ def load_keras() -> Any:
 def _import_keras() -> Any:
     quiet = "tensorflow" not in sys.modules and os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0"
     try:
-        with _withheld_stderr() if quiet else nullcontext():
+        with withheld_stderr() if quiet else nullcontext():
             import keras
     except (AttributeError, OSError, TypeError, ValueError) as error:
         if "tensorflow" in sys.modules:
@@ -103,7 +104,7 @@ def configure_threads(threads: int | None = None) -> int:
         with suppress(RuntimeError):
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(threads)
-    in_force = int(tf.config.threading.get_intra_op_parallelism_threads()) or _available_cores()
+    in_force = int(tf.config.threading.get_intra_op_parallelism_threads()) or usable_processors()
     if threads not in (None, in_force):
         log.warning(
             "TensorFlow already runs with %d threads in this process, and cannot change to %d: "
@@ -114,18 +115,12 @@ def configure_threads(threads: int | None = None) -> int:
     return in_force
 
 
-def _available_cores() -> int:
-    """Return the cores this process may run on, which is TensorFlow's own default."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 @contextmanager
-def _withheld_stderr() -> Iterator[None]:
+def withheld_stderr() -> Iterator[None]:
     """Withhold the process's standard error; show it only on failure.
 
-    TensorFlow's libraries log while they are loaded, before any log level takes effect.
+    TensorFlow's libraries log while they are loaded, before any log level takes effect, and when
+    they convert.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as withheld:
@@ -133,6 +128,8 @@ def _withheld_stderr() -> Iterator[None]:
         os.dup2(withheld.fileno(), 2)
         try:
             yield
+        except InputError:  # which says it all
+            raise
         except Exception:  # not Ctrl-C, of which it would show the traces
             os.dup2(saved, 2)
             withheld.seek(0)

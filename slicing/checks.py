@@ -83,8 +83,13 @@ def one_of(option: str, value: str, choices: Sequence[str]) -> None:
         raise InputError(f"{option}={value} is unknown: {way_out}", option)
 
 
-def archive(option: str, path: Path) -> None:
+def archive(option: str, path: Path) -> int:
     """Refuse what is no whole zip archive, or unpacks to far more than its size.
+
+    Returns
+    -------
+    int
+        Bytes to which it unpacks.
 
     Raises
     ------
@@ -108,3 +113,4 @@ def archive(option: str, path: Path) -> None:
             "one from a source that you trust.",
             option,
         )
+    return unpacked

@@ -9,14 +9,14 @@ from slicing.pixels import Pixels
 
 
 class Classifier(Protocol):
-    """Classifies images: a CNN with its head, an engine.
+    """Classifies images: a baseline with its head, an engine.
 
     Attributes
     ----------
     classes : tuple of str
         Names of the classes, in label order.
     n_parameters : int
-        Number of weights and biases. References do not count.
+        Numbers that were learned. References do not count.
     total_bytes : int
         Bytes of everything that classifying needs.
     """

@@ -96,6 +96,8 @@ def cut(model: "keras.Model") -> ConvStack:
                 raise _unsupported(layer, "layers of this type are not supported")
     if padding is not None:
         raise _unsupported(padding, "no Conv2D follows it")
+    if not any(isinstance(layer, Conv) for layer in folding.layers):
+        raise InputError("The network has no convolution to evolve: give one with a Conv2D.")
     return folding.stack()
 
 

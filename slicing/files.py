@@ -2,18 +2,22 @@
 
 import errno
 import os
+import re
 import shutil
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
 # Seconds after which nobody is at work on what was not changed.
 _STALE = 3600.0
+_TEMPORARY = ".tmp-"
 _PART = f".{'[0-9a-f]' * 32}.part"
 _KINDS = {
     stat.S_IFDIR: "it is a folder",
@@ -24,7 +28,7 @@ _KINDS = {
 }
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a file for reading; what could wait for ever, or never end, is not opened.
 
     Raises
@@ -32,12 +36,10 @@ def open_regular(path: Path) -> BinaryIO:
     OSError
         With a reason: also for a folder, a named pipe, a socket, a device and a name with NUL.
     """
-    try:
-        _require_regular(path.stat().st_mode, path)
-        # Another process may have put a pipe there by now.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except ValueError as error:
-        raise OSError(errno.EINVAL, "its name holds a NUL character", str(path)) from error
+    require_name(path)
+    _require_regular(path.stat().st_mode, path)
+    # Another process may have put a pipe there by now.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     file = os.fdopen(handle, "rb")
     try:
         _require_regular(os.fstat(handle).st_mode, path)
@@ -51,6 +53,34 @@ def _require_regular(mode: int, path: Path) -> None:
     if not stat.S_ISREG(mode):
         reason = _KINDS.get(stat.S_IFMT(mode), "it is not a file")
         raise OSError(errno.EINVAL, reason, str(path))
+
+
+def require_name(path: Path) -> None:
+    """Refuse a path that no file can have, for which Python raises errors that are no OSError.
+
+    Raises
+    ------
+    OSError
+        With a reason.
+    """
+    try:
+        name = os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise OSError(errno.EINVAL, "its name holds half a character", str(path)) from error
+    if b"\0" in name:
+        raise OSError(errno.EINVAL, "its name holds a NUL character", str(path))
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises
+    ------
+    OSError
+        With a reason, also for a name with NUL.
+    """
+    require_name(path)
+    path.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
@@ -74,6 +104,7 @@ def replacing(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
     OSError
         Where it cannot be written; the folder is then as before.
     """
+    require_name(path)
     path = path.resolve()
     clear_stale(path.parent, escape(path.name) + _PART)
     part = path.with_name(f"{path.name}.{uuid4().hex}.part")
@@ -128,6 +159,34 @@ def clear_parts(folder: Path) -> None:
     """
     for part in folder.glob("*" + _PART):
         part.unlink(missing_ok=True)
+    for temporary in folder.glob(_TEMPORARY + "*"):
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def temporary_files_in(folder: Path) -> Iterator[None]:
+    """Let libraries put temporary files into a folder, for the length of a ``with`` statement.
+
+    What is then left by a process that is killed, :func:`clear_parts` removes.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Raises
+    ------
+    OSError
+        Where it takes no files.
+    """
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(
+        prefix=_TEMPORARY, dir=folder.resolve(), ignore_cleanup_errors=True
+    ) as temporary:
+        tempfile.tempdir = temporary
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 def clear_stale(folder: Path, pattern: str) -> None:
@@ -149,3 +208,30 @@ def clear_stale(folder: Path, pattern: str) -> None:
                 shutil.rmtree(left)
             else:
                 left.unlink()
+
+
+def delete_oldest(newest: Path, name: re.Pattern[str], limit: int) -> None:
+    """Delete the files of a folder that were not used for the longest time, until all fit.
+
+    Parameters
+    ----------
+    newest : Path
+        A file of the folder, which is kept.
+    name : re.Pattern
+        What the names of files are that may be deleted: others are left alone.
+    limit : int
+        Bytes that all of them may have.
+    """
+    others = []
+    for path in newest.parent.iterdir():
+        if path != newest and name.fullmatch(path.name):
+            try:
+                status = path.stat()
+            except FileNotFoundError:  # another process has deleted it
+                continue
+            others.append((status.st_mtime_ns, status.st_size, path))
+    total = newest.stat().st_size
+    for _, size, path in sorted(others, reverse=True):
+        total += size
+        if total > limit:
+            path.unlink(missing_ok=True)

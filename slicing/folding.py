@@ -89,8 +89,7 @@ class Folding:
 
     def stack(self) -> ConvStack:
         """Give the stack of all that was added."""
-        if any(isinstance(layer, Conv) for layer in self.layers):
-            self._place()
+        self._place()
         return ConvStack(tuple(self.layers), self._input_shape)
 
     def _place(self) -> None:

@@ -52,3 +52,18 @@ def completed(products: NDArray[np.float64]) -> NDArray[np.float64]:
     """Fill the upper triangle of a symmetric matrix, shape (n, n), from the lower one."""
     lower = np.tril(products)
     return lower + np.tril(lower, -1).T
+
+
+def shrunk(covariance: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Shrink a covariance of ``n`` samples toward a multiple of the identity.
+
+    Y. Chen et al., "Shrinkage algorithms for MMSE covariance estimation", IEEE Transactions on
+    Signal Processing 58(10), 2010, equation 23.
+    """
+    p = len(covariance)
+    trace, square = np.trace(covariance), np.sum(covariance**2)
+    above = (1 - 2 / p) * square + trace**2
+    below = (n + 1 - 2 / p) * (square - trace**2 / p)
+    part = 1.0 if below <= 0 else min(above / below, 1.0)
+    shrunk: NDArray[np.float64] = (1 - part) * covariance + part * trace / p * np.eye(p)
+    return shrunk

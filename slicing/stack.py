@@ -190,6 +190,8 @@ def forward(layers: Sequence[Layer], images: NDArray[np.float32]) -> NDArray[np.
 class ConvStack:
     """The sliced network: convolutions and poolings, whose outputs are the features of the k-NN.
 
+    Without layers, the features are the pixels.
+
     Attributes
     ----------
     layers : tuple of Conv and Pool
@@ -206,18 +208,21 @@ class ConvStack:
     input_shape: Shape
 
     def __post_init__(self) -> None:
-        if not self.conv_layers:
-            raise InputError("The network has no convolution to evolve: give one with a Conv2D.")
         shape = self.input_shape
         if len(shape) != 3 or any(type(size) is not int or size < 1 for size in shape):
             raise InputError(f"Images of shape {shape} are none: give height, width and channels.")
+        if math.prod(shape) > _NUMBERS:
+            raise InputError(
+                f"Images of {shape[0]:,} x {shape[1]:,} pixels are too large: each takes "
+                f"{4 * math.prod(shape) / 2**30:,.1f} GB; use smaller images."
+            )
         for number, layer in enumerate(self.layers, 1):
             if isinstance(layer, Conv) and layer.weights.shape[2] != shape[2]:
                 raise InputError(
                     f"Layer {number} expects {layer.weights.shape[2]} input channels, "
                     f"but gets {shape[2]}."
                 )
-            numbers = max(layer.numbers(shape), math.prod(shape))
+            numbers = layer.numbers(shape)
             shape = layer.output_shape(shape)
             if min(shape) < 1:
                 raise InputError(

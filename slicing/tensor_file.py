@@ -18,6 +18,7 @@ from safetensors.numpy import load, save
 
 from slicing.errors import InputError
 from slicing.files import open_regular, replacing
+from slicing.memory import TooLargeError, demand
 
 # What reading a header raises that is none.
 _UNREADABLE = (
@@ -60,18 +61,24 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
     Raises
     ------
     InputError
-        Where the file does not exist, is of another kind, cut short, damaged, or larger than the
-        memory.
+        Where the file does not exist, is of another kind, cut short, damaged, or needs more than
+        the memory or its bound, see :mod:`slicing.memory`.
     """
     what = f"a file of a {kind.rpartition(' ')[0]}"
     try:
         with open_regular(path) as file:
             start, metadata = _header(file)
+            if kind in metadata:
+                size = os.fstat(file.fileno()).st_size
+                demand(2 * size, f"{path} takes", "give a smaller one, or take a larger machine")
             arrays = load(start + file.read()) if kind in metadata else {}
+    except TooLargeError:
+        raise
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     except MemoryError as error:
-        raise InputError(f"{path} is larger than the memory that is free: give {what}.") from error
+        sentence = f"{path} is larger than the memory that is free: give {what}."
+        raise TooLargeError(sentence) from error
     except _UNREADABLE as error:
         raise InputError(f"{path} is not {what}, or is cut short: give a whole one.") from error
     if kind not in metadata:

@@ -1,5 +1,7 @@
 """Limit the threads of the numerical libraries."""
 
+import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,3 +48,10 @@ def single_threaded_blas() -> Iterator[None]:
             _depth = 0
             for library, threads in before:
                 library.set_num_threads(threads)
+
+
+def usable_processors() -> int:
+    """Give the number of processors that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,6 +1,7 @@
 """The fitness of linear discriminants of the features, learned again for every candidate."""
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +15,6 @@ from evolve.fitness.last_channels import LastChannels
 from evolve.fitness.ridge import LeaveOneOutRidge
 from evolve.protocols import Split
 from slicing.checks import at_least, between
-from slicing.data.dataset import Images
 from slicing.scatter import check_size
 from slicing.shifts import largest_shift, shifted_at_random
 from slicing.stack import ConvStack
@@ -122,7 +122,8 @@ class DiscriminantFitness(Fitness):
         if self._max_references < len(references):
             chosen = rng.choice(len(references), self._max_references, replace=False)
             references = references[np.sort(chosen)]
-        shifted = Images(shifted_at_random(references.images, self._shift, rng), references.labels)
+        moved = shifted_at_random(references.images, self._shift, rng)
+        shifted = replace(references, images=moved)
         self._images, labels, self._roles = Split(shifted, self._split.queries).stacked()
         self._targets = (labels[:, None] == np.arange(labels.max() + 1)).astype(np.float64)
         self._channels = LastChannels(self.stack, self._images)

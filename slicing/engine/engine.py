@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slicing import tensor_file
-from slicing.checks import between, one_of, whole
+from slicing.backbones.backbone import Backbone
+from slicing.checks import one_of
 from slicing.data.dataset import Images
+from slicing.data.image_file import MAX_MEGAPIXELS
+from slicing.data.preparation import Preparation
 from slicing.engine import stored_engine, stored_stack
-from slicing.engine.evidence import Confidence, Evidence, evidence_of
-from slicing.engine.quantization import levels, snap, step_of
+from slicing.engine.consistency import require_consistent
+from slicing.engine.evidence import Confidence, Evidence, contrasts_of, evidence_of
 from slicing.engine.stored_stack import quantized
 from slicing.engine.votes import count_votes
 from slicing.errors import InputError
@@ -22,8 +25,9 @@ from slicing.names import class_name
 from slicing.neighbors.by_class import distances_by_class
 from slicing.neighbors.exact import Metric, NeighborSearch
 from slicing.pixels import Pixels, unit_pixels
-from slicing.shifts import averaged, largest_shift
-from slicing.stack import ConvStack
+from slicing.quantization import levels, snap, step_of
+from slicing.shifts import averaged
+from slicing.stack import ConvStack, Shape
 from slicing.threads import single_threaded_blas
 
 Storage = Literal["float32", "int8"]
@@ -60,6 +64,11 @@ class Engine:
     average : int
         An image's features are :func:`~slicing.shifts.averaged` over copies that are shifted by up
         to so many pixels.
+    backbone : Backbone or None
+        What makes of an image the maps that the stack takes; None: the stack takes the image. Or
+        :class:`~slicing.backbones.maps.MapsAtHand`: then all methods take maps.
+    preparation : Preparation or None
+        How a file becomes an image, see :meth:`for_files`; None: it is stretched.
     confidence : Confidence or None
         What tells how likely an answer is right, see :meth:`calibrated`; None: nothing does.
 
@@ -78,35 +87,11 @@ class Engine:
     step: float | None = None
     average: int = 0
     confidence: Confidence | None = None
+    backbone: Backbone | None = None
+    preparation: Preparation | None = None
 
     def __post_init__(self) -> None:
-        one_of("metric", self.metric, get_args(Metric))
-        whole("k", self.k)
-        whole("average", self.average)
-        between("average", self.average, 0, largest_shift(self.stack.input_shape), "pixels")
-        n, n_features = len(self.labels), int(np.prod(self.stack.feature_shape))
-        if self.references.shape != (n, n_features):
-            raise InputError(
-                f"The references have shape {self.references.shape}, and {n} labels and "
-                f"{n_features} features need {(n, n_features)}."
-            )
-        arrays = [self.references]
-        for conv in self.stack.convs:
-            arrays += [conv.weights, conv.bias]
-        for array in arrays:
-            if array.dtype != np.float32 or not np.isfinite(array).all():
-                raise InputError("Kernels and references must be finite numbers of float32.")
-        for name in self.classes:
-            if not isinstance(name, str):
-                raise InputError(f"The class {name!r} has no name: give a text.")
-        if len(set(self.classes)) < len(self.classes):
-            raise InputError(f"Two classes have one name: {', '.join(self.classes)}.")
-        between("k", self.k, 1, n, "references")
-        if n and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
-            raise InputError(
-                f"The labels run from {self.labels.min()} to {self.labels.max()}, and there are "
-                f"{len(self.classes)} classes."
-            )
+        require_consistent(self)
 
     @classmethod
     def fit(
@@ -183,7 +168,14 @@ class Engine:
         -------
         ndarray of shape (n, n_features), float32
         """
-        return averaged(self.stack, unit_pixels(images), self.average)
+        return averaged(self.stack, self._inputs(images), self.average)
+
+    def _checked(self, images: Pixels) -> NDArray[np.float32]:
+        return unit_pixels(images) if self.backbone is None else self.backbone.checked(images)
+
+    def _inputs(self, images: Pixels) -> NDArray[np.float32]:
+        """Give what the stack takes: the images, or the backbone's maps of them."""
+        return self._checked(images) if self.backbone is None else self.backbone.maps(images)
 
     def kneighbors(self, images: Pixels) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Find the references that vote, the nearest first.
@@ -230,12 +222,14 @@ class Engine:
         return self.votes(images) / self.k
 
     def evidence(self, images: Pixels) -> Evidence:
-        """Say what each answer rests on: its votes, its distance, its margin, its confidence."""
-        features, n_classes = self.features(images), len(self.classes)
+        """Say what each answer rests on: votes, distance, margin, and confidence if it has one."""
+        inputs, n_classes = self._inputs(images), len(self.classes)
+        features = averaged(self.stack, inputs, self.average)
         distances = distances_by_class(
             features, self.references, self.labels, n_classes, self.metric
         )
-        return evidence_of(self._votes(features), distances, self.confidence)
+        votes, contrasts = self._votes(features), contrasts_of(inputs)
+        return evidence_of(votes, distances, contrasts, self.confidence)
 
     def calibrated(self, held_out: Images) -> "Engine":
         """Learn from images that taught nothing else how likely an answer is right.
@@ -252,19 +246,20 @@ class Engine:
         """
         found = self.evidence(held_out.images)
         is_right = found.labels == held_out.labels
-        confidence = Confidence.fit(found.shares.max(axis=1), found.margins, is_right)
+        contrasts = contrasts_of(self._inputs(held_out.images))
+        confidence = Confidence.fit(found, contrasts, is_right)
         return replace(self, confidence=confidence)
 
     def score(self, images: Pixels, labels: NDArray[Any]) -> float:
         """Measure the accuracy on images with known classes: their names, or their indices."""
-        pixels, labels = unit_pixels(images), np.asarray(labels)
-        if labels.shape != (len(pixels),) or labels.dtype.kind not in "iuU":
+        images, labels = self._checked(images), np.asarray(labels)
+        if labels.shape != (len(images),) or labels.dtype.kind not in "iuU":
             raise InputError(
                 f"The labels have type {labels.dtype} and shape {labels.shape}: give the name or "
-                f"the index of the class of each of the {len(pixels)} images."
+                f"the index of the class of each of the {len(images)} images."
             )
         by_index = np.issubdtype(labels.dtype, np.integer)
-        found = self.predict_labels(pixels) if by_index else self.predict(pixels)
+        found = self.predict_labels(images) if by_index else self.predict(images)
         return float(np.mean(found == labels))
 
     def add_class(self, images: Pixels, name: str) -> "Engine":
@@ -328,9 +323,25 @@ class Engine:
         )
 
     @property
+    def input_shape(self) -> Shape:
+        """Height, width and channels of an image."""
+        return self.stack.input_shape if self.backbone is None else self.backbone.input_shape
+
+    def for_files(self, max_megapixels: float = MAX_MEGAPIXELS) -> Preparation:
+        """Say how a file becomes an image: as those were read that the engine learned from.
+
+        Raises
+        ------
+        InputError
+            Where it takes no images from files, or larger ones than ``max_megapixels`` allow.
+        """
+        return self.preparation or Preparation.of_shape(self.input_shape, max_megapixels)
+
+    @property
     def n_parameters(self) -> int:
-        """Number of weights and biases of the conv stack."""
-        return self.stack.n_parameters
+        """Number of weights and biases of the backbone and the conv stack."""
+        own = 0 if self.backbone is None else self.backbone.n_parameters
+        return own + self.stack.n_parameters
 
     @property
     def conv_bytes(self) -> int:
@@ -374,6 +385,8 @@ class Engine:
 
     def _packed(self) -> bytes:
         arrays = self.conv_arrays() | self.reference_arrays()
+        if self.backbone is not None:
+            arrays["backbone"] = np.frombuffer(self.backbone.graph, np.uint8)
         return tensor_file.pack(_KIND, stored_engine.settings_of(self), arrays)
 
     def conv_arrays(self) -> dict[str, NDArray[Any]]:

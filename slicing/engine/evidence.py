@@ -38,7 +38,10 @@ class Evidence(NamedTuple):
         certainty L. Fischer, B. Hammer, H. Wersing, "Efficient rejection strategies for
         prototype-based classification", Neurocomputing 169, 2015.
     confidences : ndarray of shape (n,), float64, or None
-        How likely each answer is right; None without a :class:`Confidence`.
+        How likely each answer is right, NaN for an outlier; None without a :class:`Confidence`.
+    outliers : ndarray of shape (n,), bool, or None
+        Which images are unlike all from which the confidence was learned, see :class:`Confidence`;
+        None without one.
     """
 
     labels: NDArray[np.int64]
@@ -46,11 +49,29 @@ class Evidence(NamedTuple):
     distances: NDArray[np.float64]
     margins: NDArray[np.float64]
     confidences: NDArray[np.float64] | None
+    outliers: NDArray[np.bool_] | None
+
+    def certainties(self) -> list[tuple[float | None, bool | None]]:
+        """Give each image's confidence and whether it is an outlier, None for what there is not."""
+        if self.confidences is None or self.outliers is None:
+            return [(None, None)] * len(self.labels)
+        return [
+            (None if is_outlier else confidence, is_outlier)
+            for confidence, is_outlier in zip(
+                self.confidences.tolist(), self.outliers.tolist(), strict=True
+            )
+        ]
 
 
 @dataclass(frozen=True)
 class Confidence:
     """The probability that an answer is right: a logistic regression on its votes and distances.
+
+    It holds for images like those from which it was learned. An image is an outlier if its answer
+    is farther, or its contrast smaller, than that of each of these: the engine has seen nothing
+    like it, or there is nothing in it to be seen. Of n images like them, one more is the farthest
+    by chance once in n + 1 times, and so it is for the contrast. Source of the rule: V. Vovk, A.
+    Gammerman, G. Shafer, "Algorithmic learning in a random world", 2005, chapter 2.
 
     Attributes
     ----------
@@ -59,25 +80,28 @@ class Confidence:
         Weight of the answer's share of the votes.
     log_ratio : float
         Weight of the logarithm of the ratio of distances, which is 2 artanh of the margin.
+    farthest : float
+        Distance above which an image is an outlier.
+    flattest : float
+        Contrast below which it is one.
     """
 
     intercept: float
     share: float
     log_ratio: float
+    farthest: float
+    flattest: float
 
     def __post_init__(self) -> None:
         for value in astuple(self):
             if type(value) is not float or not isfinite(value):
-                raise InputError(f"a weight of its confidence is {value!r}")
+                raise InputError(f"a number of its confidence is {value!r}")
 
     @classmethod
     def fit(
-        cls,
-        shares: NDArray[np.float64],
-        margins: NDArray[np.float64],
-        is_right: NDArray[np.bool_],
+        cls, found: Evidence, contrasts: NDArray[np.float64], is_right: NDArray[np.bool_]
     ) -> "Confidence":
-        """Learn the weights from answers to images that taught nothing else.
+        """Learn it from answers to images that taught nothing else.
 
         Right and wrong answers aim at (n + 1) / (n + 2) and 1 / (n + 2), for n answers of their
         kind, not at 1 and 0: few answers, or none that is wrong, promise no certainty. Source:
@@ -85,8 +109,10 @@ class Confidence:
 
         Parameters
         ----------
-        shares, margins : ndarray of shape (n,), float64
+        found : Evidence
             Of the answers.
+        contrasts : ndarray of shape (n,), float64
+            Of the images, see :func:`contrasts_of`.
         is_right : ndarray of shape (n,), bool
 
         Raises
@@ -102,27 +128,57 @@ class Confidence:
         n_right = int(is_right.sum())
         n_wrong = len(is_right) - n_right
         aims = np.where(is_right, (n_right + 1) / (n_right + 2), 1 / (n_wrong + 2))
-        observed = np.column_stack([shares, _log_ratios(margins)])
+        observed = np.column_stack([found.shares.max(axis=1), _log_ratios(found.margins)])
         # An aim of 0.9 is nine tenths of a right answer and one tenth of a wrong one. So weak a
         # penalty decides only what the answers leave open: the weight of votes that are all equal.
-        found = LogisticRegression(C=1000.0, solver="newton-cholesky", tol=1e-8).fit(
+        fitted = LogisticRegression(C=1000.0, solver="newton-cholesky", tol=1e-8).fit(
             np.vstack([observed, observed]),
             np.repeat([True, False], len(observed)),
             np.concatenate([aims, 1 - aims]),
         )
-        return cls(float(found.intercept_[0]), *map(float, found.coef_[0]))
+        (intercept,), [(share, log_ratio)] = fitted.intercept_, fitted.coef_
+        farthest, flattest = found.distances.max(), contrasts.min()
+        return cls(*map(float, (intercept, share, log_ratio, farthest, flattest)))
 
     def __call__(
         self, shares: NDArray[np.float64], margins: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Give the probability that each answer is right, of shape (n,), float64."""
+        """Give the probability that each answer is right, of shape (n,), float64.
+
+        It holds for images that are no outliers.
+        """
         logits = self.intercept + self.share * shares + self.log_ratio * _log_ratios(margins)
         probabilities: NDArray[np.float64] = 0.5 + 0.5 * np.tanh(0.5 * logits)
         return probabilities
 
+    def outliers(
+        self, distances: NDArray[np.float64], contrasts: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Tell which images are unlike all that taught it, of shape (n,), bool."""
+        return (distances > self.farthest) | (contrasts < self.flattest)
+
+
+def contrasts_of(images: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Give the standard deviation of each image's pixels, in its channel that has the most.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, height, width, channels), float32
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+    """
+    # One at a time: all of them would be copied.
+    deviations = (image.std(axis=(0, 1), dtype=np.float64).max() for image in images)
+    return np.fromiter(deviations, np.float64, len(images))
+
 
 def evidence_of(
-    votes: NDArray[np.int64], distances: NDArray[np.float64], confidence: Confidence | None
+    votes: NDArray[np.int64],
+    distances: NDArray[np.float64],
+    contrasts: NDArray[np.float64],
+    confidence: Confidence | None,
 ) -> Evidence:
     """Put together what answers rest on.
 
@@ -131,6 +187,8 @@ def evidence_of(
     votes : ndarray of shape (n, n_classes), int64
     distances : ndarray of shape (n, n_classes), float64
         To the nearest reference of each class; infinite for a class without any.
+    contrasts : ndarray of shape (n,), float64
+        Of the images, see :func:`contrasts_of`.
     confidence : Confidence or None
     """
     labels: NDArray[np.int64] = votes.argmax(axis=1)
@@ -140,8 +198,11 @@ def evidence_of(
     to_others = distances.copy()
     to_others[answer] = np.inf
     margins = _margins(to_answer, to_others.min(axis=1))
-    confidences = None if confidence is None else confidence(shares[answer], margins)
-    return Evidence(labels, shares, to_answer, margins, confidences)
+    if confidence is None:
+        return Evidence(labels, shares, to_answer, margins, None, None)
+    outliers = confidence.outliers(to_answer, contrasts)
+    confidences = np.where(outliers, np.nan, confidence(shares[answer], margins))
+    return Evidence(labels, shares, to_answer, margins, confidences, outliers)
 
 
 def _margins(to_answer: NDArray[np.float64], to_others: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 The graphs take ``images`` of shape (n, height, width, channels), float32, pixels in [0, 1], and
 give ``label`` (n,), int64, the index of the class, and ``votes`` (n, n_classes), float32. They do
-not check the pixels: divide those of 0 to 255 by 255.
+not check the pixels: divide those of 0 to 255 by 255. Both files say so themselves.
 
 Engines measure distances in float64. The graphs compare scores in float32, which are larger for
 nearer references: 2 (q - c)·(r - c) - ‖r - c‖² with the mean c of the references, which loses
@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from slicing.backbones.in_tensorflow import as_tensorflow
 from slicing.backend import load_keras
 from slicing.engine.engine import Engine
 from slicing.engine.onnx_graph import OnnxGraph
 from slicing.shifts import corners
 from slicing.stack import Conv
 
+# What the graphs take, for those who have nothing but the file.
+_PIXELS = "float32 from 0 to 1, which is not checked: divide those of 0 to 255 by 255"
 _TINY = np.float32(np.finfo(np.float32).tiny)
 
 
@@ -30,7 +33,8 @@ def to_litert(engine: Engine) -> bytes:
     Returns
     -------
     bytes
-        The content of a ``.tflite`` file; its signature ``serving_default`` has the names above.
+        The content of a ``.tflite`` file; its signature ``serving_default`` has the names above,
+        and its description says what it takes.
     """
     load_keras()
     import tensorflow as tf
@@ -42,12 +46,12 @@ def to_litert(engine: Engine) -> bytes:
         references = references / np.maximum(np.sqrt(squares), _TINY)[:, None]
         squares = np.zeros_like(squares)
     class_of = engine.labels.astype(np.int32)
+    backbone = None if engine.backbone is None else as_tensorflow(engine.backbone)
 
-    @tf.function(
-        input_signature=[tf.TensorSpec((None, *engine.stack.input_shape), tf.float32, "images")]
-    )
+    @tf.function(input_signature=[tf.TensorSpec((None, *engine.input_shape), tf.float32, "images")])
     def classify(images: Any) -> dict[str, Any]:
-        out = _copies(images, engine) if engine.average else images
+        out = images if backbone is None else backbone(images)
+        out = _copies(out, engine) if engine.average else out
         for layer in engine.stack.layers:
             padding = layer.padding.upper()
             if isinstance(layer, Conv):
@@ -73,13 +77,18 @@ def to_litert(engine: Engine) -> bytes:
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [classify.get_concrete_function()], module
     )
-    return bytes(converter.convert())
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(converter.convert()))
+    model.description = f"images: {_PIXELS}"
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def to_onnx(engine: Engine) -> bytes:
     """Convert an engine to an ONNX model; int8 stays int8 in the file.
 
-    The names of the classes are its metadata ``classes``, a JSON list.
+    The names of the classes are its metadata ``classes``, a JSON list, and what it takes is its
+    metadata ``pixels``.
 
     Returns
     -------
@@ -92,7 +101,10 @@ def to_onnx(engine: Engine) -> bytes:
         Where the package onnx is not installed.
     """
     graph = OnnxGraph()
-    features = graph.add_stack("images", engine.stack, engine.conv_arrays(), engine.average)
+    images = "images"
+    if engine.backbone is not None:
+        images = graph.add_graph(images, engine.backbone.graph)
+    features = graph.add_stack(images, engine.stack, engine.conv_arrays(), engine.average)
     step = None if engine.step is None else np.array(engine.step, np.float32)
     stored = graph.stored(engine.reference_arrays()["references"], step)
     center = graph.constant(_center(engine))
@@ -114,9 +126,9 @@ def to_onnx(engine: Engine) -> bytes:
     graph.add("ArgMax", "votes", name="label", axis=1, keepdims=0)
     return graph.finish(
         "images",
-        engine.stack.input_shape,
+        engine.input_shape,
         {"label": (np.int64, ()), "votes": (np.float32, (len(engine.classes),))},
-        {"classes": json.dumps(engine.classes)},
+        {"classes": json.dumps(engine.classes), "pixels": _PIXELS},
     )
 
 

@@ -6,12 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slicing.errors import InputError
+from slicing.backbones.graph import INPUT, IR_VERSION, OPSET, OUTPUT, load_onnx, parsed
 from slicing.shifts import corners
 from slicing.stack import Conv, ConvStack
-
-# An opset and a version of the format that current runtimes read.
-_OPSET, _IR_VERSION = 17, 8
 
 
 class OnnxGraph:
@@ -24,13 +21,7 @@ class OnnxGraph:
     """
 
     def __init__(self) -> None:
-        try:
-            import onnx
-        except ImportError as error:
-            raise InputError(
-                "ONNX is not installed: python -m pip install -e '.[onnx]'."
-            ) from error
-        self._onnx = onnx
+        self._onnx = load_onnx()
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
 
@@ -41,11 +32,16 @@ class OnnxGraph:
         return name
 
     def stored(self, numbers: NDArray[Any], step: NDArray[np.float32] | None) -> str:
-        """Store float32 numbers, or int8 ones that the graph multiplies by steps along axis 0."""
+        """Store float32 numbers, or int8 ones that the graph multiplies by steps along axis 0.
+
+        Not by ``DequantizeLinear``, which ONNX Runtime computes at each call and not once.
+        """
         name = self.constant(np.ascontiguousarray(numbers))
         if step is None:
             return name
-        return self.add("DequantizeLinear", name, self.constant(step), axis=0)
+        others = tuple(range(1, numbers.ndim)) if step.ndim else ()
+        cast = self.add("Cast", name, to=self._onnx.TensorProto.FLOAT)
+        return self.add("Mul", cast, self.constant(np.expand_dims(step, others)))
 
     def add(
         self, operator: str, *inputs: str, name: str = "", outputs: int = 1, **attributes: Any
@@ -102,6 +98,29 @@ class OnnxGraph:
             features = self.add("ReduceMean", features, axes=(0,), keepdims=0)
         return features
 
+    def add_graph(self, images: str, backbone: bytes) -> str:
+        """Send images (n, height, width, channels) through a backbone: maps of its shape.
+
+        Parameters
+        ----------
+        images : str
+        backbone : bytes
+            See :attr:`slicing.backbones.backbone.Backbone.graph`.
+        """
+        graph = parsed(backbone).graph
+        names = {"": "", INPUT: images}
+        for weights in graph.initializer:
+            names[weights.name] = self.constant(self._onnx.numpy_helper.to_array(weights))
+        for node in graph.node:
+            made = f"{node.op_type}{len(self._nodes)}"
+            names |= {name: f"{made}_{number}" for number, name in enumerate(node.output) if name}
+            copy = type(node)()
+            copy.CopyFrom(node)
+            copy.input[:] = [names[name] for name in node.input]
+            copy.output[:] = [names[name] for name in node.output]
+            self._nodes.append(copy)
+        return names[OUTPUT]
+
     def _copies(self, images: str, shape: Sequence[int], shift: int) -> str:
         """Put all shifted copies of images (n, channels, height, width) one after another."""
         margin = self.constant(np.array([0, 0, shift, shift] * 2))
@@ -155,8 +174,8 @@ class OnnxGraph:
         )
         model = helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", _OPSET)],
-            ir_version=_IR_VERSION,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
             producer_name="knn-slicing",
         )
         helper.set_model_props(model, dict(properties or {}))

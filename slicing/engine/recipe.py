@@ -13,6 +13,7 @@ from slicing.engine.engine import Engine, Storage
 from slicing.engine.reduction import (
     ProjectionKind,
     check_components,
+    check_shift,
     class_centers,
     condense,
     project,
@@ -56,8 +57,8 @@ class Recipe:
     k : int, default=9
         Neighbors that vote.
     metric : {"euclidean", "cosine"}, default="euclidean"
-    projection : {"none", "pca", "lda"}, default="lda"
-        What the k-NN sees of the features: all, principal components or linear discriminants, see
+    projection : {"none", "pca", "lda", "pda"}, default="lda"
+        What the k-NN sees of the features: all, principal components or discriminants, see
         :func:`~slicing.engine.reduction.project`.
     components : int, optional
         Number of features after the projection; by default 32, or fewer where there are not so
@@ -124,7 +125,7 @@ class Recipe:
                 (len(train), n_features),
                 len(np.unique(train.labels)),
             )
-            between("shift", self.shift, 0, farthest, "pixels")
+            check_shift(self.projection, self.shift, stack)
         between("average", self.average, 0, farthest, "pixels")
         at_least("per_class", self.per_class, 1)
         n_references = len(train)

@@ -15,14 +15,15 @@ from threadpoolctl import threadpool_limits
 
 from slicing.checks import at_least, between, one_of
 from slicing.data.dataset import Images
+from slicing.engine.penalized import PenalizedDiscriminants
 from slicing.errors import InputError
 from slicing.neighbors.exact import Metric, measure
-from slicing.scatter import add_products, check_size, completed
+from slicing.scatter import add_products, check_size, completed, shrunk
 from slicing.shifts import corners, largest_shift, shifted
 from slicing.stack import Conv, ConvStack
 from slicing.threads import single_threaded_blas
 
-ProjectionKind = Literal["pca", "lda"]
+ProjectionKind = Literal["pca", "lda", "pda"]
 
 _COMPONENTS = 32
 # Features of one chunk of images, in float64, take 26 MB with the default network.
@@ -38,7 +39,7 @@ def check_components(
 
     Parameters
     ----------
-    kind : {"pca", "lda"}
+    kind : {"pca", "lda", "pda"}
     components : int or None
         None: 32, or fewer where there are not so many.
     shape : (int, int)
@@ -80,11 +81,13 @@ def project(
     stack : ConvStack
     images : Images
         The training images, from which the projection is learned.
-    kind : {"pca", "lda"}
+    kind : {"pca", "lda", "pda"}
         Principal components, or the linear discriminants of Fisher and Rao with the shrinkage of
         Chen et al. ("Shrinkage algorithms for MMSE covariance estimation", IEEE Transactions on
         Signal Processing 58(10), 2010, equation 23), which are at most one fewer than the classes
-        and have unit variance within them. Copies do not count as further images there.
+        and have unit variance within them. Copies do not count as further images there. Or the
+        discriminants of a ridge regression that is chosen by leaving images out, see
+        :mod:`slicing.engine.penalized`; it takes no copies.
     components : int, optional
         Numbers that the projection leaves; by default 32, or as many as there can be.
     shift : int, default=0
@@ -106,7 +109,13 @@ def project(
     n_features = int(np.prod(stack.feature_shape))
     n_classes = len(np.unique(images.labels))
     components = check_components(kind, components, (len(images), n_features), n_classes)
-    between("shift", shift, 0, largest_shift(stack.input_shape), "pixels")
+    check_shift(kind, shift, stack)
+    if kind == "pda":
+        features = stack.forward(images.images)
+        found = PenalizedDiscriminants(features, images.labels)
+        if not len(found.axes.squares):
+            raise _none_found(kind, images, "all have the same features")
+        return _projected(stack, found.axes.mean, found.weights(components))
     mean, apart, within = _moments(stack, images, shift, show)
     with single_threaded_blas():
         try:
@@ -114,14 +123,40 @@ def project(
                 last = [n_features - components, n_features - 1]
                 axes = eigh(apart.T @ apart + within, subset_by_index=last)[1][:, ::-1]
             else:
-                axes = _discriminants(apart, _shrunk(within, len(images)), components)
+                axes = _discriminants(apart, shrunk(within, len(images)), components)
         except (ValueError, LinAlgError) as error:
-            raise InputError(
-                f"{kind} finds no components in {len(images)} images ({error}): take more images, "
-                "or other kernels."
-            ) from error
+            raise _none_found(kind, images, error) from error
+    return _projected(stack, mean, axes)
+
+
+def _none_found(kind: str, images: Images, reason: object) -> InputError:
+    return InputError(
+        f"{kind} finds no components in {len(images)} images ({reason}): take more images, or "
+        "other kernels."
+    )
+
+
+def check_shift(kind: ProjectionKind, shift: int, stack: ConvStack) -> None:
+    """Refuse copies that a projection cannot be learned from.
+
+    Raises
+    ------
+    InputError
+    """
+    between("shift", shift, 0, largest_shift(stack.input_shape), "pixels")
+    if kind == "pda" and shift:
+        raise InputError(
+            f"shift={shift} adds copies, and pda leaves out one image at a time: set shift=0, or "
+            "choose lda.",
+            "shift",
+        )
+
+
+def _projected(stack: ConvStack, mean: NDArray[np.float64], axes: NDArray[np.float64]) -> ConvStack:
+    """Append the projection on axes of shape (n_features, components), from the mean on."""
+    with single_threaded_blas():
         bias = -mean @ axes
-    weights = axes.reshape(*stack.feature_shape, components).astype(np.float32)
+    weights = axes.reshape(*stack.feature_shape, -1).astype(np.float32)
     layer = Conv(np.ascontiguousarray(weights), bias.astype(np.float32), relu=False)
     return ConvStack((*stack.layers, layer), stack.input_shape)
 
@@ -177,17 +212,6 @@ def _discriminants(
     scales = np.divide(1.0, np.sqrt(np.maximum(ratios, 0.0)), where=is_there, out=0.0 * ratios)
     axes: NDArray[np.float64] = (solved @ mixtures) * scales
     return axes
-
-
-def _shrunk(covariance: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """Shrink a covariance of ``n`` samples toward a multiple of the identity."""
-    p = len(covariance)
-    trace, square = np.trace(covariance), np.sum(covariance**2)
-    above = (1 - 2 / p) * square + trace**2
-    below = (n + 1 - 2 / p) * (square - trace**2 / p)
-    part = 1.0 if below <= 0 else min(above / below, 1.0)
-    shrunk: NDArray[np.float64] = (1 - part) * covariance + part * trace / p * np.eye(p)
-    return shrunk
 
 
 def class_centers(

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from slicing.backbones.backbone import Backbone
+from slicing.data.preparation import Preparation
 from slicing.engine import stored_stack
 from slicing.engine.evidence import Confidence
-from slicing.engine.quantization import on_grid
 from slicing.errors import InputError
+from slicing.quantization import on_grid
 
 if TYPE_CHECKING:
     from slicing.engine.engine import Engine
@@ -27,6 +29,11 @@ def settings_of(engine: "Engine") -> dict[str, Any]:
         settings["step"] = engine.step
     if engine.average:
         settings["average"] = engine.average
+    if engine.backbone is not None:
+        backbone = engine.backbone
+        settings["backbone"] = backbone.name, backbone.cuts, backbone.channels
+    if engine.preparation is not None:
+        settings["preparation"] = astuple(engine.preparation)
     if engine.confidence is not None:
         settings["confidence"] = astuple(engine.confidence)
     return settings
@@ -57,8 +64,31 @@ def parts_of(settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) ->
         "metric": settings["metric"],
         "step": step,
         "average": settings.get("average", 0),
+        "backbone": _backbone(settings, arrays),
+        "preparation": _preparation(settings.get("preparation")),
         "confidence": None if confidence is None else Confidence(*confidence),
     }
+
+
+def _backbone(settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Backbone | None:
+    if "backbone" not in settings:
+        return None
+    graph = arrays["backbone"]
+    if graph.ndim != 1 or graph.dtype != np.uint8:
+        raise InputError(f"its backbone has type {graph.dtype} and shape {graph.shape}")
+    name, cuts, channels = settings["backbone"]
+    if not all(type(each) is int for each in channels):
+        raise InputError(f"its cuts have {channels} channels")
+    return Backbone(str(name), graph.tobytes(), tuple(map(str, cuts)), tuple(channels))
+
+
+def _preparation(stored: Any) -> Preparation | None:
+    if stored is None:
+        return None
+    size, channels, fit = stored
+    if not all(type(each) is int for each in (*size, channels)):
+        raise InputError(f"its images have the size {size}")
+    return Preparation.of(size, channels, fit)
 
 
 def _labels(stored: NDArray[Any]) -> NDArray[np.int64]:

@@ -6,8 +6,8 @@ from typing import Any, get_args
 
 from numpy.typing import NDArray
 
-from slicing.engine.quantization import levels, on_grid, snap, step_of
 from slicing.errors import InputError
+from slicing.quantization import levels, on_grid, snap, step_of
 from slicing.stack import Conv, ConvStack, Layer, Padding, Pool
 
 _ALL_BUT_LAST = (0, 1, 2)

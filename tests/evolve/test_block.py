@@ -79,3 +79,9 @@ def test_what_does_not_exist_is_refused(stack, make, options, words):
     with pytest.raises(InputError, match=words) as caught:
         make(stack, **options)
     assert caught.value.option == words.partition(" ")[0].partition("=")[0]
+
+
+@pytest.mark.parametrize("make", [kernels, groups, layers, network])
+def test_without_convolutions_there_are_no_blocks(make):
+    with pytest.raises(InputError, match="no convolution to evolve"):
+        make(ConvStack((), (8, 8, 1)))

@@ -20,6 +20,7 @@ from evolve.schedule import Parallel, Serial
 from slicing.errors import InputError
 from tests.evolve.blocks import make_blocks
 from tests.evolve.test_checkpoint import make, make_fitness, outcome
+from tests.evolve.work import Deadly, half
 
 OPTIONS = {"passes": 2, "hand_over": "best", "order": "importance", "max_evaluations": 250}
 
@@ -98,12 +99,6 @@ def test_no_worker_outlives_a_run_that_is_broken_off():
     assert_gone(workers)
 
 
-def half(task):
-    if task == "deadly":
-        os._exit(7)
-    return task / 2
-
-
 PARENT = """
 import os, sys, time
 from evolve.executors import ProcessExecutor
@@ -131,14 +126,16 @@ def test_a_worker_dies_with_its_parent_in_the_middle_of_a_task(how, tmp_path):
     assert_gone([int(found.stdout)])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_to_all_processes_leave_workers_to_their_parent(number):
+def test_signals_to_all_processes_leave_workers_to_their_parent():
+    """At once, before it is there, and when it has done something."""
     with ProcessExecutor(1) as executor:
         executor.start(abs, 1)
         [pid] = processes_of(executor)
-        os.kill(pid, number)
-        executor.submit(0, -3)
-        assert executor.wait() == (0, 3)
+        for task in (-3, -4):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                os.kill(pid, number)
+            executor.submit(0, task)
+            assert executor.wait() == (0, -task)
         assert processes_of(executor) == [pid]
 
 
@@ -160,20 +157,6 @@ def test_a_task_over_which_every_worker_dies_ends_the_run():
         executor.submit(0, "deadly")
         with pytest.raises(InputError, match=r"died 3 times .*exit code 7.*give fewer workers"):
             executor.wait()
-
-
-class Deadly:
-    """Dies over every task, at first before it asks for the network."""
-
-    def __init__(self, deaths):
-        self.deaths = deaths
-
-    def __call__(self, task):
-        if task.stack is None and self.deaths.read_text():
-            return
-        with self.deaths.open("a") as file:
-            file.write("died\n")
-        os._exit(7)
 
 
 def test_deaths_count_across_the_question_for_the_network(tmp_path):

@@ -4,7 +4,18 @@ import keras
 import numpy as np
 import pytest
 
-from slicing.baselines import Baseline, TrainedCNN
+from slicing.baselines import (
+    LSTM,
+    SVM,
+    Baseline,
+    DecisionTree,
+    KerasHead,
+    LogisticRegression,
+    NaiveBayes,
+    NearestNeighbors,
+    RandomForest,
+    TrainedCNN,
+)
 from slicing.classifier import Classifier
 from slicing.cutting import cut
 from slicing.engine.engine import Engine
@@ -31,7 +42,7 @@ def without_softmax(train, folder):
     weights[:, :2] = 0.01
     model.layers[0].set_weights([np.ones((3, 3, 1, 2)), np.zeros(2)])
     model.layers[-1].set_weights([weights, np.zeros(3)])
-    return Baseline(cut(model), CLASSES, model)
+    return Baseline(cut(model), CLASSES, KerasHead(model))
 
 
 def engine(train, folder):
@@ -43,7 +54,25 @@ def train():
     return blobs()
 
 
-@pytest.fixture(scope="module", params=[trained, without_softmax, engine])
+def recurrent(train, folder):
+    return LSTM(units=8, epochs=1, cache_dir=folder).build(train, CLASSES)
+
+
+def shallow(kind):
+    def build(train, folder):
+        return kind().build(train, CLASSES)
+
+    build.__name__ = kind.__name__
+    return build
+
+
+SHALLOW = (SVM, LogisticRegression, NaiveBayes, NearestNeighbors, DecisionTree, RandomForest)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[trained, without_softmax, engine, recurrent, *map(shallow, SHALLOW)],
+)
 def classifier(request, train, tmp_path_factory) -> Classifier:
     return request.param(train, tmp_path_factory.mktemp("classifier"))
 
@@ -89,7 +118,7 @@ def test_outputs_become_shares_once_and_keep_their_order(bias, activations, trai
     for activation in activations:
         model.add(keras.layers.Activation(activation))
     model.layers[2].set_weights([np.zeros((128, 3)), np.array(bias)])
-    baseline = Baseline(cut(model), CLASSES, model)
+    baseline = Baseline(cut(model), CLASSES, KerasHead(model))
     shares = baseline.predict_proba(train.images[:2])
     exponentials = np.exp(np.float32(bias) - max(bias))
     np.testing.assert_allclose(shares, [exponentials / exponentials.sum()] * 2, rtol=1e-6)
@@ -113,5 +142,5 @@ def test_sizes_are_those_of_all_that_classifying_needs(classifier, train, tmp_pa
         classifier.save(tmp_path / "engine")
         assert classifier.total_bytes == (tmp_path / "engine").stat().st_size
         assert classifier.n_parameters == classifier.stack.n_parameters
-    else:
+    elif classifier.model is not None:
         assert classifier.n_parameters == sum(w.size for w in classifier.model.get_weights())

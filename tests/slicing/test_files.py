@@ -2,9 +2,19 @@ import os
 import socket
 from contextlib import suppress
 
+import numpy as np
 import pytest
 
+from evolve.checkpoint import Checkpoint
+from slicing import Engine
+from slicing.baselines import SavedCNN
+from slicing.checks import archive
+from slicing.data import fashion_mnist, folder, idx, mnist, mnist_held_out
+from slicing.data.download import download
+from slicing.data.image_file import has_color, read_image
+from slicing.errors import InputError
 from slicing.files import clear_parts, clear_stale, open_regular, replacing
+from slicing.stack import Conv, ConvStack
 
 
 def test_what_is_no_file_is_never_opened(tmp_path):
@@ -17,6 +27,7 @@ def test_what_is_no_file_is_never_opened(tmp_path):
     for name, reason in {
         "pipe": "a named pipe", "socket": "a socket", "loop": "symbolic links",
         "folder": "a folder", "zero": "a device", "nul\0": "NUL", "gone": "No such file",
+        "half\ud800": "half a character",
     }.items():  # fmt: skip
         with pytest.raises(OSError, match=reason) as caught:
             open_regular(tmp_path / name)
@@ -95,3 +106,49 @@ def test_only_what_nobody_can_be_at_work_on_is_cleared(tmp_path):
             os.utime(tmp_path / name, (0, 0))
     clear_stale(tmp_path, ".mlflow-*")
     assert {path.name for path in tmp_path.iterdir()} == {".mlflow-young", "mine"}
+
+
+def save_engine(path):
+    conv = Conv(np.ones((1, 1, 1, 1), np.float32), np.zeros(1, np.float32))
+    stack = ConvStack((conv,), (1, 1, 1))
+    Engine(stack, np.ones((1, 1), np.float32), np.array([0]), ("a",), k=1).save(path)
+
+
+READERS_AND_WRITERS = {
+    "Engine.save": save_engine,
+    "Engine.load": Engine.load,
+    "Checkpoint.save": lambda path: Checkpoint(path).save("state", {}),
+    "Checkpoint.load": lambda path: Checkpoint(path).load("state"),
+    "Checkpoint.locked": lambda path: Checkpoint(path).locked().__enter__(),
+    "SavedCNN": lambda path: SavedCNN(path=path).shape((9, 9, 1), 2),
+    "archive": lambda path: archive("path", path),
+    "download": lambda path: download("x", "http://127.0.0.1:1/", "0", path, "y"),
+    "folder": lambda path: folder(directory=path),
+    "test folder": lambda path: folder(directory=path.parent, test_directory=path),
+    "mnist": lambda path: mnist(directory=path),
+    "mnist_held_out": lambda path: mnist_held_out(directory=path),
+    "fashion_mnist": lambda path: fashion_mnist(directory=path),
+    "idx.read": lambda path: idx.read(path, ()),
+    "idx.count": lambda path: idx.count(path, ()),
+    "has_color": has_color,
+    "read_image": lambda path: read_image(path, (3, 3), 1),
+}
+
+
+@pytest.mark.parametrize("name", READERS_AND_WRITERS)
+@pytest.mark.parametrize("file", ["a\0b", "half\ud800", "x" * 300])
+def test_a_name_that_no_file_can_have_is_one_sentence(name, file, tmp_path):
+    with pytest.raises((InputError, OSError)) as error:
+        READERS_AND_WRITERS[name](tmp_path / file)
+    assert "\n" not in str(error.value)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in READERS_AND_WRITERS if not name.startswith("Checkpoint")]
+)
+def test_a_folder_is_no_file_and_an_empty_one_holds_nothing(name, tmp_path):
+    (tmp_path / "here").mkdir()
+    with pytest.raises((InputError, OSError)):
+        READERS_AND_WRITERS[name](tmp_path / "here")
+    assert not [*(tmp_path / "here").iterdir()]

@@ -27,9 +27,9 @@ ENGINE = Engine.fit(STACK, Images(UNIT, LABELS), CLASSES, k=3)
 
 
 class Mean:
-    """A Keras model, as far as a baseline calls it: what it answers depends on all pixels."""
+    """A head whose answers depend on all pixels."""
 
-    def predict_on_batch(self, pixels):
+    def outputs(self, pixels):
         assert pixels.dtype == np.float32
         return np.stack([pixels.mean(axis=(1, 2, 3)) * each for each in (1, 2, -1)], axis=1)
 

@@ -110,6 +110,16 @@ def test_with_conv_replaces_one_layer_of_a_copy():
     assert changed.n_parameters == stack.n_parameters == 40 + 222
 
 
+@pytest.mark.parametrize("layers", [(), (Pool("average"),)])
+def test_without_convolutions_the_features_are_the_pixels_or_their_means(layers):
+    images = np.random.default_rng(0).random((7, 4, 6, 3), np.float32)
+    stack = ConvStack(layers, (4, 6, 3))
+    expected = images.reshape(7, 2, 2, 3, 2, 3).mean(axis=(2, 4)) if layers else images
+    np.testing.assert_allclose(stack.forward(images), expected.reshape(7, -1), rtol=1e-6)
+    assert (stack.convs, stack.n_parameters, stack.stages) == ((), 0, ())
+    assert stack.equals(ConvStack(layers, (4, 6, 3)))
+
+
 def test_an_empty_batch_has_no_features():
     assert forward(lenet().layers, np.empty((0, 28, 28, 1), np.float32)).shape == (0, 5, 5, 6)
 
@@ -123,7 +133,8 @@ def test_nan_is_not_rectified_away():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: ConvStack((Pool(),), (8, 8, 1)), "no convolution"),
+        (lambda: ConvStack((), (2**32, 2**32, 1)), "too large: each takes"),
+        (lambda: ConvStack((Pool(),), (2**15, 2**15, 1)), "too large: each takes"),
         (lambda: ConvStack((conv((3, 3), 2, 4),), (8, 8, 1)), "expects 2 input channels"),
         (lambda: ConvStack((conv((3, 3), 1, 4), Pool()), (3, 3, 1)), "too small for layer 2"),
         (lambda: lenet().forward(np.zeros((1, 27, 28, 1), np.float32)), r"\(27, 28, 1\)"),

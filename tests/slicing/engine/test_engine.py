@@ -116,6 +116,25 @@ def test_features_are_averaged_over_shifted_copies(stack, train, images, storage
             Engine.fit(stack, train, CLASSES, average=wrong)
 
 
+@pytest.mark.parametrize("storage", ["float32", "int8"])
+@pytest.mark.parametrize("average", [0, 1])
+def test_without_convolutions_it_is_the_k_nn_on_the_pixels(
+    storage, average, train, images, tmp_path
+):
+    stack = ConvStack((), (9, 8, 1))
+    engine = Engine.fit(stack, train, CLASSES, k=5, storage=storage, average=average)
+    engine.save(tmp_path / "engine")
+    read = Engine.load(tmp_path / "engine")
+    np.testing.assert_array_equal(read.votes(images), engine.votes(images))
+    assert (read.n_parameters, read.conv_bytes) == (0, 0)
+    if storage == "float32" and not average:
+        theirs = KNeighborsClassifier(5, algorithm="brute")
+        theirs.fit(train.images.reshape(60, -1), train.labels)
+        np.testing.assert_array_equal(
+            engine.predict_proba(images), theirs.predict_proba(images.reshape(20, -1))
+        )
+
+
 def test_bytes_are_those_of_the_arrays(stack, train):
     weights, biases, references = 9 * 4 + 9 * 4 * 5, 4 + 5, 60 * 2 * 3 * 5
     whole = Engine.fit(stack, train, CLASSES)
@@ -286,7 +305,12 @@ def test_parts_that_do_not_fit_are_refused(file, change):
 LOAD = """
 import sys
 from slicing.engine.engine import Engine
-Engine.load(sys.argv[1])
+from slicing.errors import InputError
+for path in sys.argv[1:]:
+    try:
+        Engine.load(path)
+    except InputError as error:
+        print(error)
 """
 
 
@@ -339,12 +363,15 @@ def test_a_small_file_that_asks_for_gigabytes_is_refused(tmp_path, sentence):
 
 
 def test_a_large_file_of_another_kind_is_not_read(tmp_path):
-    path = tmp_path / "engine"
+    paths = []
     for start in (b"\x10" + bytes(7) + b'{"a":1}          ', b"\xff" * 8, bytes(8), b"{" * 99):
-        path.write_bytes(start)
-        os.truncate(path, 2**36)
-        found = run_limited(LOAD, path, megabytes=4096)
-        assert "engine is not a file of a knn-slicing engine" in found.stderr, found.stderr
+        paths.append(tmp_path / f"engine {len(paths)}")
+        paths[-1].write_bytes(start)
+        os.truncate(paths[-1], 2**36)
+    found = run_limited(LOAD, *paths, megabytes=4096)
+    assert found.stderr == ""
+    for path, said in zip(paths, found.stdout.splitlines(), strict=True):
+        assert f"{path} is not a file of a knn-slicing engine" in said
 
 
 @pytest.mark.parametrize("name", ["pipe", "/dev/zero", "a\0b", ""])

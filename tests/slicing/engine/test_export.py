@@ -90,6 +90,29 @@ def test_int8_stays_int8_in_onnx():
     assert 0.85 * saved < large - small < saved
 
 
+def test_the_files_say_which_pixels_they_take():
+    import onnx
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    rule = "float32 from 0 to 1, which is not checked"
+    model = onnx.load_from_string(to_onnx(make_engine()))
+    assert rule in {each.key: each.value for each in model.metadata_props}["pixels"]
+    content = bytearray(to_litert(make_engine()))
+    assert rule in flatbuffer_utils.read_model_from_bytearray(content).description.decode()
+
+
+def test_int8_becomes_float32_once_when_the_graph_is_loaded(tmp_path):
+    import onnx
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "loaded.onnx")
+    content = to_onnx(make_engine(storage="int8"))
+    onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    graph = onnx.load(tmp_path / "loaded.onnx").graph
+    assert onnx.TensorProto.INT8 not in {each.data_type for each in graph.initializer}
+
+
 def test_a_missing_onnx_is_one_sentence(monkeypatch):
     import sys
 

@@ -3,6 +3,7 @@ import pytest
 from sklearn.covariance import OAS
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.neighbors import KNeighborsClassifier
 from threadpoolctl import threadpool_limits
 
@@ -56,6 +57,49 @@ def test_lda_is_fishers_with_scikit_learns_shrinkage(stack, images):
     np.testing.assert_allclose(projected.forward(images.images).mean(axis=0), 0, atol=1e-3)
 
 
+def test_pda_is_on_the_mean_and_has_the_best_discriminant_first(stack, images):
+    features = stack.forward(images.images)
+    projected = project(stack, images, "pda")
+    assert projected.feature_shape == (1, 1, 9)
+    found = projected.forward(images.images)
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-3)
+    np.testing.assert_array_equal(
+        project(stack, images, "pda", 4).convs[-1].weights, projected.convs[-1].weights[..., :4]
+    )
+    means = np.stack([found[images.labels == label].mean(axis=0) for label in range(10)])
+    within = np.cov((found - means[images.labels]).T)
+    np.testing.assert_allclose(within, np.eye(9), atol=0.05)
+    between = means.var(axis=0)
+    assert (np.diff(between) < 0).all()
+    # No other axes of so many tell more of the classes, but for what the ridge takes.
+    theirs = LinearDiscriminantAnalysis().fit(features, images.labels)
+    np.testing.assert_allclose(
+        np.abs(np.corrcoef(found[:, 0], theirs.transform(features)[:, 0])[0, 1]), 1, atol=0.01
+    )
+
+
+def test_pda_finds_discriminants_where_there_are_more_features_than_images(stack, images):
+    few = images[:40]
+    engine = Engine.fit(project(stack, few, "pda"), few, tuple("0123456789"), k=1)
+    assert engine.stack.feature_shape == (1, 1, 9)
+    assert engine.score(images.images[40:], images.labels[40:]) > 0.7
+
+
+def test_pda_takes_no_copies(stack, images):
+    with pytest.raises(InputError, match="shift=1 adds copies, and pda leaves out") as caught:
+        project(stack, images, "pda", shift=1)
+    assert caught.value.option == "shift"
+    with pytest.raises(InputError, match="components=10 is out of range: choose 1 to 9"):
+        project(stack, images, "pda", 10)
+
+
+def test_features_that_never_vary_have_no_discriminants(stack, images):
+    same = Images(np.zeros_like(images.images), images.labels)
+    for kind in ("lda", "pda"):
+        with pytest.raises(InputError, match=rf"{kind} finds no components in 1797 images \("):
+            project(stack, same, kind)
+
+
 def test_shifted_copies_teach_as_images_do(stack, images):
     copies = np.concatenate([*shifted(images.images, 1)])
     assert len(copies) == 9 * len(images)
@@ -106,7 +150,7 @@ def test_components_are_checked(stack, images):
             project(stack, images, "pca", shift=shift)
 
 
-@pytest.mark.parametrize("kind", ["pca", "lda"])
+@pytest.mark.parametrize("kind", ["pca", "lda", "pda"])
 def test_threads_do_not_matter(kind):
     data = mnist5k(train_size=300, test_size=10)
     # Sums over so many features are divided among BLAS' threads.
@@ -114,7 +158,7 @@ def test_threads_do_not_matter(kind):
     found = []
     for threads in (1, 2):
         with threadpool_limits(threads):
-            layer = project(stack, data.train, kind, shift=1).convs[-1]
+            layer = project(stack, data.train, kind, shift=int(kind != "pda")).convs[-1]
         found.append((layer.weights.tobytes(), layer.bias.tobytes()))
     assert found[0] == found[1]
 
