@@ -25,15 +25,19 @@ from evolve.protocols import Split
 from evolve.schedule import Schedule
 from evolve.schedule_options import ScheduleOptions
 from evolve.search import CLOSING, MakeOptimizer
-from experiments.memory import demand
+from experiments.monitor import Monitor
+from experiments.reading import OF_FILES, Read, into_memory, through_network
 from experiments.recipes import check_options, recipe_of, tune_of
 from experiments.schema.run import GROUPS
+from experiments.summary import NOTHING
+from experiments.wording import worded
 from slicing.baselines import Baseline, BaselineBuilder
 from slicing.baselines.examination import check_features
 from slicing.checks import between
 from slicing.data.dataset import Dataset, Images
 from slicing.engine.recipe import Recipe, Tune
 from slicing.errors import InputError
+from slicing.memory import demand
 from slicing.show import Show, silent
 from slicing.stack import ConvStack
 
@@ -57,28 +61,18 @@ _CONTRACTS = {
 }  # fmt: skip
 _OF_SCHEDULE = tuple(each.name for each in fields(ScheduleOptions))
 # Options of a group that are not for what its ``_target_`` names.
-_OF_OTHERS = {"data": (_CALIBRATION,), "strategy": _OF_SCHEDULE}
+_OF_OTHERS = {"data": (_CALIBRATION, *OF_FILES), "strategy": _OF_SCHEDULE}
 
-# What a library's sentence names, and what the command line calls it.
-_WORDS = {
-    "SepCMAES": "optimizer=sep_cmaes",
-    "VkDCMAES": "optimizer=vkd_cmaes",
-    "smaller blocks": "smaller blocks (block=kernel)",
-    "choose Parallel": "choose strategy=parallel",
-    "SerialExecutor": "executor=serial",
-    "executor=ProcessExecutor": "executor=processes",
-    "executor=RayExecutor": "executor=ray",
-    "RayExecutor needs": "executor=ray needs",
-    "features as they are": "features as they are (slicing.projection=none fitness=neighbors)",
-    "take mnist5k": "take data=mnist5k",
-    "set directory": "set data.directory",
-    "a smaller test_fraction or a larger train_size": (
-        "a smaller data.test_fraction or a larger data.train_size"
-    ),
-    "set pixels=": "set baseline.pixels=",
-    "set classes=": "set baseline.classes=",
-    "channels=3 keeps": "data.channels=3 keeps",
+# Options that are null where nothing is said, and what they are then: for images, and for the maps
+# of a frozen network.
+BY_DEFAULT = {
+    ("slicing", "projection"): ("lda", "pda"),
+    ("slicing", "metric"): ("euclidean", "cosine"),
+    ("slicing", "shift"): (1, 0),
+    ("fitness", "metric"): ("euclidean", "cosine"),
+    ("fitness", "shift"): (1, 0),
 }
+
 # Parameters that are no options, and the group that they are about.
 _GROUP_OF = {"x0": "optimizer"}
 
@@ -98,30 +92,44 @@ class Components:
     options : dict
     choices : dict of str to str
         The same, but for a group into which the command line has put another class: its name.
+    evolves : bool
+        Whether the network has kernels to evolve; :meth:`check` finds that out.
     """
 
     def __init__(self, options: Options, choices: Mapping[str, str]) -> None:
         self.options = options
         self.choices = dict(choices)
+        self.evolves = True
         self._made: Baseline | None = None
+        self._read: Read | None = None
         for group, choice in choices.items():
             schema = GROUPS.get(group, {}).get(choice)
             target = options[group].get("_target_") if schema else None
             if target and target != getattr(schema, "_target_", target):
                 self.choices[group] = target.rpartition(".")[2]
 
+    def settle(self) -> None:
+        """Choose what nothing was said about: it depends on what is sliced."""
+        is_frozen = self.baseline().is_frozen
+        for (group, name), values in BY_DEFAULT.items():
+            options = self.options[group]
+            if name in options and options[name] is None:
+                # Leaving out one image at a time takes no copies.
+                takes_none = name == "shift" and options.get("projection") == "pda"
+                options[name] = values[is_frozen or takes_none]
+
     @property
     def baseline_name(self) -> str:
         """Name of the baseline: ``lenet64``."""
         return f"{self.choices['baseline']}{self.baseline().variant}"
 
-    def name(self, dataset: Dataset) -> str:
-        """Name the run: ``cmaes-serial-lenet64-mnist5k-s0``."""
-        of_groups = self.choices["optimizer"], self.choices["strategy"], self.baseline_name
-        return "-".join((*of_groups, dataset.name, f"s{self.options['seed']}"))
+    def name(self, dataset: Dataset[Images]) -> str:
+        """Name the run: ``cmaes-serial-lenet64-mnist5k-s0``, or ``svm-mnist5k-s0``."""
+        how = (self.choices["optimizer"], self.choices["strategy"]) if self.evolves else ()
+        return "-".join((*how, self.baseline_name, dataset.name, f"s{self.options['seed']}"))
 
-    def dataset(self) -> Dataset:
-        """Read the training images, and hold out those for calibration before anything sees them.
+    def dataset(self) -> Dataset[Any]:
+        """Find the images, and hold out those for calibration before anything sees them.
 
         Where they would be fewer than a confidence takes, all are for training.
         """
@@ -129,14 +137,13 @@ class Components:
         fraction = options[_CALIBRATION]
         with self.naming("data"):
             between(_CALIBRATION, fraction, 0, 0.5)
-            dataset: Dataset = self._call("data")
+            dataset: Dataset[Any] = self._call("data")
         if not isinstance(dataset, Dataset):
             raise InputError(
                 f"data._target_={options['_target_']} gives no images: name a function that "
                 "returns a slicing.data.Dataset.",
                 "data._target_",
             )
-        dataset = replace(dataset, notes=tuple(map(_worded, dataset.notes)))
         n = round(fraction * len(dataset.train))
         if LEAST_CALIBRATION <= n <= len(dataset.train) - len(dataset.classes):
             # Not the run's seed: runs of several seeds are about the same images.
@@ -150,7 +157,29 @@ class Components:
             )
         return dataset
 
-    def split(self, dataset: Dataset) -> Split:
+    def read(self, dataset: Dataset[Any], whole: Dataset[Any], monitor: Monitor) -> Read:
+        """Read the images: those that the engine is made of, and with the new classes, all.
+
+        Where a network is frozen, its maps of the images take their place.
+        """
+        with self.naming("data"), self.naming("slicing"), self.naming("baseline"):
+            builder = self.baseline()
+            if builder.is_frozen:
+                read = through_network(dataset, whole, self.options, builder, monitor)
+            else:
+                cut = self.options["slicing"]["cut"]
+                if cut != "auto":
+                    raise InputError(
+                        f"cut={cut} names a layer of a pretrained network, and this baseline is "
+                        "trained on your images: leave it out.",
+                        "cut",
+                    )
+                read = into_memory(dataset, whole, self.options["data"])
+        noted = replace(read.dataset, notes=tuple(map(worded, read.dataset.notes)))
+        self._read = replace(read, dataset=noted)
+        return self._read
+
+    def split(self, dataset: Dataset[Images]) -> Split:
         """Give the training images their roles."""
         with self.naming("protocol"):
             images: Split = self._call("protocol", dataset, seed=self.options["seed"])
@@ -190,7 +219,11 @@ class Components:
             stack = self._made.stack
         with self.naming("slicing"):
             check_options(self.options["slicing"], stack, images.references, self.optimizer())
-        fitness = self._make("fitness")
+        self.evolves = bool(stack.convs)
+        if not self.evolves:
+            features = 4 * int(np.prod(stack.feature_shape)) * len(images.references)
+            return f"It needs {_memory(images, features)}. {NOTHING}"
+        fitness = self._fitness()
         with self.naming("fitness"):
             try:
                 fitness.func.check(stack, images, **fitness.keywords)
@@ -211,8 +244,7 @@ class Components:
             schedule.check_budget(least_evaluations(populations, schedule.order, at_once))
         whole = sum(schedule.generations * each + CLOSING for each in populations.values())
         wanted = min(schedule.passes * whole, schedule.max_evaluations or float("inf"))
-        memory = demand(images.references.images.nbytes + features)
-        return f"It needs {memory}, and up to {wanted:,} evaluations"
+        return f"It needs {_memory(images, features)}, and up to {wanted:,} evaluations"
 
     def baseline(self) -> BaselineBuilder:
         """Make what builds the baseline."""
@@ -235,6 +267,9 @@ class Components:
         builder = self.baseline()
         with self.naming("baseline"):
             baseline = builder.build(train, classes, show)
+            if self._read is not None:
+                baseline = self._read.on_network(baseline)
+            show(1.0, "looking at its features")
             check_features(baseline.stack, train)
         return baseline
 
@@ -261,7 +296,7 @@ class Components:
     def fitness(self, stack: ConvStack, images: Split) -> Fitness:
         """Make the loss that is minimized."""
         with self.naming("fitness"):
-            fitness: Fitness = self._make("fitness")(stack, images)
+            fitness: Fitness = self._fitness()(stack, images)
         return fitness
 
     def schedule(self, fitness: Fitness, checkpoint: Checkpoint) -> Schedule:
@@ -278,6 +313,11 @@ class Components:
                 checkpoint=checkpoint,
             )
         return schedule
+
+    def _fitness(self) -> Any:
+        made = self._make("fitness")
+        given = {name: value for name, value in made.keywords.items() if value is not None}
+        return partial(made.func, **given)
 
     def _schedule_options(self) -> ScheduleOptions:
         with self.naming("strategy"):
@@ -331,13 +371,15 @@ class Components:
             yield
         except InputError as error:
             option = error.option
-            named = InputError(_worded(str(error)), _GROUP_OF.get(option or "", option))
+            named = InputError(worded(str(error)), _GROUP_OF.get(option or "", option))
             raise (named.within(group) if option in self.options[group] else named) from error
 
 
-def _worded(sentence: str) -> str:
-    """Name what the command line calls otherwise as it does."""
-    for name, word in _WORDS.items():
-        if word not in sentence:
-            sentence = sentence.replace(name, word)
-    return sentence
+def _memory(images: Split, features: int) -> str:
+    """Say how much memory the images and so many bytes of features take."""
+    return demand(
+        images.references.images.nbytes + features,
+        "The features of the images take",
+        "take fewer images (data.train_size), a network with fewer or smaller feature maps, or a "
+        "larger machine",
+    )

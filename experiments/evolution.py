@@ -1,11 +1,37 @@
-"""Run a schedule: tell a monitor what it yields, and stop it when the monitor says so."""
+"""Evolution in a run: tell a monitor what the schedule yields, and stop it when that says so."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import nan
 
 from evolve.events import BlockEnd, Event
 from evolve.schedule import Schedule
 from experiments.monitor import Interrupts, Monitor, Monitors
+from slicing.stack import ConvStack
+
+# Seconds of generations from which the time of all is estimated, and below which it is not said.
+_ENOUGH, _SHORT = 2.0, 90.0
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """The result of evolution; the stack alone where nothing is evolved."""
+
+    stack: ConvStack
+    loss_before: float = nan
+    loss_after: float = nan
+    n_blocks: int = 0
+    evaluations: int = 0
+    seconds: float = 0.0
+    ended: str = ""
+    events: Sequence[Event] = ()
+    interrupted: bool = False
+
+    @property
+    def ends(self) -> list[BlockEnd]:
+        """The ends of the blocks."""
+        return [event for event in self.events if isinstance(event, BlockEnd)]
 
 
 def run_schedule(
@@ -34,6 +60,7 @@ def run_schedule(
         with monitor.task("evolving", done):
             begun = time.monotonic()
             monitor.show(done, "computing what stays the same")
+            ahead = _TimeAhead()
             for event in schedule:
                 at_first = schedule.evaluations if at_first is None else at_first
                 reason = reason or monitor.stop_reason()
@@ -49,6 +76,8 @@ def run_schedule(
                     event.evaluations / (options.max_evaluations or float("inf")),
                     schedule.seconds / (options.max_seconds or float("inf")),
                 )
+                if estimate := ahead.of(done):
+                    monitor.say(estimate)
                 speed = (schedule.evaluations - at_first) / (time.monotonic() - begun)
                 # The first generation compiles, and tells nothing of those to come.
                 rate = f", {speed:.3g} evaluations/s" if speed else ""
@@ -60,3 +89,31 @@ def run_schedule(
                 )
     # Ctrl-C may have come where no event followed.
     return reason or interrupts.stop_reason()
+
+
+class _TimeAhead:
+    """Estimates how long evolution takes: once, from the speed of its first generations."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, float] | None = None
+        self._is_said = False
+
+    def of(self, done: float) -> str:
+        """Give the estimate as a sentence as soon as there is one that is worth it, else ""."""
+        now = time.monotonic()
+        if self._first is None:
+            # The first generation compiles, and tells nothing of those to come.
+            self._first = now, done
+        begun, before = self._first
+        if self._is_said or now - begun < _ENOUGH or done <= before:
+            return ""
+        self._is_said = True
+        seconds = (now - begun) * (1.0 - done) / (done - before)
+        if seconds < _SHORT:
+            return ""
+        minutes = seconds / 60
+        time_ahead = f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
+        return (
+            f"At the speed of its first generations evolution takes about {time_ahead} more, less "
+            "if it ends early"
+        )

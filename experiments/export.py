@@ -10,6 +10,7 @@ from experiments.tools import run_tool
 from slicing import tensor_file
 from slicing.engine.engine import Engine
 from slicing.errors import InputError
+from slicing.memory import set_bound
 
 
 class Format(Enum):
@@ -29,6 +30,9 @@ class Options:
     """litert (TensorFlow Lite) or onnx."""
     output: str | None = None
     """Where to write it; null: beside the engine, as .tflite or .onnx."""
+    max_gigabytes: float | None = None
+    """Gigabytes of memory above which the engine is refused before it is read; null: what there
+    is."""
 
 
 def main(options: Options) -> None:
@@ -49,6 +53,7 @@ def main(options: Options) -> None:
         raise InputError(f"output={target} is the engine itself: name another file.")
     if not target.parent.is_dir():
         raise InputError(f"There is no folder {target.parent}: create it.")
+    set_bound(options.max_gigabytes)
     engine = Engine.load(source)
     content = to_litert(engine) if options.format == Format.litert else to_onnx(engine)
     tensor_file.write(target, content)

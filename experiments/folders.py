@@ -1,9 +1,17 @@
-"""Folders that a command made and has no use for."""
+"""Folders that commands make, and remove where they have no use for them."""
 
 import shutil
 from collections.abc import Collection
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
+
+
+def made_for_output(output: str | None) -> Path:
+    """Make the folder that the option ``output`` names; None: a new one in ``outputs``."""
+    folder = Path(output or f"outputs/{datetime.now():%Y-%m-%d/%H-%M-%S-%f}").expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def remove_if_only(folder: Path, names: Collection[str]) -> None:

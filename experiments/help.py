@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from experiments.programs import RUN, Program
 from experiments.schema.docs import CONF, field_docs, option_doc
-from experiments.schema.run import plain
+from experiments.schema.run import GROUPS, plain
 
 _WIDTH = 100
 _INTRODUCTION = """\
@@ -45,8 +45,8 @@ def help_page(config: DictConfig, program: Program = RUN) -> str:
     for group, options in program.groups.items():
         lines.append(f"{group}: {field_docs(program.schema)[group]}")
         lines += [_row(f"{group}={option}", option_doc(group, option)) for option in options]
-    lines.append("\nPresets, on top of these:")
-    lines += [_row(name, doc) for name, doc in _presets(program)]
+    if presets := [_row(name, doc) for name, doc in _presets(program)]:
+        lines += ["\nPresets, on top of these:", *presets]
     lines.append("\nValues, as chosen now:")
     lines += _values(config)
     return "\n".join(lines)
@@ -56,7 +56,8 @@ def _presets(program: Program) -> Iterator[tuple[str, str]]:
     """Give presets as on the command line, with the first comment of their file."""
     for path in sorted(CONF.glob("*/*.yaml")):
         group = path.parent.name
-        if group not in program.groups:
+        # They set options of all groups of a run.
+        if group not in GROUPS and program.groups == GROUPS:
             yield f"+{group}={path.stem}", option_doc(group, path.stem)
 
 

@@ -1,6 +1,7 @@
 """An engine as an MLflow model, which can be served: one a run, whole, and READY."""
 
 import warnings
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,12 +10,13 @@ import numpy as np
 
 from experiments.mlflow_store import global_address, one_sentence
 from slicing.errors import InputError
+from slicing.files import temporary_files_in
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
 
-# What an engine needs to classify.
+# What every engine needs to classify.
 _LIBRARIES = (
     "lazy-loader",
     "mlflow",
@@ -27,6 +29,13 @@ _LIBRARIES = (
     "threadpoolctl",
 )
 
+# What MLflow shows beside the model. Its signature can hold one type, and MLflow refuses others
+# before the engine sees them; JSON's numbers it converts.
+_PIXELS = (
+    "float32 from 0 to 1 of shape (n, height, width, channels); in Python, divide uint8 from 0 to "
+    "255 by np.float32(255), and convert others by astype(np.float32)"
+)
+
 _HERE = Path(__file__).resolve().parent
 _CODE, _PACKAGE = _HERE / "model_code.py", _HERE.parent / "slicing"
 
@@ -37,12 +46,14 @@ def log_engine(
     experiment_id: str,
     path: Path,
     input_shape: tuple[int, int, int],
+    libraries: Sequence[str] = (),
 ) -> str:
     """Log an engine's file as the model ``engine`` of a run, unless it has it already.
 
     It is logged as code, ``model_code.py`` and the package ``slicing``, and the file itself:
     nothing is pickled. A model of the run that is not READY, or lacks files, is what a process
-    left that ended meanwhile: it is deleted, and logged again.
+    left that ended meanwhile: it is deleted, and logged again. MLflow's temporary files are beside
+    the engine's.
 
     Parameters
     ----------
@@ -52,6 +63,8 @@ def log_engine(
     path : Path
     input_shape : (int, int, int)
         Height, width and channels of an image.
+    libraries : sequence of str
+        What this engine needs besides.
 
     Returns
     -------
@@ -70,7 +83,7 @@ def log_engine(
             if model not in whole[:1]:
                 client.delete_logged_model(model.model_id)
         if not whole:
-            _log(client, run_id, experiment_id, path, input_shape)
+            _log(client, run_id, experiment_id, path, input_shape, libraries)
             models = _models_of(client, run_id, experiment_id)
             whole = [model for model in models if _is_whole(client, model, path)]
             if not whole:
@@ -119,6 +132,7 @@ def _log(
     experiment_id: str,
     path: Path,
     input_shape: tuple[int, int, int],
+    libraries: Sequence[str] = (),
 ) -> None:
     import mlflow
     from mlflow.models import Model, ModelSignature
@@ -129,7 +143,11 @@ def _log(
         Schema([TensorSpec(np.dtype(str), (-1,))]),
         ParamSchema([ParamSpec(name, "boolean", default=False) for name in ("proba", "evidence")]),
     )
-    with global_address(client.tracking_uri), warnings.catch_warnings():
+    with (
+        global_address(client.tracking_uri),
+        warnings.catch_warnings(),
+        temporary_files_in(path.parent),
+    ):
         # It recommends an input example, which would be an image in JSON.
         warnings.simplefilter("ignore", UserWarning)
         # Models belong to an experiment, by default to another than their run's.
@@ -143,5 +161,6 @@ def _log(
             artifacts={"engine": str(path)},
             code_paths=[str(_PACKAGE)],
             signature=signature,
-            pip_requirements=[f"{name}=={version(name)}" for name in _LIBRARIES],
+            metadata={"pixels": _PIXELS},
+            pip_requirements=[f"{name}=={version(name)}" for name in (*_LIBRARIES, *libraries)],
         )

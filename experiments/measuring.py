@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.statistics import Accuracy, Comparison
-from experiments.summary import NetworkResult
+from experiments.summary import NetworkResult, saved_of
+from slicing.backbones.maps import Maps
 from slicing.baselines import Baseline
 from slicing.classifier import Classifier
 from slicing.data.dataset import Images
@@ -36,16 +37,16 @@ class Measured:
     @property
     def predicted(self) -> NDArray[np.int64]:
         """The saved engine's answers to the chosen test images."""
-        return self.answers.get("engine", self.answers["evolved"])[0]
+        return self.answers[saved_of(self.answers)][0]
 
     @property
     def comparisons(self) -> dict[str, Comparison]:
         """See :attr:`.Summary.comparisons`."""
-        saved = "engine" if "engine" in self.answers else "evolved"
+        whole = "evolved" if "evolved" in self.answers else "sliced"
         pairs = {
             "evolution": ("sliced", "evolved"),
-            "reduction": ("evolved", "engine"),
-            "slicing": ("baseline", saved),
+            "reduction": (whole, "engine"),
+            "slicing": ("baseline", saved_of(self.answers)),
         }
         return {
             name: Comparison.of(self.answers[first][-1], self.answers[second][-1], self.labels)
@@ -71,12 +72,16 @@ def measured(
     -------
     result : NetworkResult
     predicted : list of ndarray of shape (n_test,), int64
-        Its answers, for each of ``tests``; empty for a network without a head.
+        Its answers, for each of ``tests``; empty for a network without a head. One whose head is
+        above its maps has given them with these.
     """
     predicted: list[NDArray[np.int64]] = []
-    if isinstance(network, Engine) or network.model is not None:
+    if isinstance(network, Engine) or network.head is not None:
         classifier: Classifier = network
         predicted = [classifier.predict_labels(test.images) for test in tests]
+    else:
+        scores = [test.scores for test in tests if isinstance(test, Maps)]
+        predicted = [each.argmax(axis=1) for each in scores if each is not None]
     accuracies: list[Accuracy | None] = [
         Accuracy.of(labels, test.labels) for labels, test in zip(predicted, tests, strict=False)
     ]

@@ -3,12 +3,15 @@
 import logging
 import os
 import shlex
+import sqlite3
 import tempfile
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from experiments.dead_runs import mark_dead
 from experiments.secrets import HIDDEN, masked
@@ -18,9 +21,18 @@ from slicing.files import clear_stale
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+log = logging.getLogger(__name__)
+
 # Otherwise the UI first shows views for language models.
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 _SCRATCH = ".mlflow-"
+# The folder of the artifacts beside the database, and where the database names it.
+_ARTIFACTS = "mlartifacts"
+_LOCATIONS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+)
 
 PARENT = "mlflow.parentRunId"
 """The tag by which MLflow's UI puts a run under another."""
@@ -84,7 +96,8 @@ def hide_password(uri: str | None) -> str | None:
 def connect(uri: str | None, experiment: str | None) -> tuple["MlflowClient", str]:
     """Open the store of runs, create what is missing in it, and find the experiment.
 
-    Runs there whose process was killed are marked as such (:mod:`experiments.dead_runs`).
+    Runs there whose process was killed are marked as such (:mod:`experiments.dead_runs`). A
+    database that was moved or copied with its folder finds its artifacts where they are now.
 
     Parameters
     ----------
@@ -120,7 +133,7 @@ def connect(uri: str | None, experiment: str | None) -> tuple["MlflowClient", st
         logging.getLogger(name).setLevel(logging.CRITICAL)
     database = Path.cwd() / "mlflow.db"
     given = given_address(uri)
-    location = None if given else (database.parent / "mlartifacts").as_uri()
+    location = None if given else (database.parent / _ARTIFACTS).as_uri()
     experiment = experiment or os.environ.get(_EXPERIMENT) or "knn-slicing"
     try:
         address = given or _sqlite(database)
@@ -137,6 +150,8 @@ def connect(uri: str | None, experiment: str | None) -> tuple["MlflowClient", st
             found = client.get_experiment_by_name(experiment)
         if found is None:
             raise InputError(f"no experiment {experiment} can be created there")
+        if location and found.artifact_location != location:
+            _follow(database, found.artifact_location, location)
         mark_dead(client, found.experiment_id)
     except Exception as error:  # each kind of store has exceptions of its own
         if given is None:
@@ -198,6 +213,26 @@ def _create(database: Path) -> None:
         # Another process may have been faster; then its database is the one.
         with suppress(FileExistsError):
             os.link(whole, database)
+
+
+def _follow(database: Path, old: str, new: str) -> None:
+    """Let a database that was moved or copied with its folder know where its files are now.
+
+    MLflow writes down whole paths, and would go on in the folder that was. Locations that are not
+    ours stay as they are, and so do those of files that did not come along.
+    """
+    is_ours = old.startswith("file:") and old.endswith(f"/{_ARTIFACTS}")
+    came_along = (database.parent / _ARTIFACTS).is_dir()
+    if not is_ours or (not came_along and Path(url2pathname(urlsplit(old).path)).exists()):
+        return
+    with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+        for table, column in _LOCATIONS:
+            connection.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                f"WHERE substr({column} || '/', 1, ?) = ?",
+                (new, len(old) + 1, len(old) + 1, f"{old}/"),
+            )
+    log.warning("The folder of %s has moved: MLflow finds its files here now.", database)
 
 
 @contextmanager

@@ -17,7 +17,9 @@ from slicing.errors import InputError
 class EngineModel(PythonModel):
     """Classifies images of shape (n, height, width, channels), float32, pixels in [0, 1].
 
-    Others are refused: in JSON, numbers of 0 to 255 are no uint8, but floats.
+    Others are refused: in JSON, numbers of 0 to 255 are no uint8, but floats. In Python MLflow
+    takes no other type than that of the signature, float32, though the engine itself would: divide
+    uint8 by ``np.float32(255)``.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -25,7 +27,7 @@ class EngineModel(PythonModel):
         self._engine = Engine.load(context.artifacts["engine"])
         # Few images are compared by other code than many.
         for n in (1, 100):
-            self._engine.evidence(np.zeros((n, *self._engine.stack.input_shape), np.float32))
+            self._engine.evidence(np.zeros((n, *self._engine.input_shape), np.float32))
 
     def predict(
         self,
@@ -36,8 +38,9 @@ class EngineModel(PythonModel):
         """Give the names of the classes.
 
         With ``proba`` it gives each one's share of the votes instead; with ``evidence`` a record
-        for each image: ``class``, ``confidence`` (None where the engine gives none), ``share`` of
-        the votes, ``distance`` and ``margin``, see :class:`slicing.engine.evidence.Evidence`.
+        for each image: ``class``, ``confidence`` and ``outlier`` (None where the engine gives none,
+        and no confidence for an outlier), ``share`` of the votes, ``distance`` and ``margin``, see
+        :class:`slicing.engine.evidence.Evidence`.
         """
         params = params or {}
         try:
@@ -52,17 +55,24 @@ class EngineModel(PythonModel):
 
     def _records(self, images: np.ndarray) -> list[dict[str, Any]]:
         found = self._engine.evidence(images)
-        columns = {
-            "class": self._engine.classes_[found.labels],
-            "confidence": np.full(len(images), None)
-            if found.confidences is None
-            else found.confidences,
-            "share": found.shares.max(axis=1),
-            "distance": found.distances,
-            "margin": found.margins,
-        }
-        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-        return [dict(zip(columns, row, strict=True)) for row in rows]
+        columns = (
+            self._engine.classes_[found.labels],
+            found.shares.max(axis=1),
+            found.distances,
+            found.margins,
+        )
+        rows = zip(found.certainties(), *(column.tolist() for column in columns), strict=True)
+        return [
+            {
+                "class": name,
+                "confidence": confidence,
+                "outlier": is_outlier,
+                "share": share,
+                "distance": distance,
+                "margin": margin,
+            }
+            for (confidence, is_outlier), name, share, distance, margin in rows
+        ]
 
 
 set_model(EngineModel())

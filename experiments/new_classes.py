@@ -24,7 +24,7 @@ class TaughtClassifier:
     Attributes
     ----------
     seconds : float
-        Until it could classify: of the engine with its first answer, of the CNN its training.
+        Until it could classify: of the engine with its first answer, of the baseline its training.
     old, new : Accuracy or None
         On the test images of the classes that it knew before, and of the new ones; None where
         there are none.
@@ -46,8 +46,8 @@ class ClassAddition:
     engine : TaughtClassifier
         The engine with the new references.
     cnn : TaughtClassifier or None
-        The CNN, trained again on all images of the old classes and these; None for a baseline that
-        is not trained here.
+        The baseline, trained again on all images of the old classes and these; None for one that is
+        not trained here.
     """
 
     images: int
@@ -55,7 +55,7 @@ class ClassAddition:
     cnn: TaughtClassifier | None
 
 
-def check_options(dataset: Dataset, names: Sequence[str], counts: Sequence[int]) -> None:
+def check_options(dataset: Dataset[Images], names: Sequence[str], counts: Sequence[int]) -> None:
     """Refuse new classes that the dataset does not have.
 
     Raises
@@ -77,13 +77,13 @@ def check_options(dataset: Dataset, names: Sequence[str], counts: Sequence[int])
 
 def add(
     engine: Engine,
-    whole: Dataset,
+    whole: Dataset[Images],
     names: Sequence[str],
     counts: Sequence[int],
     train: Callable[[Images, tuple[str, ...]], Baseline] | None,
     seed: int,
 ) -> list[ClassAddition]:
-    """Teach an engine new classes from few images, and the CNN from the same.
+    """Teach an engine new classes from few images, and the baseline from the same.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def add(
     counts : sequence of int
         Images of each class, one addition for each count; all where there are fewer.
     train : callable, optional
-        Trains the CNN, given the images and the names of the classes.
+        Trains the baseline, given the images and the names of the classes.
     seed : int
         Of the choice of the images; fewer are the first of more.
     """

@@ -3,11 +3,11 @@
 import itertools
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_type_hints
@@ -15,7 +15,7 @@ from typing import Any, get_args, get_type_hints
 from hydra import compose
 from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.habits import advice, advice_on_value
@@ -26,6 +26,7 @@ from experiments.hydra_internals import (
 )
 from experiments.programs import RUN, Program
 from experiments.schema.docs import CONF
+from experiments.schema.run import GROUPS
 from experiments.words import as_one, check_words, parse, refuse_code
 from slicing.checks import between
 from slicing.errors import InputError
@@ -85,18 +86,20 @@ def check(
         raise InputError(f"--config-dir {config_dir} is not a folder.")
     check_words(overrides)
     with configurations(CONF, folder):
-        # Composing takes a fifth of a second, and a sweep mostly repeats the same choices.
-        composed = cache(
-            lambda choices: _compose(program, config_name or program.config_name, choices)
-        )
+        # What stands in a folder of the user's own may be another the next time.
+        composed = _composed if folder is None else cache(_composed.__wrapped__)
+        name = config_name or program.config_name
         jobs = list(_jobs(overrides, multirun))
-        configs = [_check_job(program, job, composed) for job in jobs]
+        configs = [_check_job(program, job, partial(composed, name)) for job in jobs]
     if complete:
         _check_launcher(itertools.chain(*jobs), multirun)
-    for config in configs:
+    for job, config in zip(jobs, configs, strict=True):
         try:
             for name in sorted(OmegaConf.missing_keys(config) if complete else ()):
                 raise InputError(f"{name} is missing: give it as {name}=...")
+            # First what was typed: other options may take its value.
+            for override in job:
+                OmegaConf.select(config, override.key_or_group)
             OmegaConf.to_container(config, resolve=True)
         except OmegaConfBaseException as error:
             raised = r"\w+ raised while resolving interpolation: "
@@ -107,6 +110,24 @@ def check(
             ) from error
         between("seed", config.seed, 0, 2**32 - 1)
     return configs
+
+
+def chosen(overrides: Sequence[str]) -> dict[str, str]:
+    """Name the option of each group that the command line of a run chooses.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        What stands on the command line; :func:`check` takes it.
+
+    Returns
+    -------
+    dict of str to str
+        As :func:`experiments.pipeline.run` wants it: ``{"optimizer": "pso", ...}``.
+    """
+    with configurations(CONF):
+        [job] = _jobs(overrides, multirun=False)
+        return dict(_composed(RUN.config_name, _choices(RUN, job))[1])
 
 
 def resumed(overrides: Sequence[str], multirun: bool = False) -> tuple[Path, list[str]] | None:
@@ -205,17 +226,20 @@ def check_flags(words: Sequence[str], flags: Sequence[str]) -> None:
 def _check_job(
     program: Program,
     overrides: list[Override],
-    composed: Callable[[tuple[str, ...]], DictConfig],
+    composed: Callable[[tuple[str, ...]], tuple[DictConfig, Mapping[str, str]]],
 ) -> DictConfig:
     """Check one run: first the options of the groups, then names and values."""
     for override in overrides:
         refuse_code(override)
-    choices = [override for override in overrides if _is_choice(program, override)]
-    config = composed(tuple(str(choice.input_line) for choice in choices)).copy()
+    choices = _choices(program, overrides)
+    try:
+        config = composed(choices)[0].copy()
+    except HydraException as error:
+        raise InputError(_uncomposed(program, error)) from error
     known = [*_names(config), *group_names()]
     for override in overrides:
         name = override.key_or_group
-        if override in choices or name.startswith("hydra."):
+        if override.input_line in choices or name.startswith("hydra."):
             continue
         if name not in known:
             raise InputError(f"{name} is unknown: {_suggest_name(program, name, known)}")
@@ -241,6 +265,11 @@ def _check_launcher(overrides: Iterable[Override], multirun: bool) -> None:
             )
 
 
+def _choices(program: Program, overrides: Iterable[Override]) -> tuple[str, ...]:
+    """Give the words that choose an option of a group; refuse options that are not there."""
+    return tuple(str(each.input_line) for each in overrides if _is_choice(program, each))
+
+
 def _is_choice(program: Program, override: Override) -> bool:
     """Whether an override chooses an option of a group; refuse options that are not there."""
     group, line = override.key_or_group, override.input_line
@@ -260,6 +289,8 @@ def _is_choice(program: Program, override: Override) -> bool:
         if words := advice_on_value(group, option, known):
             raise InputError(f"{group}={option} is unknown: {words}")
         raise InputError(f"{group}={option} is unknown: {_suggest(option, known, f'{group}=')}")
+    if group in GROUPS and group not in program.groups:
+        raise InputError(f"{line} is for a run: {program.module} has no {group}, leave it out.")
     # Groups that the defaults choose nothing from: conf/experiment, conf/debug.
     if not override.is_add() and group in set(group_names()) - {
         each.name for each in fields(program.schema)
@@ -268,21 +299,29 @@ def _is_choice(program: Program, override: Override) -> bool:
     return True
 
 
-def _compose(program: Program, config_name: str, choices: tuple[str, ...]) -> DictConfig:
-    try:
-        return compose(config_name, list(choices))
-    except HydraException as error:
-        foreign = re.search(r"In '(.+?)/(.+?)':.*\n?Key '(\w+)' .*not in '(\w+)'", str(error))
-        if foreign and foreign[1] not in program.groups:
-            preset = f"+{foreign[1]}={foreign[2]}"
-            raise InputError(
-                f"{preset} sets {foreign[3]}, which the chosen {foreign[4]} does not have: leave "
-                f"{preset} out, and give its other values on the command line."
-            ) from error
-        lines = str(error.__cause__ or error).strip().splitlines()
-        # A line that ends in a colon says where, and the next one what is wrong there.
-        reason = " ".join(lines[: 2 if lines[0].endswith(":") else 1]).rstrip(".")
-        raise InputError(f"The configuration cannot be composed: {reason}.") from error
+@cache
+def _composed(config_name: str, choices: tuple[str, ...]) -> tuple[DictConfig, Mapping[str, str]]:
+    """Compose once, for it takes a fifth of a second; also the option of each group."""
+    config = compose(config_name, list(choices), return_hydra_config=True)
+    options = config.hydra.runtime.choices.items()
+    with open_dict(config):
+        del config["hydra"]
+    return config, {group: name for group, name in options if not group.startswith("hydra/")}
+
+
+def _uncomposed(program: Program, error: HydraException) -> str:
+    """Explain a configuration that Hydra cannot compose."""
+    foreign = re.search(r"In '(.+?)/(.+?)':.*\n?Key '(\w+)' .*not in '(\w+)'", str(error))
+    if foreign and foreign[1] not in program.groups:
+        preset = f"+{foreign[1]}={foreign[2]}"
+        return (
+            f"{preset} sets {foreign[3]}, which the chosen {foreign[4]} does not have: leave "
+            f"{preset} out, and give its other values on the command line."
+        )
+    lines = str(error.__cause__ or error).strip().splitlines()
+    # A line that ends in a colon says where, and the next one what is wrong there.
+    reason = " ".join(lines[: 2 if lines[0].endswith(":") else 1]).rstrip(".")
+    return f"The configuration cannot be composed: {reason}."
 
 
 def _unfit(config: DictConfig, name: str, value: str) -> str:

@@ -18,7 +18,7 @@ _KEY = "parent_of"
 
 # Metrics of each child in the note of a parent, and their format.
 _METRICS = {
-    "CNN": ("baseline/test_accuracy", "{:.2%}"),
+    "baseline": ("baseline/test_accuracy", "{:.2%}"),
     "not evolved": ("sliced/test_accuracy", "{:.2%}"),
     "evolved": ("evolved/test_accuracy", "{:.2%}"),
     "loss after": ("evolved/loss", "{:.4f}"),

@@ -14,6 +14,7 @@ from experiments.history import BLOCKS, GENERATIONS
 from experiments.mlflow_store import OVERRIDES, given_address, hide_password
 from experiments.monitor import Monitor, Monitors
 from experiments.progress import Terminal
+from experiments.reading import Read
 from experiments.recorder import EVENTS, Recorder
 from experiments.resume import RunOrigin, checkpoint_of
 from experiments.schema.run import plain
@@ -22,8 +23,8 @@ from experiments.signals import deferred
 from experiments.stages import Experiment
 from experiments.summary import LEAKS, SUMMARY, Summary
 from experiments.tracking import MLflowRun, leaves
-from slicing.data.dataset import Dataset
 from slicing.files import clear_parts
+from slicing.memory import set_bound
 from slicing.names import class_name, shown
 
 log = logging.getLogger(__name__)
@@ -97,10 +98,12 @@ def run(
         clear_parts(folder)
         try:
             options = plain(config)
+            set_bound(options["max_gigabytes"])
             options["tracking"]["uri"] = hide_password(options["tracking"]["uri"])
             is_resumed = options.pop("resume") is not None or had_begun
             origin = resume.load(folder) if is_resumed else None
             components = Components(options, choices)
+            components.settle()
             summary = _run(components, folder, tuple(overrides), origin, checkpoint, monitor)
         except BaseException:
             if not had_begun and not resume.has_evolved(folder):
@@ -123,21 +126,26 @@ def _run(
     checkpoint: Checkpoint,
     monitor: Monitor,
 ) -> Summary:
-    options, dataset = components.options, components.dataset()
+    options, source = components.options, components.dataset()
     # As the dataset writes them: letters may come composed or in parts.
     options["new"]["classes"] = [class_name(name) for name in options["new"]["classes"]]
-    digest = dataset.train.digest
+    digest = source.train.digest
     if origin is not None:
-        origin.check(options, digest)
+        origin.check_options(options)
     OmegaConf.save(OmegaConf.create(masked_values(options)), folder / "config.yaml")
     threads = set_threads(options["threads"])
-    whole = dataset
+    dataset = whole = source
     names = options["new"]["classes"]
     if names:
-        new_classes.check_options(dataset, names, options["new"]["images"])
-        old = [name for name in dataset.classes if name not in names]
-        whole, dataset = dataset.of_classes([*old, *names]), dataset.of_classes(old)
+        new_classes.check_options(source, names, options["new"]["images"])
+        old = [name for name in source.classes if name not in names]
+        whole, dataset = source.of_classes([*old, *names]), source.of_classes(old)
+    read = components.read(dataset, whole, monitor)
+    dataset = read.dataset
     images = components.split(dataset)
+    all_images = resume.digest_of(dataset, images)
+    if origin is not None:
+        origin.check_images(all_images)
     builder = components.baseline()
     # A network of the user's own is read to check it; the others are checked without TensorFlow.
     is_read = builder.uses_tensorflow and not builder.is_trained
@@ -150,7 +158,7 @@ def _run(
     recorder = Recorder(folder, origin is not None)
     monitor = Monitors(monitor, recorder)
     try:
-        monitor.say(f"{name}: {_described(dataset)}, {folder}")
+        monitor.say(f"{name}: {_described(read)}, {folder}")
         for note in dataset.notes:
             monitor.say(note)
         monitor.say(needs)
@@ -171,14 +179,14 @@ def _run(
             **{f"machine.{name}": text for name, text in machine().items()},
             **({"git_commit": found} if (found := commit()) else {}),
         }
-        if images.leaks:
+        if images.leaks and components.evolves:
             log.warning("Protocol %s %s.", images.protocol, LEAKS)
             tags["leaks"] = LEAKS
         tracker.begin(
             name,
             {**components.choices, **leaves(masked_values(options))},
             tags,
-            lambda run: RunOrigin(overrides, options, run, digest).save(checkpoint),
+            lambda run: RunOrigin(overrides, options, run, all_images).save(checkpoint),
             None if origin is None else origin.mlflow_run,
             folder / "config.yaml",
         )
@@ -187,8 +195,8 @@ def _run(
             # The user's own server: a mistake shows before anything is computed.
             tracker.ready()
         experiment = Experiment(
-            components, asked, name, threads, dataset, whole, images, folder, monitor, recorder,
-            tracker, checkpoint,
+            components, asked, name, threads, read, images, folder, monitor, recorder, tracker,
+            checkpoint,
         )  # fmt: skip
         summary = experiment.run()
         monitor.say("Sending the results to MLflow")
@@ -205,14 +213,18 @@ def _run(
     return summary
 
 
-def _described(dataset: Dataset) -> str:
+def _described(read: Read) -> str:
     """Say how many images there are, and of which form."""
-    n, height, width, channels = dataset.train.images.shape
+    dataset, (height, width, channels) = read.dataset, read.input_shape
     colors = {1: "gray", 3: "RGB"}.get(channels, f"{channels} channels")
-    return (
-        f"{len(dataset.classes)} classes, {n:,} training images of {dataset.name}, each {height} x "
-        f"{width} pixels, {colors}"
+    text = (
+        f"{len(dataset.classes)} classes, {len(dataset.train):,} training images of "
+        f"{dataset.name}, each {height} x {width} pixels, {colors}"
     )
+    if read.backbone is None:
+        return text
+    rows, columns, maps = read.backbone.map_shape
+    return f"{text}, as {maps:,} maps of {rows} x {columns} by {read.backbone.name}"
 
 
 def _start_tensorflow(monitor: Monitor, threads: int) -> int:

@@ -16,6 +16,7 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
 from evolve.events import BlockEnd, Generation
+from experiments.places import Places
 from experiments.reliability import Reliability
 from experiments.summary import NetworkResult
 from slicing.baselines import Epoch
@@ -275,6 +276,51 @@ def reliability(reliabilities: Mapping[str, Reliability], path: Path, title: str
     below.set_ylabel("test images")
     for each_axes in (axes, below):
         each_axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def places(found: Places, path: Path) -> None:
+    """Draw how well places to cut networks tell the training images, against their time.
+
+    Parameters
+    ----------
+    found : Places
+    path : Path
+        The PNG file to write.
+    """
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xscale("log")
+    styles = {
+        "a cut, by discriminants": ("o-", False, "discriminants"),
+        "a cut, by the k-NN": (".:", False, "neighbors"),
+        "cuts side by side, by discriminants": ("D", True, "discriminants"),
+    }
+    for label, (style, _, _) in styles.items():
+        axes.plot([], [], style, color=_GRAY, markersize=4, fillstyle="none", label=label)
+    for (name, each), color in zip(found.networks.items(), cycle(_COLORS[1:]), strict=False):
+        axes.plot([], [], "s", color=color, label=_plain(name, 40))
+        for style, is_set, what in styles.values():
+            chosen = [place for place in each if (len(place.score.cuts) > 1) == is_set]
+            times = [place.milliseconds for place in chosen]
+            shares = [100 * getattr(place.score, what) for place in chosen]
+            axes.plot(
+                times, shares, style, color=color, markersize=4, linewidth=1.0, fillstyle="none"
+            )
+    best = found.ranked[0]
+    axes.plot(
+        best.milliseconds, 100 * best.score.discriminants, "*", color=_ORANGE, markersize=14,
+        label=f"the best: {_plain(best.name, 40)}",
+    )  # fmt: skip
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("ms an image, one thread")
+    axes.set_ylabel(f"% of {found.n_images:,} training images right, left out")
+    axes.set_title(_plain(found.title), wrap=True)
+    axes.grid(axis="y", color="0.9")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     _save(figure, path)
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import repeat
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,19 +17,18 @@ from omegaconf import MISSING
 
 from experiments.console import MISTAKE, say
 from experiments.statistics import Accuracy
-from experiments.tables import table
+from experiments.tables import table_lines
 from experiments.tools import run_tool
 from slicing.checks import positive
 from slicing.data.image_file import (
     MAX_MEGAPIXELS,
-    MODES,
     UnreadableImageError,
     is_left_by_system,
     is_text,
-    read_image,
 )
 from slicing.engine.engine import Engine
 from slicing.errors import InputError
+from slicing.memory import set_bound
 from slicing.names import class_name, csv_cell, shown
 
 # Images that are in memory at a time, or fewer: so many pixels, in millions.
@@ -58,6 +57,9 @@ class Options:
     """Whether to swap dark and bright: MNIST's digits are bright on a dark ground."""
     max_megapixels: float = MAX_MEGAPIXELS
     """Pixels of a file, in millions, above which it is not decoded: they take memory."""
+    max_gigabytes: float | None = None
+    """Gigabytes of memory above which the engine is refused before it is read; null: what there
+    is."""
 
 
 class Prediction(NamedTuple):
@@ -72,7 +74,9 @@ class Prediction(NamedTuple):
         Each class's share of the votes.
     distance, margin : float
     confidence : float or None
-        None where the engine gives none.
+        None where the engine gives none, and for an outlier.
+    is_outlier : bool or None
+        Whether the image is unlike all that taught the confidence; None where nothing did.
     """
 
     path: Path
@@ -81,6 +85,7 @@ class Prediction(NamedTuple):
     distance: float
     margin: float
     confidence: float | None
+    is_outlier: bool | None
 
 
 def predict(
@@ -113,21 +118,14 @@ def predict(
         For an engine that takes no images from files, or too large ones.
     """
     positive("max_megapixels", max_megapixels)
-    height, width, channels = engine.stack.input_shape
-    if channels not in MODES:
-        raise InputError(f"The engine takes images of {channels} channels, and files have 1 or 3.")
-    if height * width > max_megapixels * 1e6:
-        raise InputError(
-            f"max_megapixels={max_megapixels:g} is fewer than the engine's images of {height:,} x "
-            f"{width:,} pixels need: raise it if that is no mistake.",
-            "max_megapixels",
-        )
+    preparation = engine.for_files(max_megapixels)
+    height, width = preparation.image_size
     batch = max(1, min(_BATCH, int(_BATCH_MEGAPIXELS * 1e6) // (height * width)))
     for start in range(0, len(paths), batch):
         read = dict[Path, NDArray[np.uint8]]()
         for path in paths[start : start + batch]:
             try:
-                read[path] = read_image(path, (height, width), channels, max_megapixels)
+                read[path] = preparation.of_file(path, max_megapixels)
             except UnreadableImageError as error:
                 if unreadable is None:
                     raise
@@ -145,7 +143,7 @@ def predict(
             found.shares,
             found.distances.tolist(),
             found.margins.tolist(),
-            repeat(None) if found.confidences is None else found.confidences.tolist(),
+            *zip(*found.certainties(), strict=True),
         )
 
 
@@ -209,6 +207,7 @@ class _Score:
 
 def main(options: Options) -> None:
     """Print the class of every image; exit with 2 where some could not be read."""
+    set_bound(options.max_gigabytes)
     engine = Engine.load(Path(options.engine).expanduser())
     paths = find_images(options.images)
     # Names hold letters that some terminals do not have.
@@ -220,7 +219,7 @@ def main(options: Options) -> None:
             score.add(row.path, row.name)
             yield row
 
-    _PRINT[options.format](engine, rows())
+    _PRINT[options.format](engine, paths, rows())
     if str(score):
         say(str(score))
     for error in failures:
@@ -231,22 +230,35 @@ def main(options: Options) -> None:
         sys.exit(MISTAKE)
 
 
-def _print_table(engine: Engine, rows: Iterator[Prediction]) -> None:
-    body = [
-        [
-            str(row.path),
-            row.name,
-            "-" if row.confidence is None else f"{row.confidence:.2f}",
-            f"{row.shares.max():.2f}",
-            f"{row.distance:.3g}",
-            f"{row.margin:.2f}",
-        ]
-        for row in rows
-    ]
-    if not body:
+def _print_table(engine: Engine, paths: Sequence[Path], rows: Iterator[Prediction]) -> None:
+    first = next(rows, None)
+    if first is None:
         return
+    outliers = 0
+
+    def cells() -> Iterator[list[str]]:
+        nonlocal outliers
+        for row in chain([first], rows):
+            outliers += bool(row.is_outlier)
+            yield [
+                str(row.path),
+                row.name,
+                _confidence(row),
+                f"{row.shares.max():.2f}",
+                f"{row.distance:.3g}",
+                f"{row.margin:.2f}",
+            ]
+
     header = ["image", "class", "confidence", "share of the votes", "distance", "margin"]
-    print("\n".join(table(header, body)))
+    # The others are no wider than their names.
+    widest = [max(map(str, paths), key=len), max(engine.classes, key=len), *header[2:]]
+    for line in table_lines(header, cells(), widest):
+        print(line)
+    if outliers:
+        say(
+            "An outlier is unlike all images that taught the confidence, so it has none: its "
+            "answer is farther, or its contrast smaller, than that of each of them."
+        )
     if engine.confidence is None:
         say(
             "This engine gives no confidence: the run that makes it needs "
@@ -254,22 +266,30 @@ def _print_table(engine: Engine, rows: Iterator[Prediction]) -> None:
         )
 
 
-def _print_csv(engine: Engine, rows: Iterator[Prediction]) -> None:
+def _confidence(row: Prediction) -> str:
+    if row.is_outlier:
+        return "outlier"
+    return "-" if row.confidence is None else f"{row.confidence:.2f}"
+
+
+def _print_csv(engine: Engine, paths: Sequence[Path], rows: Iterator[Prediction]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    evidence = ["confidence", "distance", "margin"]
+    evidence = ["confidence", "outlier", "distance", "margin"]
     writer.writerow(["image", "class", *evidence, *map(csv_cell, engine.classes)])
     for row in rows:
         names = csv_cell(str(row.path)), csv_cell(row.name)
-        writer.writerow([*names, row.confidence, row.distance, row.margin, *row.shares])
+        confidence = row.confidence, row.is_outlier
+        writer.writerow([*names, *confidence, row.distance, row.margin, *row.shares])
 
 
-def _print_json(engine: Engine, rows: Iterator[Prediction]) -> None:
+def _print_json(engine: Engine, paths: Sequence[Path], rows: Iterator[Prediction]) -> None:
     separator = "[\n"
     for row in rows:
         found = {
             "image": str(row.path),
             "class": row.name,
             "confidence": row.confidence,
+            "outlier": row.is_outlier,
             "distance": row.distance,
             "margin": row.margin,
             "votes": dict(zip(engine.classes, row.shares.tolist(), strict=True)),

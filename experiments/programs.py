@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from experiments.schema.cuts import Cuts
+from experiments.schema.inspection import Inspection
 from experiments.schema.run import GROUPS, Config
 
 
@@ -47,3 +49,29 @@ RUN = Program(
 """,
 )
 """Runs one experiment, or a sweep of them."""
+
+INSPECT = Program(
+    "experiments.inspect",
+    "inspect",
+    Inspection,
+    {"data": GROUPS["data"]},
+    """\
+  python -m experiments.inspect data.directory=images
+  python -m experiments.inspect data.directory=images data.test_directory=others output=look
+  python -m experiments.inspect data=mnist5k
+""",
+)
+"""Looks at the images of a dataset."""
+
+CUTS = Program(
+    "experiments.cuts",
+    "cuts",
+    Cuts,
+    {group: GROUPS[group] for group in ("data", "baseline", "tracking")},
+    """\
+  python -m experiments.cuts data.directory=images
+  python -m experiments.cuts data.directory=images baseline=efficientnet_lite0,efficientnet_lite2
+  python -m experiments.cuts data.directory=images baseline.image_size=[160,160],[224,224]
+""",
+)
+"""Finds where to cut networks."""

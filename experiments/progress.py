@@ -102,6 +102,8 @@ class Terminal(Silent):
             yield
         finally:
             with self._lock:
+                # What comes next says so itself.
+                self._do("")
                 if self._bar is not None:
                     self._bar.close()
                     self._bar = None

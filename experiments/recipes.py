@@ -16,10 +16,14 @@ from slicing.stack import ConvStack
 
 Options = dict[str, Any]
 
+# Options of the group that are not the recipe's.
+_OF_OTHERS = ("cut", "pool", "tuning_generations")
+
 
 def recipe_of(options: Options) -> Recipe:
     """Make the recipe of the options of :class:`experiments.schema.engine.KNN`."""
-    return Recipe(**{name: options[name] for name in options if name != "tuning_generations"})
+    given = {name: value for name, value in options.items() if value is not None}
+    return Recipe(**{name: given[name] for name in given if name not in _OF_OTHERS})
 
 
 def check_options(
@@ -32,6 +36,7 @@ def check_options(
     InputError
     """
     n_features = recipe_of(options).check(stack, train)
+    at_least("pool", options["pool"], 1)
     generations = options["tuning_generations"]
     at_least("tuning_generations", generations, 0)
     if generations and options["references"] != "prototypes":
@@ -63,7 +68,7 @@ def tune_of(options: Options, make_optimizer: MakeOptimizer, seed: int) -> Tune 
             features,
             labels,
             make_optimizer,
-            metric=options["metric"],
+            metric=recipe_of(options).metric,
             generations=generations,
             seed=seed,
         )

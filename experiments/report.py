@@ -1,7 +1,6 @@
 """The report of a run: one HTML file that needs no other."""
 
 import json
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -9,24 +8,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
-from PIL import Image
 
+from experiments import pages
 from experiments.statistics import ClassFigures
 from experiments.summary import Summary
 from experiments.tables import addition_cells, bin_cells, class_cells, confidence_cells
 from experiments.tracking import leaves
 from slicing.data.dataset import Images
+from slicing.data.survey import Survey
 from slicing.engine.engine import Engine
 from slicing.engine.votes import count_votes
-from slicing.files import replacing
-from slicing.names import shown
 
 # Limits for a page that a browser opens: mistakes, neighbors of each, and pixels a side.
 _MISTAKES, _NEAREST, _PIXELS = 24, 9, 64
-
-_FIGURES = ("accuracy", "convergence", "kernels", "confusion")
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,7 @@ class _Mistake(NamedTuple):
     votes: list[tuple[str, int]]
     distance: float
     margin: float
-    confidence: float | None
+    certainty: tuple[float | None, bool | None]
     neighbors: list[_Neighbor]
 
 
@@ -76,6 +71,7 @@ def write(
     answers: Answers,
     options: Mapping[str, Any],
     choices: Mapping[str, str],
+    survey: Survey | None = None,
 ) -> None:
     """Write the report of a run.
 
@@ -89,21 +85,19 @@ def write(
         The resolved configuration.
     choices : mapping of str to str
         The chosen option of every group.
+    survey : Survey, optional
+        The image files of the dataset.
     """
-    # Names of classes, files and runs are the user's: all that is put in is escaped.
-    environment = Environment(
-        loader=PackageLoader("experiments", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    names = [*_FIGURES]
+    names = ["accuracy", "confusion"]
+    names += ["convergence", "kernels"] if summary.n_blocks else []
     names += ["training"] if summary.training else []
     names += ["reliability"] if summary.reliability else []
     figures = {name: (path.parent / f"{name}.png").read_bytes() for name in names}
-    text = environment.get_template("report.html.j2").render(
+    pages.write(
+        path,
+        "report.html.j2",
         summary=summary,
+        **pages.told(summary.quality, survey),
         additions=addition_cells(summary.additions),
         confidences=confidence_cells(summary.reliability),
         bins=bin_cells(summary.reliability),
@@ -114,7 +108,7 @@ def write(
             ),
         ),
         about=_about(summary, answers),
-        figures={name: _embedded(png) for name, png in figures.items()},
+        figures={name: pages.embedded(png) for name, png in figures.items()},
         n_test=len(answers.test),
         named=answers.test.names is not None,
         n_wrong=int(np.sum(answers.predicted != answers.test.labels)),
@@ -125,8 +119,6 @@ def write(
         metric=answers.engine.metric,
         configuration=_configuration(options, choices),
     )
-    with replacing(path) as file:
-        file.write(shown(text, keep="\n").encode())
 
 
 def _about(summary: Summary, answers: Answers) -> dict[str, object]:
@@ -171,13 +163,15 @@ def _mistakes(answers: Answers, references_are_images: bool) -> list[_Mistake]:
     wrong = np.flatnonzero(answers.predicted != test.labels)
     evidence = engine.evidence(test.images[wrong])
     sureness = evidence.margins if evidence.confidences is None else evidence.confidences
+    certainties = evidence.certainties()
+    # Those of outliers, which are no numbers, come last.
     rows = np.argsort(-sureness, kind="stable")[:_MISTAKES]
     distances, indices = engine.kneighbors(test.images[wrong[rows]])
     votes = count_votes(engine.labels[indices], len(engine.classes))
     return [
         _Mistake(
             str(index if test.names is None else test.names[index]),
-            _png(test.images[index]),
+            _png(test, index),
             engine.classes[test.labels[index]],
             engine.classes[answers.predicted[index]],
             [
@@ -187,12 +181,12 @@ def _mistakes(answers: Answers, references_are_images: bool) -> list[_Mistake]:
             ],
             evidence.distances[row],
             evidence.margins[row],
-            None if evidence.confidences is None else evidence.confidences[row],
+            certainties[row],
             [
                 _Neighbor(
                     engine.classes[engine.labels[j]],
                     distance,
-                    _png(train.images[j]) if references_are_images else "",
+                    _png(train, j) if references_are_images else "",
                 )
                 for distance, j in zip(near[:_NEAREST], nearest[:_NEAREST], strict=True)
             ],
@@ -203,16 +197,8 @@ def _mistakes(answers: Answers, references_are_images: bool) -> list[_Mistake]:
     ]
 
 
-def _png(image: NDArray[np.float32]) -> str:
-    """Embed an image; of other channels than three, their mean."""
-    pixels = image if image.shape[2] == 3 else image.mean(axis=2)
-    picture = Image.fromarray(np.uint8(np.rint(255 * pixels.clip(0, 1))))
-    picture.thumbnail((_PIXELS, _PIXELS))
+def _png(images: Images, index: int) -> str:
+    """Embed one of the images."""
     file = BytesIO()
-    picture.save(file, "PNG")
-    return _embedded(file.getvalue())
-
-
-def _embedded(png: bytes) -> str:
-    """Write a PNG file as an address that is the file itself."""
-    return f"data:image/png;base64,{b64encode(png).decode()}"
+    images.picture(index, _PIXELS).save(file, "PNG")
+    return pages.embedded(file.getvalue())

@@ -1,5 +1,6 @@
 """Resume a run that has not ended."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from evolve.checkpoint import Checkpoint
+from evolve.protocols import Split
 from evolve.schedule_state import STATE
 from experiments.tracking import leaves
+from slicing.data.dataset import Dataset
 from slicing.errors import InputError
 
-# Options, and groups, that may change when a run is resumed: they change no result.
-_FREE, _FREE_GROUPS = ("name",), ("executor.", "tracking.")
+# Options, and groups, that may change when a run is resumed: they change no result. What a path
+# leads to is checked by itself: images by their digest, kernels by that in the schedule's state.
+_PATHS = ("data.directory", "data.test_directory", "baseline.path", "baseline.cache_dir")
+_FREE, _FREE_GROUPS = ("name", "max_gigabytes", *_PATHS), ("executor.", "tracking.")
 
 NAME = "run"
 """Name of a run's origin in its checkpoint."""
@@ -29,22 +34,22 @@ class RunOrigin:
     options : dict
         Its resolved configuration.
     mlflow_run : str
-    train_digest : str
-        Of its training images.
+    images : str
+        Digest of its images, see :func:`digest_of`.
     """
 
     overrides: tuple[str, ...]
     options: dict[str, Any]
     mlflow_run: str
-    train_digest: str
+    images: str
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Put it into the run's checkpoint: twice, so that there is one where one is damaged."""
         for _ in range(2):
             checkpoint.save(NAME, {**asdict(self), "options": _as_json(self.options)}, durable=True)
 
-    def check(self, options: dict[str, Any], train_digest: str) -> None:
-        """Refuse to resume with other images, or with options that change the result.
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Refuse to resume with options that change the result.
 
         Raises
         ------
@@ -58,13 +63,31 @@ class RunOrigin:
             if not free and before.get(name) != now.get(name):
                 raise InputError(
                     f"{name} was {before.get(name)} when the run began and is {now.get(name)} now: "
-                    "resume it as it was, or start a new run."
+                    "begin another run, in another folder, for another value."
                 )
-        if train_digest != self.train_digest:
+
+    def check_images(self, images: str) -> None:
+        """Refuse to resume with other images, of which the digest is given.
+
+        Raises
+        ------
+        InputError
+        """
+        if images != self.images:
             raise InputError(
-                "The training images differ from those at the start of the run: use the same, or "
-                "start a new run."
+                "The images differ from those with which the run began: begin another run, in "
+                "another folder, for others."
             )
+
+
+def digest_of(dataset: Dataset[Any], split: Split) -> str:
+    """Give the SHA-256 of all images that a run depends on until its evolution has ended.
+
+    Test images are none of them, but under a protocol that leaks.
+    """
+    parts = (dataset.train, dataset.calibration, split.queries)
+    digests = [None if part is None else part.digest for part in parts]
+    return hashlib.sha256(repr(digests).encode()).hexdigest()
 
 
 def checkpoint_of(folder: Path) -> Checkpoint:
@@ -100,7 +123,7 @@ def load(folder: Path) -> RunOrigin:
                 state.texts("overrides"),
                 state.get("options", dict),
                 state.get("mlflow_run", str),
-                state.get("train_digest", str),
+                state.get("images", str),
             )
     if has_begun(folder):
         raise InputError(

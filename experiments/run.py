@@ -186,8 +186,8 @@ def _way_on(folder: Path, is_mistake: bool = False) -> str:
     lead = "Nothing is lost: resume it by"
     if is_mistake:
         lead = (
-            "What was found is kept. Once that is mended, with no other options than those of "
-            "executor and tracking, resume it by"
+            "What was found is kept. Once that is mended (of the options only executor, tracking "
+            "and paths of images and models may be given anew), resume it by"
         )
     return f" {lead} {start} {word}"
 

@@ -14,24 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolve.checkpoint import Checkpoint
-from evolve.events import BlockEnd, Event
 from evolve.protocols import Split
-from evolve.schedule import Schedule
 from experiments import new_classes
 from experiments.components import Components, Options
 from experiments.environment import commit, machine, versions
-from experiments.evolution import run_schedule
+from experiments.evolution import Evolution, run_schedule
 from experiments.measuring import Measured, measured
 from experiments.monitor import Monitor, Monitors
 from experiments.new_classes import ClassAddition
+from experiments.reading import Read, features_of
 from experiments.recorder import Recorder
 from experiments.reliability import Reliability
 from experiments.secrets import masked_values
 from experiments.summary import SUMMARY, Summary, addition_metrics
 from experiments.tracking import MLflowRun
+from slicing.backbones.maps import MapsAtHand
 from slicing.baselines import Baseline
 from slicing.data.dataset import Dataset, Images
-from slicing.data.duplicates import Duplicates
+from slicing.data.quality import Quality
 from slicing.engine.engine import Engine
 from slicing.files import replacing
 from slicing.stack import ConvStack
@@ -43,27 +43,14 @@ ENGINE = "engine.safetensors"
 
 
 @dataclass(frozen=True)
-class _Evolution:
-    """The result of evolution."""
-
-    stack: ConvStack
-    loss_before: float
-    loss_after: float
-    schedule: Schedule
-    events: Sequence[Event]
-    interrupted: bool
-
-    @property
-    def ends(self) -> list[BlockEnd]:
-        return [event for event in self.events if isinstance(event, BlockEnd)]
-
-
-@dataclass(frozen=True)
 class _Engines:
-    """The engines before and after evolution (all references), and the saved one."""
+    """The engines before and after evolution (all references), and the saved one.
+
+    Where nothing is evolved, there is one before alone.
+    """
 
     sliced: Engine
-    evolved: Engine
+    evolved: Engine | None
     saved: Engine
 
 
@@ -80,8 +67,8 @@ class Experiment:
         Name of the run.
     threads : int
         With which it computes.
-    dataset, whole : Dataset
-        Without, and with the classes that only the finished engine learns.
+    read : Read
+        The images, with the classes that only the finished engine learns, and without.
     images : Split
     folder : Path
     monitor : Monitor
@@ -95,8 +82,7 @@ class Experiment:
     overrides: tuple[str, ...]
     name: str
     threads: int
-    dataset: Dataset
-    whole: Dataset
+    read: Read
     images: Split
     folder: Path
     monitor: Monitor
@@ -109,8 +95,17 @@ class Experiment:
         """The resolved configuration."""
         return self.components.options
 
+    @property
+    def dataset(self) -> Dataset[Images]:
+        """The images without the new classes."""
+        return self.read.dataset
+
     def run(self) -> Summary:
         """Go through the stages."""
+        train = self.dataset.train
+        known = Quality.of_images(train, train[:0], self.dataset.classes).warnings
+        for warning in known:
+            log.warning("%s.", warning)
         baseline = self.baseline()
         # The MLflow run has begun by now, or its error is raised before the evolution.
         self.monitor.say("Waiting for MLflow")
@@ -125,15 +120,13 @@ class Experiment:
         tests = [self.dataset.read_test()]
         if self.dataset.read_test_all is not None:
             tests.append(self.dataset.read_test_all())
-        duplicates = Duplicates.of(self.dataset.train, tests[-1])
-        for warning in duplicates.warnings:
-            log.warning("%s.", warning)
+        quality = self.quality(tests[-1], known)
         found = self.classify(baseline, engines, tests)
         # A user who interrupts does not want more training.
         additions = [] if evolution.interrupted else self.add_classes(baseline, engines.saved)
         test, predicted = tests[0], found.predicted
         reliability = self.reliability(engines.saved, test)
-        summary = self.summary(baseline, evolution, found, additions, duplicates, reliability)
+        summary = self.summary(baseline, evolution, found, additions, quality, reliability)
         self.draw_and_report(summary, baseline.stack, evolution, engines.saved, test, predicted)
         # Last, so that the folder is complete even if MLflow fails.
         way_out = f"All results are in {self.folder}."
@@ -143,7 +136,7 @@ class Experiment:
         self.monitor.say("Logging the engine as an MLflow model")
         metrics = {"test_accuracy": summary.metrics()["engine/test_accuracy"]}
         model = self.tracker.log_engine(
-            self.folder / ENGINE, engines.saved.stack.input_shape, metrics, dataset
+            self.folder / ENGINE, self.read.input_shape, self.read.libraries, metrics, dataset
         )
         # Written again: the model has a name only now.
         summary = replace(summary, mlflow_model=model)
@@ -159,8 +152,12 @@ class Experiment:
             self.monitor.show(0.0, "making the network, or reading it from the cache")
             return self.components.make_baseline(*given, self.monitor.show)
 
-    def evolve(self, before: ConvStack) -> _Evolution:
-        """Evolve the kernels, and put them on disk."""
+    def evolve(self, before: ConvStack) -> Evolution:
+        """Evolve the kernels, if there are any, and put them on disk."""
+        if not before.convs:
+            self.recorder.begin()
+            _save_kernels(before, self.folder / "kernels.npz")
+            return Evolution(before)
         self.monitor.say("Measuring the loss before evolution")
         fitness = self.components.fitness(before, self.images)
         loss_before = fitness.loss
@@ -179,8 +176,10 @@ class Experiment:
             self.monitor.say("Measuring the loss after evolution")
             # On the images drawn for the initial network, so that runs compare.
             loss_after = self.components.fitness(before, self.images).loss_of(after)
-        events = self.recorder.events
-        return _Evolution(after, loss_before, loss_after, schedule, events, stopped is not None)
+        return Evolution(
+            after, loss_before, loss_after, schedule.n_blocks, schedule.evaluations,
+            schedule.seconds, schedule.ended or "", self.recorder.events, stopped is not None,
+        )  # fmt: skip
 
     def engines(self, before: ConvStack, after: ConvStack) -> _Engines:
         """Make the engines, and save one."""
@@ -191,40 +190,74 @@ class Experiment:
             self.monitor.say(f"Making {what}")
             with self.monitor.task("engine"):
                 whole = recipe.with_all_references()
-                return whole.build(stack, train, classes, show=self.monitor.show)
+                made = whole.build(stack, train, classes, show=self.monitor.show)
+            return self._at_hand(made)
 
         evolved = sliced = saved = make(after, "the engine of all references")
         if not after.equals(before):
             sliced = make(before, "the engine as it was before evolution")
         if recipe.describe():
             # Kept in case the smaller one fails.
-            evolved.save(self.folder / ENGINE)
+            self._save(evolved)
             self.monitor.say("Making the smaller engine")
             with self.monitor.task("engine"):
-                saved = recipe.build(
+                smaller = recipe.build(
                     after, train, classes, seed=self.options["seed"], tune=tune,
                     show=self.monitor.show,
                 )  # fmt: skip
-        is_evolved = saved is evolved
+            saved = self._at_hand(smaller)
+        is_smaller = saved is not evolved
         if self.dataset.calibration is not None:
             self.monitor.say("Learning the confidence")
             saved = saved.calibrated(self.dataset.calibration)
-        saved.save(self.folder / ENGINE)
-        return _Engines(sliced, saved if is_evolved else evolved, saved)
+        self._save(saved)
+        whole = evolved if is_smaller else saved
+        return _Engines(sliced, whole, saved) if after.convs else _Engines(whole, None, saved)
+
+    def _at_hand(self, engine: Engine) -> Engine:
+        """Let an engine take the maps of images where they are at hand."""
+        backbone = self.read.backbone
+        return engine if backbone is None else replace(engine, backbone=MapsAtHand.of(backbone))
+
+    def _save(self, engine: Engine) -> None:
+        """Write an engine that takes images, and knows how files become such."""
+        backbone, preparation = self.read.backbone, self.read.preparation
+        whole = replace(engine, backbone=backbone, preparation=preparation)
+        whole.save(self.folder / ENGINE)
+
+    def quality(self, test: Images, known: Sequence[str]) -> Quality:
+        """Look at the images, now that those of the test can change nothing anymore."""
+        self.monitor.say("Looking for copies and wrong labels")
+        survey = self.dataset.survey
+        if survey is None:
+            found = Quality.of_images(self.dataset.train, test, self.dataset.classes)
+        else:
+            parts = self.dataset.train, self.dataset.calibration, test
+            found = survey.quality(features_of(survey.paths, parts))
+        for warning in found.warnings:
+            if warning not in known:
+                log.warning("%s.", warning)
+        return found
 
     def classify(self, baseline: Baseline, engines: _Engines, tests: list[Images]) -> Measured:
         """Measure all networks on the test images."""
-        slicing = self.options["slicing"]
-        what = "" if slicing["projection"] == "none" else f", {slicing['projection']}"
-        what += f", averaged over {slicing['average']} px" if slicing["average"] else ""
+        recipe = self.components.recipe()
+        what = "" if recipe.projection == "none" else f", {recipe.projection}"
+        what += f", averaged over {recipe.average} px" if recipe.average else ""
         by = self.components.choices["optimizer"]
-        networks: dict[str, tuple[str, Baseline | Engine]] = {
-            "baseline": (f"CNN {self.components.baseline_name}", baseline),
-            "sliced": (f"sliced{what}, not evolved", engines.sliced),
-            "evolved": (f"evolved by {by}{what}", engines.evolved),
-        }
+        name = self.components.baseline_name
+        networks: dict[str, tuple[str, Baseline | Engine]] = {"baseline": (name, baseline)}
+        if engines.evolved is None:
+            on = "pixels" if self.read.backbone is None else "maps"
+            networks["sliced"] = f"k-NN on the {on}{what}", engines.sliced
+        else:
+            networks |= {
+                "baseline": (f"CNN {name}", baseline),
+                "sliced": (f"sliced{what}, not evolved", engines.sliced),
+                "evolved": (f"evolved by {by}{what}", engines.evolved),
+            }
         is_tuned = self.components.tune() is not None
-        smaller = self.components.recipe().describe(is_tuned)
+        smaller = recipe.describe(is_tuned)
         if smaller:
             networks["engine"] = (f"its engine: {smaller}", engines.saved)
         results, answers = {}, {}
@@ -242,9 +275,12 @@ class Experiment:
             return {}
         self.monitor.say("Measuring how true the confidence is")
         found = engine.evidence(test.images)
-        is_right = found.labels == test.labels
+        if found.confidences is None or found.outliers is None or found.outliers.all():
+            return {}
+        chosen = ~found.outliers
+        is_right = (found.labels == test.labels)[chosen]
         scores = {"confidence": found.confidences, "votes": found.shares.max(axis=1)}
-        return {name: Reliability.of(each, is_right) for name, each in scores.items()}
+        return {name: Reliability.of(each[chosen], is_right) for name, each in scores.items()}
 
     def add_classes(self, baseline: Baseline, engine: Engine) -> list[ClassAddition]:
         """Teach the engine the new classes, if there are any."""
@@ -252,20 +288,20 @@ class Experiment:
         if not new["classes"]:
             return []
         train = None
-        if new["retrain"] and builder.is_trained and baseline.model:
-            self.monitor.say(f"Training the CNN again {len(new['images'])} times")
+        if new["retrain"] and builder.is_trained and baseline.head:
+            self.monitor.say(f"Training the baseline again {len(new['images'])} times")
             train = builder.build
         return new_classes.add(
-            engine, self.whole, new["classes"], new["images"], train, self.options["seed"]
+            engine, self.read.whole, new["classes"], new["images"], train, self.options["seed"]
         )
 
     def summary(
         self,
         baseline: Baseline,
-        evolution: _Evolution,
+        evolution: Evolution,
         found: Measured,
         additions: Sequence[ClassAddition],
-        duplicates: Duplicates,
+        quality: Quality,
         reliability: Mapping[str, Reliability],
     ) -> Summary:
         """Put the figures together, write them down, and log them."""
@@ -281,20 +317,20 @@ class Experiment:
             loss_after=evolution.loss_after,
             blocks_done=len(evolution.ends),
             blocks_accepted=sum(end.accepted for end in evolution.ends),
-            n_blocks=evolution.schedule.n_blocks,
-            evaluations=evolution.schedule.evaluations,
-            ended=evolution.schedule.ended or "",
+            n_blocks=evolution.n_blocks,
+            evaluations=evolution.evaluations,
+            ended=evolution.ended,
             train_seconds=baseline.train_seconds,
-            evolve_seconds=evolution.schedule.seconds,
+            evolve_seconds=evolution.seconds,
             from_cache=baseline.from_cache,
             training=baseline.training,
             interrupted=evolution.interrupted,
             additions=tuple(additions),
             calibration_images=len(self.dataset.calibration or ()),
             reliability=reliability,
-            leaks=self.images.leaks,
+            leaks=self.images.leaks and self.components.evolves,
             baseline_warning=baseline.warning,
-            duplicates=duplicates,
+            quality=quality,
             seed=self.options["seed"],
             threads=self.threads,
             versions=versions(),
@@ -317,7 +353,7 @@ class Experiment:
         self,
         summary: Summary,
         before: ConvStack,
-        evolution: _Evolution,
+        evolution: Evolution,
         engine: Engine,
         test: Images,
         predicted: NDArray[np.int64],
@@ -327,8 +363,9 @@ class Experiment:
         # Here, not above: nothing else needs a library for figures.
         from experiments import plots, report
 
-        plots.convergence(evolution.events, self.folder / "convergence.png", self.name)
-        plots.kernels(before, evolution.stack, self.folder / "kernels.png")
+        if before.convs:
+            plots.convergence(evolution.events, self.folder / "convergence.png", self.name)
+            plots.kernels(before, evolution.stack, self.folder / "kernels.png")
         title = f"{self.name}\n{summary.saved.name}, {len(test):,} test images"
         confusion = self.folder / "confusion.png"
         plots.confusion(test.labels, predicted, self.dataset.classes, confusion, title)
@@ -340,7 +377,14 @@ class Experiment:
         self.monitor.say("Writing the report")
         answers = report.Answers(engine, self.dataset.train, test, predicted)
         path = self.folder / "report.html"
-        report.write(path, summary, answers, masked_values(self.options), self.components.choices)
+        report.write(
+            path,
+            summary,
+            answers,
+            masked_values(self.options),
+            self.components.choices,
+            self.dataset.survey,
+        )
 
 
 def _save_kernels(stack: ConvStack, path: Path) -> None:

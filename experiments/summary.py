@@ -6,7 +6,7 @@ their names, those of networks and new classes nested. An accuracy is an object 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from experiments.reliability import Reliability
 from experiments.statistics import Accuracy, Comparison
 from experiments.tables import Cells, addition_cells, percent, table
 from slicing.baselines import Epoch
-from slicing.data.duplicates import Duplicates
+from slicing.data.quality import Quality
 from slicing.files import replacing
 
 SUMMARY = "summary.json"
@@ -28,8 +28,16 @@ LEAKS = "LEAKS: the test images chose the kernels"
 _SUBJECTS = {
     "evolution": "evolution",
     "reduction": "making the engine smaller",
-    "slicing": "the saved engine instead of the CNN",
+    "slicing": "the saved engine instead of the baseline",
 }
+NOTHING = "Nothing is evolved: the network has no convolution"
+# The engines, the saved one first.
+_ENGINES = ("engine", "evolved", "sliced")
+
+
+def saved_of(networks: Container[str]) -> str:
+    """Give the name of the engine that is saved, among those of the networks of a run."""
+    return next(name for name in _ENGINES if name in networks)
 
 
 @dataclass(frozen=True)
@@ -74,22 +82,23 @@ class Summary:
     dataset, protocol, objective : str
     leaks : bool
         Whether the test images chose the kernels.
-    duplicates : Duplicates
-        Equal images on both sides of the split, and in two classes.
+    quality : Quality
+        What a look at the images found: copies, classes, files, probable label errors.
     networks : mapping of str to NetworkResult
-        ``baseline`` is the CNN; ``sliced`` and ``evolved`` are its convolutional part with the
-        k-NN before and after evolution, with all training images as references; ``engine`` is the
-        engine that is saved, where that is not ``evolved``.
+        ``baseline`` is the CNN, or what stands for it; ``sliced`` and ``evolved`` are its
+        convolutional part with the k-NN before and after evolution, with all training images as
+        references; ``engine`` is the engine that is saved, where that is none of them. Where
+        nothing is evolved, there is no ``evolved``.
     comparisons : mapping of str to Comparison
         Whether networks can be told apart, on all test images of the dataset: ``evolution`` is
-        ``evolved`` beside ``sliced``, ``reduction`` is ``engine`` beside ``evolved``, where there
-        is one, and ``slicing`` the saved engine beside a ``baseline`` that can classify.
+        ``evolved`` beside ``sliced``, ``reduction`` is ``engine`` beside the engine with all
+        references, and ``slicing`` the saved engine beside a ``baseline`` that can classify.
     loss_before, loss_after : float
         Loss before and after evolution, both on the images drawn for the initial network, so that
-        runs compare.
+        runs compare; NaN where nothing is evolved.
     blocks_done, blocks_accepted, n_blocks : int
         Blocks that were optimized, those of them that were plugged in, and all blocks over all
-        passes.
+        passes; 0 where nothing is evolved.
     evaluations : int
     ended : str
         Why the evolution ended, as in :class:`evolve.schedule.Schedule`.
@@ -107,8 +116,8 @@ class Summary:
     calibration_images : int
         Images from which the saved engine's confidence was learned; 0: it gives none.
     reliability : mapping of str to Reliability
-        How true ``confidence`` is on the chosen test images, and the share of the ``votes``, which
-        is none; empty without a confidence.
+        How true ``confidence`` is on the chosen test images but for outliers, and the share of the
+        ``votes``, which is none; empty without a confidence.
     seed, threads : int
     versions : mapping of str to str
         Of Python and the libraries that results depend on.
@@ -145,7 +154,7 @@ class Summary:
     reliability: Mapping[str, Reliability] = field(default_factory=dict)
     leaks: bool = False
     baseline_warning: str | None = None
-    duplicates: Duplicates = field(default_factory=Duplicates)
+    quality: Quality = field(default_factory=Quality)
     seed: int = 0
     threads: int = 1
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -179,7 +188,7 @@ class Summary:
             "overrides": tuple(values["overrides"]),
             "additions": additions,
             "reliability": reliability,
-            "duplicates": Duplicates(**values["duplicates"]),
+            "quality": Quality.read(values["quality"]),
         }
         return cls(**{**values, **read})
 
@@ -194,12 +203,19 @@ class Summary:
         """Warning before the figures; empty if there is none."""
         leaks = [f"protocol {self.protocol} {LEAKS}; the accuracies flatter it"]
         baseline = [self.baseline_warning] if self.baseline_warning else []
-        return "; ".join(leaks * self.leaks + baseline + self.duplicates.warnings)
+        return "; ".join(leaks * self.leaks + baseline + self.quality.warnings)
 
     @property
     def saved(self) -> NetworkResult:
         """The engine that is saved."""
-        return self.networks.get("engine", self.networks["evolved"])
+        return self.networks[saved_of(self.networks)]
+
+    @property
+    def outliers(self) -> int:
+        """Chosen test images that have no confidence, where the engine gives one."""
+        if not self.reliability or self.saved.test is None:
+            return 0
+        return self.saved.test.total - self.reliability["confidence"].accuracy.total
 
     @property
     def rows(self) -> list[NetworkResult]:
@@ -219,11 +235,14 @@ class Summary:
             "model/parameters": self.saved.parameters,
             "baseline/engine_bytes": self.networks["baseline"].total_bytes,
             "engine/total_bytes": self.saved.total_bytes,
-            "sliced/loss": self.loss_before,
-            "evolved/loss": self.loss_after,
             "time/train_seconds": self.train_seconds,
-            "time/evolve_seconds": self.evolve_seconds,
         }
+        if self.n_blocks:
+            metrics |= {
+                "sliced/loss": self.loss_before,
+                "evolved/loss": self.loss_after,
+                "time/evolve_seconds": self.evolve_seconds,
+            }
         for part in ("conv_bytes", "reference_bytes"):
             count = getattr(self.saved, part)
             if count is not None:
@@ -256,8 +275,6 @@ class Summary:
 
     def facts(self) -> list[str]:
         """Report what can be told apart, the cost and the gain of evolution, and the baseline's."""
-        gain = 1.0 - self.loss_after / self.loss_before if self.loss_before else 0.0
-        change = f"{abs(gain):.1%} {'lower' if gain >= 0 else 'higher'}"
         trained = "not trained here"
         if self.train_seconds:
             earlier = ", read from the cache" if self.from_cache else ""
@@ -268,17 +285,24 @@ class Summary:
                 f"; in the last of {len(self.training)} epochs, loss {last.loss:.4f} and "
                 f"{last.accuracy:.1%} of the training images right"
             )
+        return [
+            *(each.sentence(_SUBJECTS[key]) for key, each in self.comparisons.items()),
+            *(self._facts_of_evolution() if self.n_blocks else [NOTHING]),
+            f"baseline: {trained}",
+            *self._facts_of_confidence(),
+        ]
+
+    def _facts_of_evolution(self) -> list[str]:
+        gain = 1.0 - self.loss_after / self.loss_before if self.loss_before else 0.0
+        change = f"{abs(gain):.1%} {'lower' if gain >= 0 else 'higher'}"
         early = self.ended != "passes"
         rate = self.evaluations / self.evolve_seconds if self.evolve_seconds else 0.0
         return [
-            *(each.sentence(_SUBJECTS[key]) for key, each in self.comparisons.items()),
             f"loss ({self.objective}, {self.protocol}): {self.loss_before:.4f} before evolution, "
             f"{self.loss_after:.4f} after ({change})",
             f"evolution: {self.blocks_done} of {self.n_blocks} blocks, {self.blocks_accepted} "
             f"plugged in, {self.evaluations:,} evaluations in {self.evolve_seconds:.1f} s "
             f"({rate:,.0f} a second)" + (f"; ended: {self.ended}" if early else ""),
-            f"baseline: {trained}",
-            *self._facts_of_confidence(),
         ]
 
     def _facts_of_confidence(self) -> list[str]:
@@ -293,6 +317,7 @@ class Summary:
             f"{100 * found.calibration_error:.1f} % (by chance up to {100 * found.by_chance:.1f} "
             f"%, votes {100 * votes.calibration_error:.1f} %), "
             "AUROC {} (votes {})".format(*areas)
+            + (f"; none for {self.outliers:,} outliers" if self.outliers else "")
         ]
 
     def cells(self) -> Cells:

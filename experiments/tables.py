@@ -1,10 +1,11 @@
 """Tables: in Markdown that reads well on a terminal, too, and the cells of those of a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from experiments.new_classes import ClassAddition
 from experiments.reliability import Reliability
 from experiments.statistics import Accuracy, ClassFigures
+from slicing.data.quality import Quality
 from slicing.names import shown
 
 Cells = tuple[list[str], list[list[str]]]
@@ -16,23 +17,41 @@ def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
 
     Names in it may hold anything: a bar in them ends no cell.
     """
-    header, *body = [
-        [shown(cell).replace("|", "\\|") for cell in cells] for cells in (header, *body)
-    ]
+    columns = zip(header, *body, strict=True)
+    widest = [max(column, key=lambda cell: len(_safe(cell))) for column in columns]
+    return [*table_lines(header, body, widest)]
+
+
+def table_lines(
+    header: Sequence[str], rows: Iterable[Sequence[str]], widest: Sequence[str]
+) -> Iterator[str]:
+    """Set the lines of a :func:`table` as its rows come.
+
+    Parameters
+    ----------
+    header : sequence of str
+    rows : iterable of sequence of str
+    widest : sequence of str
+        For each column a cell that is as wide as any of its rows.
+    """
     # A rule is a dash and a colon at least.
-    widths = [max(2, *map(len, column)) for column in zip(header, *body, strict=True)]
-    rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
+    widths = [
+        max(2, len(_safe(name)), len(_safe(cell)))
+        for name, cell in zip(header, widest, strict=True)
+    ]
 
     def line(cells: Sequence[str]) -> str:
-        first, *rest = zip(cells, widths, strict=True)
-        return (
-            " | ".join(
-                ["| " + first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]
-            )
-            + " |"
-        )
+        first, *rest = zip(map(_safe, cells), widths, strict=True)
+        right = (cell.rjust(width) for cell, width in rest)
+        return " | ".join(["| " + first[0].ljust(first[1]), *right]) + " |"
 
-    return [line(header), line(rule), *map(line, body)]
+    yield line(header)
+    yield line(["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]])
+    yield from map(line, rows)
+
+
+def _safe(cell: str) -> str:
+    return shown(cell).replace("|", "\\|")
 
 
 def percent(accuracy: Accuracy | None) -> str:
@@ -85,10 +104,16 @@ def bin_cells(reliability: Mapping[str, Reliability]) -> Cells:
     return header, body
 
 
+def finding_cells(quality: Quality) -> Cells:
+    """Give the table of what deserves a look in the images, the worst first."""
+    body = [[what, f"{n:,}", example] for what, n, example in quality.findings]
+    return ["finding", "number", "for example"], body
+
+
 def addition_cells(additions: Sequence[ClassAddition]) -> Cells:
     """Give the table of the new classes."""
     header = ["images of each new class"]
-    for name, unit in (("engine", "ms to add"), ("CNN", "s to train again")):
+    for name, unit in (("engine", "ms to add"), ("baseline", "s to train again")):
         header += [f"{name}: {unit}", "% of old classes", "% of new classes"]
     body = []
     for addition in additions:

@@ -4,7 +4,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -264,6 +264,7 @@ class MLflowRun(Silent):
         self,
         path: Path,
         input_shape: tuple[int, int, int],
+        libraries: Sequence[str],
         metrics: Mapping[str, float],
         dataset: "Dataset",
     ) -> str | None:
@@ -271,7 +272,7 @@ class MLflowRun(Silent):
 
         Parameters
         ----------
-        path, input_shape
+        path, input_shape, libraries
             See :func:`experiments.logged_model.log_engine`.
         metrics : mapping of str to float
         dataset : mlflow.entities.Dataset
@@ -289,7 +290,9 @@ class MLflowRun(Silent):
 
         from experiments.logged_model import log_engine
 
-        model = log_engine(self._client, self._run_id, self._experiment_id, path, input_shape)
+        model = log_engine(
+            self._client, self._run_id, self._experiment_id, path, input_shape, libraries
+        )
         now = int(time.time() * 1000)
         self._metrics += [
             Metric(key, value, now, 0, model, dataset.name, dataset.digest)

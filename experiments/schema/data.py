@@ -1,6 +1,6 @@
 """Options of the group ``data``: the images."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 from omegaconf import MISSING
@@ -11,6 +11,14 @@ class Sample(Enum):
 
     first = "first"
     stratified = "stratified"
+
+
+class Fit(Enum):
+    """How an image of another shape becomes one of the size."""
+
+    stretch = "stretch"
+    crop = "crop"
+    pad = "pad"
 
 
 @dataclass
@@ -76,19 +84,37 @@ class FashionMNIST(MNIST):
 
 
 @dataclass
-class Folder(Data):
-    """A directory of class folders."""
+class CIFAR10(MNIST):
+    """CIFAR-10's binary version, or its photos in class folders."""
 
-    _target_: str = "slicing.data.folder"
+    _target_: str = "slicing.data.cifar10"
+    directory: str | None = None
+    """The binary version, a folder or an archive, or photos in the class folders of train/ and
+    test/; null: what the environment variable CIFAR10_DIR names, else the cache, to which the
+    binary version is downloaded."""
+    train_size: int = 50000
+    """Training images, up to 50000."""
+
+
+@dataclass
+class Folder(Data):
+    """A user's own images."""
+
+    _target_: str = "slicing.data.image_files"
     directory: str = MISSING
-    """The directory of class folders, or of train/ beside val/ or test/ that hold them. Must be
-    given."""
+    """The folder of class folders, or of train/, val/ and test/ that hold them; a table (CSV) of
+    paths and labels; or an archive (zip, tar) of any of these. Must be given."""
     test_directory: str | None = None
-    """The class folders of the test images, where they are not in directory; null: they are."""
-    image_size: list[int] = field(default_factory=lambda: [28, 28])
-    """Height and width to which the images are resized."""
-    channels: int = 1
-    """1 (gray) or 3 (RGB), to which the images are converted."""
+    """The same for the test images, where they are not in directory; null: they are."""
+    image_size: list[int] | None = None
+    """Height and width to which the images are resized; null: 28 x 28, and for a pretrained network
+    baseline.image_size."""
+    channels: int | None = None
+    """1 (gray) or 3 (RGB), to which the images are converted; null: 1, or what a pretrained network
+    takes."""
+    fit: Fit = Fit.stretch
+    """What happens to images of another shape: they are stretched, lose what lies beyond the middle
+    (crop), or get a black margin (pad)."""
     test_fraction: float = 0.2
     """Share of the images that are test images, where they are in no folder of their own."""
     train_size: int | None = None
@@ -99,5 +125,10 @@ class Folder(Data):
     """So many files may be left out because they are damaged, too large or no images."""
     max_megapixels: float = 100.0
     """Pixels of a file, in millions, above which it is not decoded; so many take up to 1.5 GB."""
+    max_gigabytes: float = 20.0
+    """What an archive may unpack to, in GB: into the user's cache, which needs the room."""
+    duplicate_radius: int | None = 8
+    """Copies of an image stay on one side of the split: files whose hashes differ in at most so
+    many of 64 bits, and that look the same. null: files are split as if there were none."""
     seed: int = 0
     """Seed of the split into training and test images; not the run's, so that runs compare."""

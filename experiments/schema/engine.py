@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 
 class Metric(Enum):
@@ -17,6 +18,7 @@ class Projection(Enum):
     none = "none"
     pca = "pca"
     lda = "lda"
+    pda = "pda"
 
 
 class References(Enum):
@@ -40,17 +42,25 @@ class KNN:
 
     k: int = 9
     """Neighbors that vote."""
-    metric: Metric = Metric.euclidean
-    """Distance between features."""
-    projection: Projection = Projection.lda
-    """What the k-NN sees of the features: linear discriminants (lda), principal components (pca),
-    or all of them (none)."""
+    metric: Metric | None = None
+    """Distance between features. null: euclidean, and cosine on a pretrained network's maps."""
+    projection: Projection | None = None
+    """What the k-NN sees of the features: linear discriminants (lda), those of a ridge regression
+    that is chosen by leaving images out (pda), principal components (pca), or all of them (none).
+    null: lda, and pda on a pretrained network's maps."""
     components: int | None = None
     """Numbers that the projection leaves; null: 32, and with lda at most one fewer than
     the classes."""
-    shift: int = 1
+    cut: Any = "auto"
+    """Where a pretrained network is cut: the name of a layer, or several whose maps are put side by
+    side, as [one,two]; auto: where the training images tell best. See experiments.cuts."""
+    pool: int = 1
+    """Height and width to which the maps of a pretrained network are averaged; 1: to one number a
+    channel."""
+    shift: int | None = None
     """Pixels: a projection is also learned from copies of the training images, shifted by up to
-    this many in each direction. The references are not shifted."""
+    this many in each direction. The references are not shifted. null: 1, and 0 where the images are
+    a pretrained network's maps."""
     average: int = 0
     """Pixels: the k-NN sees the mean features of all copies of an image (a reference or one to be
     classified) that are shifted by up to this many in each direction. At 1 that takes nine times

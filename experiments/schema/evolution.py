@@ -158,8 +158,9 @@ class Discriminants(Fitness):
     _target_: str = "evolve.fitness.discriminant.DiscriminantFitness"
     max_references: int = 10000
     """Training images that a candidate sees; of more, others are sampled for every network."""
-    shift: int = 1
-    """Largest random shift of each of them, in pixels; drawn again for every network."""
+    shift: int | None = None
+    """Largest random shift of each of them, in pixels; drawn again for every network. null: 1, and
+    0 where the images are a frozen network's maps."""
     seed: int = II("seed")
     """Seed of these choices."""
 
@@ -173,7 +174,7 @@ class KNNFitness(Fitness):
     """The smooth vote of the neighbors, or the accuracy."""
     k: int = II("slicing.k")
     """Neighbors that vote for the accuracy."""
-    metric: Metric = field(default=II("slicing.metric"))
+    metric: Metric | None = field(default=II("slicing.metric"))
     """Distance between features."""
 
 

@@ -7,8 +7,31 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
-from experiments.schema.baseline import Baseline, Gradient, Saved, Trained, Untrained
-from experiments.schema.data import MNIST, Data, FashionMNIST, Folder, MNIST5k, MNISTHeldOut
+from experiments.schema.baseline import (
+    LSTM,
+    SVM,
+    Baseline,
+    DecisionTree,
+    FineTuned,
+    Gradient,
+    LogisticRegression,
+    NaiveBayes,
+    NearestNeighbors,
+    Pretrained,
+    RandomForest,
+    Saved,
+    Trained,
+    Untrained,
+)
+from experiments.schema.data import (
+    CIFAR10,
+    MNIST,
+    Data,
+    FashionMNIST,
+    Folder,
+    MNIST5k,
+    MNISTHeldOut,
+)
 from experiments.schema.engine import KNN
 from experiments.schema.evolution import (
     CMAES,
@@ -67,7 +90,7 @@ class NewClasses:
     images: list[int] = field(default_factory=lambda: [1, 5, 10, 50, 500])
     """From how many training images of each, or all where there are fewer."""
     retrain: bool = True
-    """Whether the CNN is trained again with the same images, to compare."""
+    """Whether the baseline is trained again with the same images, to compare."""
 
 
 @dataclass
@@ -101,10 +124,14 @@ class Config:
     """Seed of everything random but the choice of the images, which data.seed decides."""
     threads: int | None = None
     """Threads to compute with; null: one a core."""
+    max_gigabytes: float | None = None
+    """Gigabytes of memory above which images, features and files are refused before they are read;
+    null: what the machine, its container or its cluster job has."""
     name: str | None = None
     """Name of the run in MLflow; null: made of the choices, as cmaes-serial-lenet64-mnist5k-s0."""
     resume: str | None = None
-    """Folder of a run to resume; of its options, only executor and tracking may change."""
+    """Folder of a run to resume; of its options, only name, executor, tracking, max_gigabytes and
+    the paths of the same images and models may change."""
 
 
 GROUPS: dict[str, dict[str, type]] = {
@@ -113,6 +140,7 @@ GROUPS: dict[str, dict[str, type]] = {
         "mnist": MNIST,
         "mnist_held_out": MNISTHeldOut,
         "fashion_mnist": FashionMNIST,
+        "cifar10": CIFAR10,
         "folder": Folder,
     },
     "baseline": {
@@ -121,6 +149,18 @@ GROUPS: dict[str, dict[str, type]] = {
         "random": Untrained,
         "gradient": Gradient,
         "file": Saved,
+        "efficientnet_lite0": Pretrained,
+        "efficientnet_lite1": Pretrained,
+        "efficientnet_lite2": Pretrained,
+        "application": Pretrained,
+        "finetuned": FineTuned,
+        "svm": SVM,
+        "logistic_regression": LogisticRegression,
+        "naive_bayes": NaiveBayes,
+        "nearest_neighbors": NearestNeighbors,
+        "decision_tree": DecisionTree,
+        "random_forest": RandomForest,
+        "lstm": LSTM,
     },
     "slicing": {
         "knn": KNN,

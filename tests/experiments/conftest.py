@@ -3,13 +3,26 @@
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from evolve import KNNFitness, RandomSearch, ScheduleOptions, Serial, Split, kernels
 from experiments.environment import set_threads
 from slicing.data import Images
 from slicing.stack import Conv, ConvStack, Pool
+from tests import figures
 from tests.experiments.runs import N_TEST, N_TRAIN, run_here
 from tests.idx_files import write_idx
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_store_waits_for_the_disk():
+    def connected(connection, record):
+        connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", connected)
+    yield
+    event.remove(Engine, "connect", connected)
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +54,9 @@ def small(digits):
 @pytest.fixture(scope="session")
 def finished(small, tmp_path_factory):
     """One small experiment that ran to its end."""
-    return run_here(small, tmp_path_factory.mktemp("project"))
+    with pytest.MonkeyPatch.context() as patch:
+        figures.draw(patch)
+        return run_here(small, tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture(scope="session")

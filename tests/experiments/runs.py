@@ -12,11 +12,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 
-from experiments.hydra_internals import VERSION_BASE
-from experiments.overrides import check
+from benchmarks import forked_runs
+from experiments.overrides import check, chosen
 from experiments.pipeline import run
 from experiments.schema.docs import CONF
 
@@ -64,15 +63,12 @@ def give_store(project):
 def run_here(overrides, project):
     """Run an experiment, or go on with it, in this process, with ``project`` as the directory."""
     [config] = check(overrides)
-    with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
-        choices = compose("config", overrides, return_hydra_config=True).hydra.runtime.choices
-    choices = {k: v for k, v in choices.items() if not k.startswith("hydra/")}
     give_store(project)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
         folder = project / "results"
         folder.mkdir(exist_ok=True)
-        summary = run(config, choices, folder, overrides)
+        summary = run(config, chosen(overrides), folder, overrides)
     client, [mlflow_run, *_] = runs_of(project)
     with np.load(folder / "kernels.npz") as kernels:
         return Finished(summary, folder, dict(kernels), client, mlflow_run)
@@ -101,6 +97,21 @@ def finish(process):
     finally:
         process.kill()
     return SimpleNamespace(code=process.returncode, out=out, err=err)
+
+
+def forked(arguments, project, number=None, words=""):
+    """What a command line comes to, in a fork, which has imported all that a run needs.
+
+    A signal ``number`` is sent as soon as standard error shows ``words``.
+    """
+    with TemporaryDirectory() as folder:
+        said = Path(folder)
+        process = forked_runs.begin(arguments, project, said)
+        if number is not None:
+            forked_runs.wait_for(process, said, words)
+            os.kill(process.pid, number)
+        code, err = forked_runs.finish(process, said)
+        return SimpleNamespace(code=code, out=(said / "std1").read_text(), err=err)
 
 
 def run_folder(project):

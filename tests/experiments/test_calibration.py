@@ -57,7 +57,9 @@ def test_what_is_held_out_taught_the_confidence_and_nothing_else(calibrated, eng
 
 def test_the_report_holds_it_against_the_unseen(calibrated, engine, unseen):
     found = engine.evidence(unseen.images)
-    expected = Reliability.of(found.confidences, found.labels == unseen.labels)
+    like = ~found.outliers
+    is_right = found.labels == unseen.labels
+    expected = Reliability.of(found.confidences[like], is_right[like])
     summary = json.loads((calibrated.folder / "summary.json").read_text())
     assert summary["calibration_images"] == 100
     assert Reliability.read(summary["reliability"]["confidence"]) == expected
@@ -67,7 +69,8 @@ def test_the_report_holds_it_against_the_unseen(calibrated, engine, unseen):
     page = read(calibrated.folder)
     assert "learned from 100 training images" in page.text
     _, _, bins = page.all("table", class_="figures")
-    assert sum(int(row[1]) for row in rows_of(bins)[1:]) == 60
+    assert sum(int(row[1]) for row in rows_of(bins)[1:]) == like.sum()
+    assert f"{60 - like.sum()} of 60 test images are." in page.text
     files = {each.path for each in calibrated.client.list_artifacts(calibrated.run.info.run_id)}
     assert "reliability.png" in files
 
@@ -99,7 +102,9 @@ def test_predictions_say_what_they_rest_on(predicted, engine, unseen):
     ):  # fmt: skip
         np.testing.assert_allclose([row[name] for row in rows], column, rtol=1e-12)
     header, *lines = csv.reader(io.StringIO(predicted("format=csv").out))
-    assert header == ["image", "class", "confidence", "distance", "margin", *engine.classes]
+    evidence = ["confidence", "outlier", "distance", "margin"]
+    assert header == ["image", "class", *evidence, *engine.classes]
+    assert [line.pop(3) for line in lines] == ["False"] * 12
     values = np.array([line[2:] for line in lines], float)
     expected = found.confidences, found.distances, found.margins, *found.shares.T
     np.testing.assert_allclose(values, np.column_stack(expected), rtol=1e-12)
@@ -113,6 +118,24 @@ def test_predictions_say_what_they_rest_on(predicted, engine, unseen):
         )
     ]  # fmt: skip
     assert printed.err == ""
+
+
+def test_a_black_picture_has_no_confidence(predicted, calibrated, tmp_path):
+    Image.new("L", (28, 28)).save(tmp_path / "black.png")
+    *others, black = json.loads(predicted("format=json").out)
+    assert (black["confidence"], black["outlier"]) == (None, True)
+    assert not any(row["outlier"] for row in others)
+    _, *_, line = csv.reader(io.StringIO(predicted("format=csv").out))
+    assert line[2:4] == ["", "True"]
+    printed = predicted()
+    assert printed.out.splitlines()[-1].split("|")[3].strip() == "outlier"
+    assert printed.err.startswith("An outlier is unlike all images that taught the confidence")
+    with global_address(calibrated.client.tracking_uri):
+        [output] = calibrated.run.outputs.model_outputs
+        model = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
+        black = np.zeros((1, 28, 28, 1), np.float32)
+        [record] = model.predict(black, params={"evidence": True})
+    assert (record["confidence"], record["outlier"]) == (None, True)
 
 
 def test_an_engine_without_a_confidence_says_how_to_get_one(predicted, engine, calibrated, unseen):
@@ -136,8 +159,10 @@ def test_the_served_model_says_it_too(calibrated, engine, unseen, monkeypatch):
     found = engine.evidence(unseen.images)
     assert [each["class"] for each in records] == engine.predict(unseen.images).tolist()
     for name, column in (
-        ("confidence", found.confidences), ("share", found.shares.max(axis=1)),
-        ("distance", found.distances), ("margin", found.margins),
+        ("share", found.shares.max(axis=1)), ("distance", found.distances),
+        ("margin", found.margins),
     ):  # fmt: skip
         assert [each[name] for each in records] == column.tolist()
+    certainties = [(each["confidence"], each["outlier"]) for each in records]
+    assert certainties == found.certainties()
     json.dumps(records)

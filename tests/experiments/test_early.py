@@ -8,16 +8,13 @@ from types import UnionType
 from typing import get_args, get_type_hints
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-from experiments import memory
 from experiments.components import Components
-from experiments.hydra_internals import VERSION_BASE
-from experiments.overrides import check
-from experiments.schema.docs import CONF
+from experiments.overrides import check, chosen
 from experiments.schema.run import GROUPS, plain
 from slicing.baselines import TrainedCNN
 from slicing.errors import InputError
+from slicing.memory import set_bound
 from tests.experiments.runs import run_here
 
 # Values that no run can have, of every number that a user may set.
@@ -41,7 +38,7 @@ OUT_OF_RANGE = {
     },
     "slicing": {
         "k": 1000, "components": 10**5, "shift": 100, "average": 100, "per_class": 0,
-        "tuning_generations": -1,
+        "pool": 0, "tuning_generations": -1,
     },
     "executor": {"workers": 0},
 }  # fmt: skip
@@ -70,9 +67,7 @@ CASES = [
 @cache
 def components(*overrides):
     [config] = check(overrides)
-    with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
-        choices = compose("config", overrides, return_hydra_config=True).hydra.runtime.choices
-    return Components(plain(config), choices)
+    return Components(plain(config), chosen(overrides))
 
 
 @pytest.fixture(scope="module")
@@ -142,14 +137,24 @@ def test_a_run_that_cannot_fit_into_memory_is_refused(tiny, images, monkeypatch)
     needs = made.check(images[1], tuple("0123456789"))
     assert "It needs at least 1 MB of memory" in needs
     assert "evaluations" in needs
-    monkeypatch.setattr(memory, "available", lambda: (10_000, 20_000))
+    monkeypatch.setattr("slicing.memory.available", lambda: (10_000, 20_000))
     with pytest.raises(InputError, match=r"take at least 1 MB of memory, and there are"):
         made.check(images[1], tuple("0123456789"))
 
 
-def test_the_memory_of_a_control_group_is_all_there_is(tmp_path, monkeypatch):
-    free, whole = memory.available()
-    assert 0 < free <= whole
-    limits = [(whole // 2, whole // 4), (whole // 8, 1000)]
-    monkeypatch.setattr(memory, "_limits", lambda: limits)
-    assert memory.available() == (min(free, whole // 8 - 1000), whole // 8)
+def test_images_that_cannot_fit_are_refused_before_they_are_read(tiny, monkeypatch):
+    monkeypatch.setattr("slicing.memory.available", lambda: (10_000, 20_000))
+    monkeypatch.setattr("slicing.data.mnist_family.idx.read", None)
+    sentence = r"^data\.train_size=120 and 60 test images take at least 1 MB of memory"
+    with pytest.raises(InputError, match=sentence):
+        components(*tiny, "seed=77").dataset()
+
+
+def test_a_run_has_a_bound_of_memory_that_is_an_option(tiny, tmp_path):
+    try:
+        with pytest.raises(InputError, match=r"^data\.train_size.* max_gigabytes is 1e-05: choose"):
+            run_here([*tiny, "max_gigabytes=1e-5"], tmp_path)
+        with pytest.raises(InputError, match=r"^max_gigabytes=0"):
+            run_here([*tiny, "max_gigabytes=0"], tmp_path)
+    finally:
+        set_bound(None)

@@ -42,6 +42,7 @@ def project(tmp_path_factory):
     give_store(project)
     arguments = [
         "data=folder", f"data.directory='{root}'", "data.max_unreadable=1", "+debug=quick",
+        "data.duplicate_radius=null",
         "baseline=random", "baseline.filters=[4,6]", "slicing.projection=none",
         "fitness=neighbors", "fitness.neighbors=8", "strategy.max_evaluations=20", "threads=1",
         "tracking.model=false", f"name='{os.fsdecode(NAMES[1])}'",
@@ -97,17 +98,31 @@ def test_equal_images_are_no_secret(project):
     found = run_folder(where)
     summary = json.loads((found / "summary.json").read_text())
     data = folder(
-        directory=next(where.glob("photos*")), max_unreadable=1, train_size=200, test_size=50
-    )
+        directory=next(where.glob("photos*")), max_unreadable=1, train_size=200, test_size=50,
+        duplicate_radius=None,
+    )  # fmt: skip
     data = data.of_classes([name for name in data.classes if name != SHOWN[-1]])
     test = data.read_test()
     equal = (test.images[:, None] == data.train.images).all(axis=(2, 3, 4)).any(axis=1).sum()
-    assert summary["duplicates"]["test_in_training"] == equal > 0
-    assert summary["duplicates"]["contradictions"] > 0
-    sentence = f"{equal} test images equal training images, which flatters all accuracies"
+    found_copies = summary["quality"]["duplicates"]
+    assert found_copies["test_in_training"] >= equal > 0
+    assert found_copies["contradictions"] > 0
+    sentence = (
+        f"{found_copies['test_in_training']} test images are copies of training images, which "
+        "flatters all accuracies"
+    )
+    # What the training images say by themselves, before hours of work.
+    said = "training images"
+    assert process.err.index(said) < process.err.index("Measuring the loss before evolution")
     for text in (process.err, process.out, *map(text_of, found.glob("*.log"))):
         assert sentence in text
-    assert sentence in text_of(found / "report.html")
+    report = text_of(found / "report.html")
+    assert sentence in report
+    assert "test images that are copies of training images</th>" in report
+    # The files themselves, small, under the name that can be shown.
+    assert re.search(
+        r'src="data:image/jpeg;base64,[^"]+" alt="An image of [^"]+">[^<]+\.jfif <', report
+    )
 
 
 def text_of(path):

@@ -9,7 +9,7 @@ from evolve.checkpoint import Checkpoint
 from experiments.overrides import check, resumed
 from experiments.resume import RunOrigin, checkpoint_of, has_begun, load
 from slicing.errors import InputError
-from tests.experiments.runs import command_line, finish, run_here
+from tests.experiments.runs import forked, run_here
 
 
 class Executes:
@@ -79,7 +79,7 @@ def test_a_folder_does_not_choose_how_hydra_runs(line, tmp_path):
         {"overrides": "seed=1"},
         {"overrides": [1]},
         {"overrides": [], "options": []},
-        {"overrides": [], "options": {}, "mlflow_run": 1, "train_digest": ""},
+        {"overrides": [], "options": {}, "mlflow_run": 1, "images": ""},
     ],
 )
 def test_an_origin_of_odd_content_is_one_sentence(content, tmp_path):
@@ -90,7 +90,7 @@ def test_an_origin_of_odd_content_is_one_sentence(content, tmp_path):
 
 def test_the_command_line_says_it_in_one_sentence(tmp_path):
     checkpoint_of(tmp_path).save("run", {})
-    process = finish(command_line([f"resume={tmp_path}"], tmp_path))
+    process = forked([f"resume={tmp_path}"], tmp_path)
     assert process.code == 2
     assert process.err.count("\n") == 1
     assert "start a new run in another folder" in process.err

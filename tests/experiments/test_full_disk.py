@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.experiments.runs import command_line, finish, give_store, runs_of
+from tests.experiments.runs import forked, give_store, runs_of
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(what, room, named, disk, 
     options = {"run": [f"hydra.run.dir={folder}/run"], "store": [f"hydra.run.dir={tmp_path}/run"]}
     resize(used(folder) + room)
     small = [*tiny, "strategy.passes=1", *options.get(what, [])]
-    found = finish(command_line(small, project))
+    found = forked(small, project)
     assert found.code == 2, found.err
     assert "Traceback" not in found.err
     *_, last = found.err.splitlines()
@@ -56,7 +56,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(what, room, named, disk, 
     if what == "all":
         return
     resize(100_000)
-    resumed = finish(command_line([last.rpartition(" ")[2]], project))
+    resumed = forked([last.rpartition(" ")[2]], project)
     assert resumed.code == 0, resumed.err
     [run] = runs_of(project)[1]
     assert run.info.status == "FINISHED"

@@ -1,22 +1,23 @@
 """Sweeps whose runs are processes of their own, started by Hydra's launchers."""
 
+import os
 import shutil
+import signal
 
 import pytest
 from hydra.core.config_store import ConfigStore
 
+from benchmarks import forked_runs
 from experiments.overrides import check
 from slicing.errors import InputError
-from tests.experiments.runs import command_line, finish, runs_of
+from tests.experiments.runs import command_line, finish, give_store, runs_of
 
 
-def test_joblib_runs_each_once(digits, tmp_path):
-    tiny = [
-        "data=mnist", f"data.directory={digits}", "baseline=random", "baseline.filters=[2,2]",
-        "optimizer=random", "+debug=quick", "strategy.generations=1", "threads=1",
-    ]  # fmt: skip
+def test_joblib_runs_each_once(tiny, tmp_path):
+    give_store(tmp_path)
     sweep = ["--multirun", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1"]
-    process = finish(command_line([*sweep, *tiny], tmp_path))
+    one = ["optimizer=random", "strategy.generations=1", "strategy.passes=1"]
+    process = finish(command_line([*tiny, *sweep, *one], tmp_path))
     assert process.code == 0
     assert "Traceback" not in process.err
     assert process.out.count("| evolved by random") == 2
@@ -30,7 +31,27 @@ def test_joblib_runs_each_once(digits, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", "mlartifacts", "multirun"}
 
 
+@pytest.mark.parametrize("moment", ["evolving", "Running"])
+def test_sigterm_ends_a_sweep(moment, tiny, tmp_path):
+    """At once or after the generation, and its other runs do not begin."""
+    give_store(tmp_path)
+    sweep = ["--multirun", "seed=0,1,2", "strategy.generations=100000"]
+    process = forked_runs.begin([*tiny, *sweep], tmp_path)
+    forked_runs.wait_for(process, tmp_path, moment)
+    os.kill(process.pid, signal.SIGTERM)
+    code, said = forked_runs.finish(process, tmp_path, seconds=120)
+    assert code == 143, said
+    assert "Traceback" not in said
+    assert said.count("Running ") == 1
+    client, runs = runs_of(tmp_path)
+    everything = client.search_runs(["1"])
+    assert {run.info.status for run in everything} <= {"KILLED"}
+    assert len(runs) == (moment == "evolving")
+    assert len(everything) == 2 * len(runs)  # and the sweep's own
+
+
 def test_submitit_fails_with_its_runs(tmp_path):
+    give_store(tmp_path)
     # A mistake that only the runs find, and find at once.
     sweep = ["hydra/launcher=submitit_local", "data=folder", "data.directory=/nowhere", "seed=0,1"]
     process = finish(command_line(["--multirun", *sweep], tmp_path))
@@ -40,7 +61,7 @@ def test_submitit_fails_with_its_runs(tmp_path):
     logs = [path.read_text() for path in tmp_path.glob("multirun/*/*/.submitit/*/*_log.err")]
     assert len(logs) == 2
     for log in logs:
-        assert log.splitlines()[-1].startswith("data.directory=/nowhere is not a folder")
+        assert log.splitlines()[-1].startswith("data.directory=/nowhere is not there")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from experiments.mlflow_store import connect
 from experiments.tracking import MLflowRun
 from slicing.data import Images
 from slicing.errors import InputError
+from slicing.files import clear_parts
 from tests.experiments.runs import give_store
 
 SHAPE = (28, 28, 1)
@@ -82,6 +84,28 @@ def test_a_model_that_is_not_ready_is_logged_again(n_files, run, engine, monkeyp
     assert {"MLmodel", "artifacts/engine.safetensors", "code/slicing/stack.py"} <= files
 
 
+def test_temporary_files_are_beside_the_engine_and_cleared_away(run, engine, monkeypatch):
+    found, log = [], LocalArtifactRepository.log_artifacts
+
+    def spying(self, local_dir, artifact_path=None):
+        found.append(Path(local_dir))
+        # As SIGKILL would leave it.
+        shutil.copytree(local_dir, engine.parent / ".tmp-killed" / "model")
+        log(self, local_dir, artifact_path)
+
+    monkeypatch.setattr(LocalArtifactRepository, "log_artifacts", spying)
+    before = tempfile.gettempdir()
+    logged_model.log_engine(*run, engine, SHAPE)
+    [folder] = found
+    assert folder.is_relative_to(engine.parent)
+    assert folder.relative_to(engine.parent).parts[0].startswith(".tmp-")
+    assert tempfile.gettempdir() == before
+    assert [each.name for each in engine.parent.glob(".tmp-*")] == [".tmp-killed"]
+    clear_parts(engine.parent)
+    assert not [*engine.parent.glob(".tmp-*")]
+    assert engine.exists()
+
+
 def test_a_model_that_is_not_linked_yet_is_no_orphan(run, engine, monkeypatch):
     def unlinked(*args, **kwargs):
         raise KilledError
@@ -146,7 +170,7 @@ def test_a_tracker_logs_it_where_it_is_asked_to(project, engine):
         run_id = tracker.run_id
         images = Images(np.zeros((2, *SHAPE), np.float32), np.arange(2))
         dataset = tracker.log_images("digits", images, "testing", "Try again.")
-        model = tracker.log_engine(engine, SHAPE, {"test_accuracy": 0.5}, dataset)
+        model = tracker.log_engine(engine, SHAPE, (), {"test_accuracy": 0.5}, dataset)
         tracker.abandon("KILLED")
         assert (model is not None) == wanted
         client, experiment_id = connect(None, "tests")

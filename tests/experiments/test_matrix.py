@@ -56,6 +56,14 @@ UNFIT = [
     (["optimizer=cmaes", "block=layer"], "takes at most 3000: .*optimizer=sep_cmaes"),
     (["optimizer=cmaes", "optimizer.population=2"], r"optimizer\.population=2 is out of range"),
     (["optimizer=pso_local", "optimizer.neighbors=99"], r"optimizer\.neighbors=99 is out of range"),
+    (["baseline=svm", "baseline.C=0"], r"^baseline\.C=0.* is out of range"),
+    (
+        ["baseline=nearest_neighbors", "baseline.features=hog", "baseline.cells=29"],
+        r"^baseline\.cells=29 is out of range: choose 2 to 28 for images of 28 x 28 pixels",
+    ),
+    (["baseline=random_forest", "baseline.trees=0"], r"^baseline\.trees=0 is out of range"),
+    (["baseline=lstm", "baseline.units=0"], r"^baseline\.units=0 is out of range"),
+    (["baseline=naive_bayes", "slicing.k=21"], r"^slicing\.k=21 is out of range"),
     (["block.layers=[3]"], r"block\.layers names a convolution 3"),
     (
         ["executor=processes"],

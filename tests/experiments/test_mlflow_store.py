@@ -1,12 +1,14 @@
 """Where runs are recorded: folders of any name, MLflow's own environment variables."""
 
+import shutil
+
 import mlflow
 import pytest
-from mlflow import MlflowClient
+from mlflow import MlflowClient, artifacts
 
 from experiments.mlflow_store import connect, given_address, global_address
 from slicing.errors import InputError
-from tests.experiments.runs import command_line, finish, give_store, runs_of
+from tests.experiments.runs import command_line, finish, forked, give_store, runs_of
 
 NAMES = [
     "a?b",
@@ -43,6 +45,54 @@ def test_a_database_is_made_in_one(tmp_path, monkeypatch):
     connect(None, None)
     assert [path.name for path in folder.iterdir()] == ["mlflow.db"]
     assert [path.name for path in tmp_path.iterdir()] == ["?%41#"]
+
+
+def noted(project, monkeypatch, text):
+    """Log a text in a new run of a project, and read the texts of all runs."""
+    monkeypatch.chdir(project)
+    client, experiment = connect(None, "mine")
+    run = client.create_run(experiment).info.run_id
+    client.log_text(run, text, "note.txt")
+    runs = client.search_runs([experiment], order_by=["start_time"])
+    return [artifacts.load_text(f"{run.info.artifact_uri}/note.txt") for run in runs]
+
+
+@pytest.mark.parametrize("name", ["new", "two words %41", "it's"])
+@pytest.mark.parametrize("how", ["moved", "copied"])
+def test_a_folder_that_was_moved_or_copied_takes_its_files_along(how, name, tmp_path, monkeypatch):
+    old, new = tmp_path / "old", tmp_path / name
+    old.mkdir()
+    give_store(old)
+    assert noted(old, monkeypatch, "first") == ["first"]
+    monkeypatch.chdir(tmp_path)
+    if how == "moved":
+        old.rename(new)
+    else:
+        shutil.copytree(old, new)
+        before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
+    assert noted(new, monkeypatch, "second") == ["first", "second"]
+    assert len([*new.glob("mlartifacts/*/*/note.txt")]) == 2
+    if how == "moved":
+        assert not old.exists()
+    else:
+        assert {path: path.read_bytes() for path in old.rglob("*") if path.is_file()} == before
+
+
+def test_files_that_did_not_come_along_and_places_of_others_stay(tmp_path, monkeypatch):
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        folder.mkdir()
+    give_store(old)
+    theirs = (tmp_path / "theirs").as_uri()
+    monkeypatch.chdir(old)
+    client, _ = connect(None, "mine")
+    client.create_experiment("theirs", theirs)
+    noted(old, monkeypatch, "first")
+    shutil.copy(old / "mlflow.db", new)
+    assert noted(new, monkeypatch, "second") == ["first", "second"]
+    assert not (new / "mlartifacts").exists()
+    client, _ = connect(None, "theirs")
+    assert client.get_experiment_by_name("theirs").artifact_location == theirs
 
 
 @pytest.fixture
@@ -104,7 +154,7 @@ def test_the_working_directory_is_that_of_the_start(digits, tiny, tmp_path):
     (tmp_path / "images").symlink_to(digits)
     small = [each for each in tiny if not each.startswith(("data.directory", "strategy.passes"))]
     arguments = [*small, "data.directory=images", "strategy.generations=1", "seed=0,1"]
-    found = finish(command_line(["--multirun", "hydra.job.chdir=true", *arguments], tmp_path))
+    found = forked(["--multirun", "hydra.job.chdir=true", *arguments], tmp_path)
     assert found.code == 0, found.err
     assert [run.info.status for run in runs_of(tmp_path)[1]] == ["FINISHED", "FINISHED"]
     names = {path.name for path in tmp_path.iterdir()}

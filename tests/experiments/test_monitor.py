@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from evolve.search import Ablation
+from experiments import evolution
 from experiments.evolution import run_schedule
 from experiments.monitor import Monitors, Silent
 
@@ -100,3 +101,30 @@ def test_ctrl_c_is_heard_where_no_event_follows(make_schedule, monkeypatch):
     assert len(measured) == 1
     assert schedule.ended == "interrupted"
     assert listener.events == after == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.001, None), (10.0, None), (50.0, "about 6 minutes more"), (600.0, "about 70 minutes"),
+        (5000.0, "about 9.7 hours"),
+    ],
+)  # fmt: skip
+def test_the_time_of_evolution_is_estimated_early_and_once(schedule, seconds, said, monkeypatch):
+    """The second generation of nine tells it: seven are left."""
+    clock = [0.0]
+    monkeypatch.setattr(evolution.time, "monotonic", lambda: clock[0])
+
+    class Slow(Listener):
+        def event(self, event):
+            super().event(event)
+            # The first also compiles.
+            clock[0] += seconds if len(self.events) > 1 else 1e6
+
+    listener = Slow()
+    run_schedule(schedule, listener, [].append)
+    texts = [each for each in listener.told if isinstance(each, str)]
+    assert len(texts) == (said is not None)
+    if said:
+        assert said in texts[0]
+        assert len(listener.told[: listener.told.index(texts[0])]) < 9

@@ -65,6 +65,8 @@ MISTAKES = {
     "data.directory=/my photos/(1)": "write \"data.directory='/my photos/(1)'\".",
     "data.directory=/my,photos": "If it is one value, write \"data.directory='/my,photos'\".",
     "name=${USER}": "name cannot be resolved: Interpolation key 'USER' not found. ${...} stands",
+    "seed=${foo}": "seed cannot be resolved: Interpolation key 'foo' not found.",
+    "threads=${oc.env:NO_SUCH}": "threads cannot be resolved: Environment variable",
     "name=${oc.env:NO_SUCH}": "'NO_SUCH' not found. ${...} stands for another option",
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier
 import slicing.backend
 import slicing.data
 from experiments import pipeline
-from experiments.components import Components
+from experiments.components import BY_DEFAULT, Components
 from experiments.environment import set_threads
 from experiments.history import GENERATIONS
 from experiments.monitor import Interrupts, Silent
@@ -76,6 +76,12 @@ def test_every_leaf_of_the_configuration_is_a_parameter(finished, small):
     [config] = check(small)
     wanted = {name: str(value) for name, value in leaves(plain(config)).items()}
     del wanted["resume"]  # which is about a process, not about the experiment
+    # Null is what suits what is sliced, and recorded as what it was.
+    wanted |= {
+        f"{group}.{name}": str(values[0])
+        for (group, name), values in BY_DEFAULT.items()
+        if wanted.get(f"{group}.{name}") == "None"
+    }
     assert wanted.items() <= finished.run.data.params.items()
     assert finished.run.data.params["slicing.k"] == "9"
     assert finished.run.data.params["optimizer"] == "cmaes"

@@ -18,7 +18,7 @@ from slicing.baselines import Epoch
 from slicing.stack import Conv, ConvStack, Pool
 from tests.experiments.test_summary import SUMMARY
 
-pytestmark = pytest.mark.usefixtures("laid_out")
+pytestmark = pytest.mark.usefixtures("visible_figures")
 
 
 def pixels(path):

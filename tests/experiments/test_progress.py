@@ -116,6 +116,20 @@ def test_what_takes_long_is_repeated_with_its_time(clock):
     ]
 
 
+def test_what_has_ended_is_not_repeated(clock):
+    stream = io.StringIO()
+    terminal = Terminal(stream, line_seconds=4)
+    with terminal.task("training"):
+        terminal.show(1.0, "epoch 2 of 2")
+    clock[0] += 9
+    terminal.repeat()
+    assert stream.getvalue() == "training 100%: 0:00 left, epoch 2 of 2\n"
+    terminal.say("Measuring")
+    clock[0] += 9
+    terminal.repeat()
+    assert stream.getvalue().splitlines()[1:] == ["Measuring", "Measuring (0:09 so far)"]
+
+
 def test_a_task_that_reports_nothing_is_repeated_too(clock):
     stream = io.StringIO()
     terminal = Terminal(stream, line_seconds=4)

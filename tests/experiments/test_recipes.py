@@ -104,6 +104,13 @@ def test_mlflow_has_the_engine_as_a_model(compact, model_uri, tracking, unseen):
     model = mlflow.pyfunc.load_model(model_uri)
     assert model.metadata.signature.inputs.inputs[0].shape == (-1, 28, 28, 1)
     np.testing.assert_array_equal(model.predict(unseen.images), engine.predict(unseen.images))
+    # The signature's type is MLflow's own check; the model says how to meet it.
+    bytes_ = np.rint(unseen.images * 255).astype(np.uint8)
+    for others in (bytes_, unseen.images.astype(float)):
+        with pytest.raises(MlflowException, match="does not match expected dtype float32"):
+            model.predict(others)
+    assert "divide uint8 from 0 to 255 by np.float32(255)" in model.metadata.metadata["pixels"]
+    np.testing.assert_array_equal(model.predict(bytes_ / np.float32(255)), engine.predict(bytes_))
     shares = model.predict(unseen.images, params={"proba": True})
     np.testing.assert_array_equal(shares, engine.predict_proba(unseen.images))
 

@@ -173,11 +173,12 @@ def test_its_markup_is_for_everyone(finished, page):
     assert page.one("meta", charset="utf-8")
     assert page.one("title").text == page.one("h1").text == finished.summary.title
     assert [each.text for each in page.all("h2")] == [
-        "Networks", "Training", "Evolution", "Mistakes", "Confidence", "Configuration",
+        "Networks", "Training", "Evolution", "Mistakes", "Confidence", "Data",
+        "Configuration",
     ]  # fmt: skip
     assert all(img.attributes["alt"] for img in page.all("img"))
     assert all(th.attributes["scope"] in ("col", "row", "rowgroup") for th in page.all("th"))
-    assert page.one("details").one("summary").text
+    assert next(page.all("details")).one("summary").text
 
 
 def test_its_figures_are_those_of_the_summary(finished, page):
@@ -188,7 +189,7 @@ def test_its_figures_are_those_of_the_summary(finished, page):
         if line.startswith("|")
     )
     assert rows_of(next(page.all("table"))) == [header, *rows]
-    for fact in page.one("ul").all("li"):
+    for fact in next(page.all("ul")).all("li"):
         assert f"- {fact.text}" in markdown.splitlines()
 
 
@@ -265,6 +266,7 @@ def test_an_interrupted_run_has_one_too(tiny, tmp_path, monkeypatch):
     assert "report.html" in files
 
 
+OPTIONS = {"seed": 1, "data": {"directory": "<i>&amp;"}, "slicing": {"references": "condensed"}}
 CLASSES = ("<b>cat</b>", "'a\" & b'", "{{ 7 * 7 }}")
 
 
@@ -296,7 +298,7 @@ def written(
         folder / "report.html",
         replace(summary, title=name, dataset="<u>images"),
         Answers(engine, train, test, predicted),
-        {"seed": 1, "data": {"directory": "<i>&amp;"}, "slicing": {"references": references}},
+        OPTIONS | {"slicing": {"references": references}},
         {"data": "folder", "debug": "quick"},
     )
     return read(folder), engine, test, predicted
@@ -392,6 +394,15 @@ def test_a_confidence_is_held_against_the_test_images(tmp_path):
     found = engine.evidence(test.images[worst(engine, test, predicted)]).confidences
     for mistake, confidence in zip(mistakes_of(page), found, strict=False):
         assert mistake.one("figcaption").text.endswith(f", confidence {100 * confidence:.0f} %.")
+
+
+def test_an_outlier_among_the_mistakes_is_called_one(tmp_path):
+    _, engine, test, _ = written(tmp_path, n_test=3, calibrated=True)
+    black = Images(np.zeros((1, 8, 8, 1), np.float32), np.array([0]))
+    answers = Answers(engine, test, black, 1 - black.labels)
+    report.write(tmp_path / "report.html", SUMMARY, answers, OPTIONS, {"data": "folder"})
+    [mistake] = mistakes_of(read(tmp_path))
+    assert mistake.one("figcaption").text.endswith(", no confidence: an outlier.")
 
 
 def test_of_many_votes_the_nearest_are_shown(tmp_path):

@@ -7,16 +7,19 @@ import signal
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from evolve.checkpoint import Checkpoint
+from evolve.protocols import leave_one_out, test_set
 from experiments import run as program
 from experiments.history import History
 from experiments.overrides import resumed
-from experiments.resume import RunOrigin, checkpoint_of, load
+from experiments.resume import RunOrigin, checkpoint_of, digest_of, load
 from experiments.run import _way_on
+from slicing.data import Dataset, Images
 from slicing.errors import InputError
-from tests.experiments.runs import command_line, files_of, finish, run_here, runs_of
+from tests.experiments.runs import command_line, files_of, finish, forked, run_here, runs_of
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +99,7 @@ def test_removed_images_are_no_reason_to_resume_at_once(broken_off, digits):
     away = digits.with_name("away")
     digits.rename(away)
     try:
-        process = finish(command_line([f"resume={broken_off}"], broken_off.parent))
+        process = forked([f"resume={broken_off}"], broken_off.parent)
     finally:
         away.rename(digits)
     assert process.code == 2
@@ -110,7 +113,7 @@ def test_removed_images_are_no_reason_to_resume_at_once(broken_off, digits):
 def test_a_folder_where_a_file_should_be_is_no_reason_to_resume_at_once(broken_off):
     (broken_off / "history.csv").unlink()
     (broken_off / "history.csv").mkdir()
-    process = finish(command_line([f"resume={broken_off}"], broken_off.parent))
+    process = forked([f"resume={broken_off}"], broken_off.parent)
     assert process.code == 2
     last = process.err.splitlines()[-1]
     assert f"{broken_off}/history.csv cannot be read or written: Is a directory. What" in last
@@ -141,24 +144,58 @@ def test_a_changed_configuration_is_refused_and_nothing_is_lost(broken_off, tiny
     assert run_here([*tiny, f"resume={broken_off}"], broken_off.parent).summary.ended == "passes"
 
 
-def test_other_images_are_refused(broken_off, tiny, digits, tmp_path):
-    changed = tmp_path / "changed"
-    shutil.copytree(digits, changed)
-    path = changed / "train-images-idx3-ubyte"
+def test_a_wrong_option_says_once_how_to_go_on(broken_off):
+    process = finish(command_line([f"resume={broken_off}", "seed=1"], broken_off.parent))
+    assert process.code == 2
+    last = process.err.splitlines()[-1]
+    assert last.startswith("seed was 0 when the run began and is 1 now")
+    assert last.endswith(f"resume={broken_off}")
+    assert len(re.findall("resume", last)) == 2  # to resume it, and the word of the command
+
+
+def test_moved_images_are_the_same_and_others_are_refused(
+    broken_off, tiny, digits, undisturbed, tmp_path
+):
+    moved = tmp_path / "moved"
+    shutil.copytree(digits, moved)
+    there = f"data.directory={moved}"
+    path = moved / "train-images-idx3-ubyte"
     content = bytearray(path.read_bytes())
     content[16 + 400] ^= 255
     path.write_bytes(content)
+    with pytest.raises(InputError, match="images differ from those"):
+        run_here([*tiny, there, f"resume={broken_off}"], broken_off.parent)
+    content[16 + 400] ^= 255
+    path.write_bytes(content)
+    result = run_here([*tiny, there, f"resume={broken_off}"], broken_off.parent)
+    assert files_of(result.folder) == files_of(undisturbed.folder)
+
+
+def test_only_paths_may_change(broken_off):
     begun = load(broken_off)
-    options = begun.options | {"data": begun.options["data"] | {"directory": str(changed)}}
-    with pytest.raises(InputError, match=r"data\.directory was"):
-        begun.check(options, begun.train_digest)
-    shutil.copy(path, digits / path.name)
-    try:
-        with pytest.raises(InputError, match="training images differ from those"):
-            run_here([*tiny, f"resume={broken_off}"], broken_off.parent)
-    finally:
-        content[16 + 400] ^= 255
-        (digits / path.name).write_bytes(content)
+    options = begun.options | {"data": begun.options["data"] | {"test_directory": "elsewhere"}}
+    begun.check_options(options | {"baseline": begun.options["baseline"] | {"cache_dir": "new"}})
+    options["data"] |= {"test_size": 50}
+    with pytest.raises(InputError, match=r"data\.test_size was 60"):
+        begun.check_options(options)
+
+
+@pytest.mark.parametrize("changed", ["train", "calibration", "test"])
+def test_all_images_that_a_run_depends_on_are_in_its_digest(changed):
+    def some(seed):
+        return Images(np.random.default_rng(seed).random((6, 4, 4, 1), np.float32), np.arange(6))
+
+    images = {"train": some(0), "calibration": some(1), "test": some(2)}
+
+    def digest(protocol):
+        test = images["test"]
+        data = Dataset("", ("a",), images["train"], lambda: test, calibration=images["calibration"])
+        return digest_of(data, protocol(data))
+
+    before = digest(test_set), digest(leave_one_out)
+    images[changed] = some(3)
+    assert digest(test_set) != before[0]
+    assert (digest(leave_one_out) != before[1]) == (changed != "test")
 
 
 def test_the_same_command_in_the_same_folder_goes_on(broken_off, tiny, undisturbed):
@@ -181,7 +218,7 @@ def test_what_has_not_begun_or_has_ended_cannot_be_resumed(finished, tmp_path):
 
 
 def test_resuming_is_for_one_run(tmp_path):
-    process = finish(command_line(["--multirun", f"resume={tmp_path}"], tmp_path))
+    process = forked(["--multirun", f"resume={tmp_path}"], tmp_path)
     assert process.code == 2
     assert process.err.count("\n") == 1
 

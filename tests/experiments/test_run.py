@@ -6,7 +6,7 @@ import signal
 import pytest
 from mlflow import MlflowClient
 
-from tests.experiments.runs import command_line, finish, runs_of
+from tests.experiments.runs import command_line, finish, forked, give_store, runs_of
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,8 @@ def swept(small, tmp_path_factory):
     sweep = [
         "--multirun", "optimizer=cmaes,random", "baseline.learning_rate=0.001,1e30",
     ]  # fmt: skip
-    return finish(command_line([*small, *sweep], project)), project
+    give_store(project)
+    return forked([*small, *sweep], project), project
 
 
 def test_a_sweep_goes_on_after_a_run_that_failed(swept):
@@ -84,23 +85,10 @@ def test_what_a_user_sees(swept):
     assert {path.name for path in project.iterdir()} == {"mlflow.db", "mlartifacts", "multirun"}
 
 
-def interrupt_after(words, process, number=signal.SIGINT):
-    """Send a signal, by default what Ctrl-C sends, as soon as standard error shows ``words``."""
-    lines = []
-    for line in process.stderr:
-        lines.append(line)
-        if words in line:
-            process.send_signal(number)
-            break
-    result = finish(process)
-    result.err = "".join(lines) + result.err
-    return result
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_keeps_what_was_found(number, small, tmp_path):
-    process = command_line([*small, "strategy.generations=100000"], tmp_path)
-    result = interrupt_after("evolving", process, number)
+def test_a_signal_keeps_what_was_found(number, tiny, tmp_path):
+    give_store(tmp_path)
+    result = forked([*tiny, "strategy.generations=100000"], tmp_path, number, "evolving")
     assert result.code == 128 + number
     assert "Stopping after this generation" in result.err
     assert "Traceback" not in result.err
@@ -123,18 +111,17 @@ def test_a_signal_keeps_what_was_found(number, small, tmp_path):
     ],
 )
 def test_a_signal_before_evolution_is_one_sentence(number, words, options, small, tmp_path):
-    result = interrupt_after(words, command_line([*small, *options], tmp_path), number)
+    give_store(tmp_path)
+    result = forked([*small, *options], tmp_path, number, words)
     assert result.code == 128 + number
     *before, last = result.err.splitlines()
     assert last == "Interrupted before there was anything to keep."
     begin = ("Running", "lenet", "cmaes", "It needs", "Starting", "training")
     assert all(line.startswith(begin) for line in before)
     # A run that MLflow had not begun yet is not there.
-    if (tmp_path / "mlflow.db").exists():
-        client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
-        experiments = [each.experiment_id for each in client.search_experiments()]
-        statuses = {run.info.status for run in client.search_runs(experiments)}
-        assert statuses <= {"KILLED"}
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    assert {run.info.status for run in client.search_runs(experiments)} <= {"KILLED"}
 
 
 @pytest.mark.parametrize(
@@ -144,12 +131,12 @@ def test_a_signal_before_evolution_is_one_sentence(number, words, options, small
         (["--multirun", "seed=0,1", "data.train_sze=5,6"], "did you mean data.train_size?\n"),
         (["hydra.nothing=1"], "Key 'nothing' not in 'HydraConf'\n"),
         (["data=folder"], "data.directory is missing: give it as data.directory=...\n"),
-        (["data=folder", "data.directory=/nowhere"], "data.directory=/nowhere is not a folder"),
+        (["data=folder", "data.directory=/nowhere"], "data.directory=/nowhere is not there"),
         (["hydra.run.dir=/proc/nothing"], "/proc/nothing cannot be read or written: "),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, sentence, tmp_path):
-    process = finish(command_line(arguments, tmp_path))
+    process = forked(arguments, tmp_path)
     assert process.code == 2
     # A run says what it is before it looks at its images; a slow machine repeats that.
     *before, line = process.err.splitlines(keepends=True)
@@ -175,7 +162,7 @@ def test_what_is_refused_leaves_nothing(arguments, left, digits, tmp_path):
         (tmp_path / "mine" / "notes.txt").write_text("the user's own")
     if "data=folder" not in arguments:
         arguments = ["data=mnist", f"data.directory={digits}", *arguments]
-    process = finish(command_line(arguments, tmp_path))
+    process = forked(arguments, tmp_path)
     assert process.code == 2
     assert "Traceback" not in process.err
     files = {path.name for path in tmp_path.rglob("*") if path.is_file()}

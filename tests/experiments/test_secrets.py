@@ -11,7 +11,7 @@ from experiments.console import Formatter, say
 from experiments.mlflow_store import URI, given_address, hide_password
 from experiments.secrets import masked, masked_values
 from slicing.errors import InputError
-from tests.experiments.runs import command_line, finish, give_store, run_here
+from tests.experiments.runs import forked, give_store, run_here
 
 WORDS = st.text("abcXYZ019!$%^*()-_+=.,;~@:", min_size=1).filter(lambda word: "***" not in word)
 
@@ -104,7 +104,7 @@ def test_hydra_does_not_know_it(words, digits, tmp_path):
         f"data.directory={digits}",
         "tracking.uri=http://me:sesame@127.0.0.1:1",
     ]
-    found = finish(command_line([*arguments, *words], tmp_path))
+    found = forked([*arguments, *words], tmp_path)
     assert "sesame" not in found.out + found.err
     assert "http://me:***@127.0.0.1:1" in found.out + found.err
     assert "Traceback" not in found.err

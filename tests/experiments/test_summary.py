@@ -101,8 +101,8 @@ def test_it_says_whether_the_networks_can_be_told_apart():
         "chance explains (p = 0.013)"
     ) in lines
     assert (
-        "- the saved engine instead of the CNN changed 12 of 1,000 answers: 7 to the better, 5 to "
-        "the worse; chance explains that (p = 0.77)"
+        "- the saved engine instead of the baseline changed 12 of 1,000 answers: 7 to the better, "
+        "5 to the worse; chance explains that (p = 0.77)"
     ) in lines
 
 
@@ -179,12 +179,14 @@ RELIABILITY = {
 
 
 def test_a_confidence_is_a_fact_and_metrics():
-    summary = replace(SUMMARY, calibration_images=80, reliability=RELIABILITY)
+    saved = replace(SUMMARY.saved, test=Accuracy(32, 42))
+    networks = SUMMARY.networks | {"engine": saved}
+    summary = replace(SUMMARY, calibration_images=80, reliability=RELIABILITY, networks=networks)
     fact = (
         "- confidence, learned from 80 held-out images: 75.0 % on average where 77.50 "
         "(62.50-87.68) % of 40 test images are right; calibration error 5.0 % (by chance up to "
         "8.0 %, votes 22.5 %), "
-        "AUROC 0.750 (votes -)"
+        "AUROC 0.750 (votes -); none for 2 outliers"
     )
     assert fact in summary.text().splitlines()
     metrics = summary.metrics()

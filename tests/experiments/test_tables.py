@@ -1,5 +1,5 @@
 from experiments.statistics import Accuracy, ClassFigures
-from experiments.tables import class_cells, table
+from experiments.tables import class_cells, table, table_lines
 
 
 def test_table_is_markdown():
@@ -13,6 +13,24 @@ def test_table_is_markdown():
 
 def test_the_rule_of_a_narrow_column():
     assert table(["a", "p"], [["x", "1"]]) == ["| a  |  p |", "| -- | -: |", "| x  |  1 |"]
+
+
+def test_lines_come_with_their_rows_and_are_those_of_the_table():
+    rows = [["x", "1"], ["l|nger", "100"], ["far too long", "1"]]
+    taken = []
+
+    def coming():
+        for row in rows:
+            taken.append(row)
+            yield row
+
+    lines = table_lines(["a", "b"], coming(), ["l|nger", "100"])
+    assert [next(lines), next(lines)] == ["| a       |   b |", "| ------- | --: |"]
+    assert taken == []
+    assert next(lines) == "| x       |   1 |"
+    assert taken == rows[:1]
+    assert [*lines] == [r"| l\|nger | 100 |", "| far too long |   1 |"]
+    assert table(["a", "b"], rows[:2]) == [*table_lines(["a", "b"], rows[:2], ["l|nger", "100"])]
 
 
 def test_a_class_without_images_has_dashes():

@@ -9,22 +9,41 @@ import subprocess
 import sys
 from dataclasses import fields
 from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from experiments import predict
 from experiments.schema.docs import CONF
 from experiments.tools import run_tool
 from slicing.data import idx
 from slicing.engine.engine import Engine
 
 
-def tool(name, *arguments, cwd=None):
+def process(name, *arguments):
     return subprocess.run(
-        [sys.executable, "-m", f"experiments.{name}", *arguments], cwd=cwd,
+        [sys.executable, "-m", f"experiments.{name}", *arguments],
         capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(CONF.parent)},
     )  # fmt: skip
+
+
+@pytest.fixture
+def tool(monkeypatch, capsys):
+    """Run a tool in this process; what it comes to is that of a process."""
+
+    def run(name, *arguments):
+        module, code = import_module(f"experiments.{name}"), 0
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        try:
+            run_tool(f"experiments.{name}", module.Options, module.main)
+        except SystemExit as end:
+            code = end.code
+        out, err = capsys.readouterr()
+        return SimpleNamespace(returncode=code, stdout=out, stderr=err)
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +74,7 @@ def folder(pixels, tmp_path_factory):
 
 
 def test_predictions_are_those_of_the_engine(engine_file, folder, pixels):
-    found = tool("predict", f"engine={engine_file}", f"images={folder}", "format=json")
+    found = process("predict", f"engine={engine_file}", f"images={folder}", "format=json")
     assert found.returncode == 0, found.stderr
     rows = {row["image"]: row for row in json.loads(found.stdout)}
     assert len(rows) == 15
@@ -71,23 +90,49 @@ def test_predictions_are_those_of_the_engine(engine_file, folder, pixels):
     assert rows[str(folder / "color.png")]["class"] == engine.predict(images[:1])[0]
 
 
-def test_table_and_csv_of_several_files(engine_file, folder, pixels):
+def test_table_and_csv_of_several_files(engine_file, folder, pixels, tool):
     engine = Engine.load(engine_file)
     [first, second] = engine.predict((pixels[[0, 2]] / np.float32(255))[..., None])
     files = f"images=[{folder}/00.png,{folder}/02.png]"
     found = tool("predict", f"engine={engine_file}", files, "format=csv")
     header, one, two = csv.reader(io.StringIO(found.stdout))
-    evidence = ["confidence", "distance", "margin"]
+    evidence = ["confidence", "outlier", "distance", "margin"]
     assert header == ["image", "class", *evidence, *engine.classes]
     assert (one[:2], two[:2]) == ([f"{folder}/00.png", first], [f"{folder}/02.png", second])
-    assert sum(map(float, one[5:])) == pytest.approx(1)
+    assert sum(map(float, one[6:])) == pytest.approx(1)
     found = tool("predict", f"engine={engine_file}", files)
     lines = [line.split("|")[1:3] for line in found.stdout.splitlines()]
     assert [cell.strip() for cell in lines[2]] == [f"{folder}/00.png", first]
     assert len(lines) == 4
 
 
-def test_dark_digits_on_a_bright_ground_are_inverted(engine_file, folder, pixels):
+def test_a_table_is_printed_as_its_rows_come(engine_file, folder, capsys):
+    engine = Engine.load(engine_file)
+    paths = sorted(folder.glob("0*.png"))
+    shown = []
+
+    def rows():
+        for row in predict.predict(engine, paths):
+            yield row
+            shown.append(capsys.readouterr().out)
+
+    predict._print_table(engine, paths, rows())
+    assert len(shown) == len(paths) > 2
+    for path, text in zip(paths, shown, strict=True):
+        assert text.splitlines()[-1].startswith(f"| {path} ")
+    assert len({len(line) for text in shown for line in text.splitlines()}) == 1
+
+
+@pytest.mark.parametrize("name", ["predict", "export"])
+def test_the_memory_of_an_engine_has_a_bound(name, engine_file, folder, tool):
+    more = {"predict": f"images={folder}", "export": "format=onnx"}[name]
+    found = tool(name, f"engine={engine_file}", more, "max_gigabytes=1e-6")
+    assert found.returncode == 2
+    assert "max_gigabytes is 1e-06" in found.stderr
+    assert found.stderr.count("\n") == 1
+
+
+def test_dark_digits_on_a_bright_ground_are_inverted(engine_file, folder, pixels, tool):
     arguments = [f"engine={engine_file}", f"images={folder}/dark.png", "format=json"]
     [plain] = json.loads(tool("predict", *arguments).stdout)
     [inverted] = json.loads(tool("predict", *arguments, "invert=true").stdout)
@@ -109,10 +154,9 @@ def photos(pixels, tmp_path):
 
 
 @pytest.mark.parametrize("format", ["table", "csv", "json"])
-def test_damaged_files_do_not_stop_the_others(engine_file, photos, format):  # noqa: A002
-    found = tool(
-        "predict", f"engine={engine_file}", "images=.", f"format={format}", cwd=photos,
-    )  # fmt: skip
+def test_damaged_files_do_not_stop_the_others(engine_file, photos, format, tool, monkeypatch):  # noqa: A002
+    monkeypatch.chdir(photos)
+    found = tool("predict", f"engine={engine_file}", "images=.", f"format={format}")
     assert found.returncode == 2
     assert "3 of 6 files could not be read." in found.stderr
     for name, reason in (("cut", "truncated"), ("empty", "none of"), ("pipe", "named pipe")):
@@ -129,7 +173,7 @@ def test_damaged_files_do_not_stop_the_others(engine_file, photos, format):  # n
         assert r"| =1\|a.jfif" in found.stdout
 
 
-def test_folders_that_name_classes_give_the_accuracy(engine_file, pixels, digits, tmp_path):
+def test_folders_that_name_classes_give_the_accuracy(engine_file, pixels, digits, tmp_path, tool):
     labels = idx.read(digits / "t10k-labels-idx1-ubyte", ())[:12]
     engine = Engine.load(engine_file)
     right = engine.predict((pixels / np.float32(255))[..., None]) == labels.astype(str)
@@ -147,7 +191,7 @@ def test_folders_that_name_classes_give_the_accuracy(engine_file, pixels, digits
 
 
 @pytest.mark.parametrize(("format", "suffix"), [("onnx", ".onnx"), ("litert", ".tflite")])
-def test_the_export_says_where_it_is(engine_file, tmp_path, format, suffix):  # noqa: A002
+def test_the_export_says_where_it_is(engine_file, tmp_path, format, suffix, tool):  # noqa: A002
     target = tmp_path / f"mine{suffix}"
     found = tool("export", f"engine={engine_file}", f"format={format}", f"output={target}")
     assert found.returncode == 0, found.stderr
@@ -199,33 +243,23 @@ def test_the_export_says_where_it_is(engine_file, tmp_path, format, suffix):  # 
         ("export", ["engine={engine}", "format=onnx", "output=no/x.onnx"], "no folder no"),
     ],
 )
-def test_a_mistake_is_one_sentence(
-    name, arguments, sentence, engine_file, tmp_path, monkeypatch, capsys
-):
+def test_a_mistake_is_one_sentence(name, arguments, sentence, engine_file, tmp_path, tool):
     (tmp_path / "text").write_text("no engine")
-    words = [each.format(engine=engine_file, empty=tmp_path) for each in arguments]
-    module = import_module(f"experiments.{name}")
-    monkeypatch.setattr(sys, "argv", [name, *words])
-    with pytest.raises(SystemExit) as caught:
-        run_tool(f"experiments.{name}", module.Options, module.main)
-    assert caught.value.code == 2
-    out, err = capsys.readouterr()
-    assert sentence in err
-    assert err.count("\n") == 1
-    assert out == ""
+    found = tool(name, *(each.format(engine=engine_file, empty=tmp_path) for each in arguments))
+    assert found.returncode == 2
+    assert sentence in found.stderr
+    assert found.stderr.count("\n") == 1
+    assert found.stdout == ""
 
 
 @pytest.mark.parametrize("name", ["predict", "export"])
-def test_help_names_all_options(name, monkeypatch, capsys):
-    module = import_module(f"experiments.{name}")
-    monkeypatch.setattr(sys, "argv", [name, "--help"])
-    run_tool(f"experiments.{name}", module.Options, module.main)
-    out = capsys.readouterr().out
-    for option in fields(module.Options):
-        assert f"  {option.name}=" in out
+def test_help_names_all_options(name, tool):
+    found = tool(name, "--help")
+    for option in fields(import_module(f"experiments.{name}").Options):
+        assert f"  {option.name}=" in found.stdout
 
 
 def test_a_mistake_is_exit_code_2_of_the_process():
-    found = tool("predict", "engine=nowhere", "images=x")
+    found = process("predict", "engine=nowhere", "images=x")
     assert found.returncode == 2
     assert found.stderr == "nowhere cannot be read: No such file or directory.\n"

@@ -15,7 +15,10 @@ import slicing.engine.engine
 import slicing.engine.recipe
 import slicing.neighbors.exact
 from evolve.optimizers import BY_NAME
+from experiments.components import BY_DEFAULT
 from experiments.overrides import check
+from experiments.reading import OF_FILES
+from experiments.recipes import recipe_of
 from experiments.schema import data, engine, evolution
 from experiments.schema.docs import CONF, field_docs, option_doc
 from experiments.schema.run import GROUPS, Config, plain
@@ -76,18 +79,25 @@ def test_fields_and_defaults_are_those_of_the_target(group, option):
         # What tunes hands its other options on.
         parameters |= inspect.signature(TrainedCNN).parameters
     for name, value in node.items():
+        if group == "data" and name in OF_FILES:
+            assert name in inspect.signature(slicing.data.folder).parameters
+            continue
         assert name in parameters
         default = parameters[name].default
         if default is not inspect.Parameter.empty and name not in ("seed", "objective"):
             differs = {("mnist_cnn", "pooling"), ("mnist_cnn", "units")}
-            assert (option, name) in differs or list_of(default) == value
+            # Null is what suits what is sliced: for images, the target's own default.
+            depends = value is None and BY_DEFAULT.get((group, name), (...,))[0] == default
+            assert depends or (option, name) in differs or list_of(default) == value
 
 
 def test_the_options_of_slicing_are_those_of_a_recipe():
     [config] = check(["slicing=knn"])
     options = plain(config)["slicing"]
-    assert options.pop("tuning_generations") == 0
-    assert options == asdict(Recipe())
+    assert (options.pop("tuning_generations"), options.pop("cut")) == (0, "auto")
+    assert options.pop("pool") == 1
+    assert options.keys() == asdict(Recipe()).keys()
+    assert recipe_of(options | {"tuning_generations": 0}) == Recipe()
 
 
 def list_of(value):

@@ -1,0 +1,189 @@
+"""Find where to cut a pretrained network: ``python -m experiments.cuts --help``.
+
+Exit codes: 0; 2 for what the user can mend, with one sentence on standard error.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from omegaconf import DictConfig
+
+from experiments.console import exit_on_mistake, say
+from experiments.folders import made_for_output, remove_if_only
+from experiments.overrides import check, check_flags
+from experiments.programs import CUTS
+from experiments.progress import Terminal
+from experiments.schema.run import plain
+from slicing.errors import InputError
+
+if TYPE_CHECKING:
+    from experiments.components import Components
+    from experiments.places import Places
+    from slicing.backbones.network import Network
+    from slicing.baselines import BaselineBuilder
+    from slicing.data.dataset import Dataset
+    from slicing.data.preparation import Preparation
+
+FIGURES, PICTURE = "cuts.json", "cuts.png"
+"""The files that it writes."""
+
+# Images with which the time is measured.
+_TIMED = 5
+
+
+def main() -> None:
+    """Check the command line, score all cuts, and say which is the best."""
+    with exit_on_mistake():
+        asks_for_help = bool({"--help", "-h"} & set(sys.argv[1:]))
+        overrides = [word for word in sys.argv[1:] if word not in ("--help", "-h")]
+        check_flags(overrides, [])
+        configs = check(overrides, multirun=True, complete=not asks_for_help, program=CUTS)
+        if asks_for_help:
+            # Here, not above: scoring cuts needs none of it.
+            from experiments.help import help_page
+
+            say(help_page(configs[0], CUTS), sys.stdout)
+        else:
+            with Terminal() as terminal:
+                text = cuts(configs, terminal)
+            say(text, sys.stdout)
+
+
+def cuts(configs: Sequence[DictConfig], terminal: Terminal) -> str:
+    """Score all cuts of some networks, record them in MLflow, and write what was found.
+
+    Parameters
+    ----------
+    configs : sequence of DictConfig
+        Of the schema :class:`experiments.schema.cuts.Cuts`, one a network.
+    terminal : Terminal
+
+    Returns
+    -------
+    str
+        What was found, in Markdown that reads well on a terminal, too.
+    """
+    terminal.say("Reading the images")
+    # Here, not above: --help and mistakes on the command line do not need it.
+    from experiments import plots
+    from experiments.components import Components
+    from experiments.environment import set_threads
+    from experiments.json_values import plain_values
+    from experiments.mlflow_store import given_address, hide_password
+    from experiments.secrets import masked_values
+    from experiments.tracking import MLflowRun, leaves
+    from slicing.files import replacing
+    from slicing.machine import processor
+
+    each = [plain(config) for config in configs]
+    _require_same_images(each)
+    options = each[0]
+    set_threads(options["threads"])
+    dataset = Components(options, {}).dataset()
+    loaded = _distinct([_load(Components(one, {}), terminal) for one in each])
+    uri = options["tracking"]["uri"] = hide_password(options["tracking"]["uri"])
+    folder = made_for_output(options["output"])
+    tracker = MLflowRun(**options["tracking"])
+    try:
+        tags = {
+            "dataset": dataset.name,
+            "dataset.train_digest": dataset.train.digest,
+            "networks": ", ".join(each.name for each in loaded),
+            "machine.processor": processor(),
+        }
+        tracker.begin(f"cuts-{dataset.name}", leaves(masked_values(options)), tags)
+        if given_address(uri):
+            # The user's own server: a mistake shows before anything is computed.
+            tracker.ready()
+        places = _score(loaded, dataset, terminal)
+        with replacing(folder / FIGURES) as file:
+            text = json.dumps(plain_values(places.values()), indent=1, allow_nan=False)
+            file.write((text + "\n").encode())
+        plots.places(places, folder / PICTURE)
+        terminal.say("Sending the results to MLflow")
+        tracker.ready()
+        for name, found in places.networks.items():
+            for number, place in enumerate(found, 1):
+                tracker.log({f"{name}/{key}": v for key, v in place.figures.items()}, number)
+        tracker.log({f"best/{key}": v for key, v in places.ranked[0].figures.items()})
+        tracker.finish(folder, (FIGURES, PICTURE), places.text())
+    except BaseException as error:
+        remove_if_only(folder, ())
+        tracker.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+    return f"{places.text()}\n\n{FIGURES}, {PICTURE}: {folder}"
+
+
+def _require_same_images(each: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse several values of an option that is not about the networks."""
+    from experiments.tracking import leaves
+
+    first, *others = (leaves(options) for options in each)
+    for name, value in first.items():
+        is_same = all(options.get(name) == value for options in others)
+        if not is_same and not name.startswith("baseline."):
+            raise InputError(
+                f"{name} has several values, and networks are compared on the same images: give "
+                "one. baseline and its options may have several."
+            )
+
+
+class _Loaded(NamedTuple):
+    """A network, and how a file becomes its input."""
+
+    name: str
+    builder: "BaselineBuilder"
+    network: "Network"
+    preparation: "Preparation"
+
+
+def _load(components: "Components", terminal: Terminal) -> _Loaded:
+    from experiments.reading import network_of
+
+    builder = components.baseline()
+    if not builder.is_frozen:
+        raise InputError(
+            f"baseline is no pretrained network ({type(builder).__name__}): choose one, such as "
+            "baseline=efficientnet_lite0."
+        )
+    with components.naming("data"), components.naming("baseline"):
+        network, preparation = network_of(builder, components.options["data"], terminal)
+    height, width, _ = network.input_shape
+    return _Loaded(f"{network.name}-{height}x{width}", builder, network, preparation)
+
+
+def _distinct(loaded: Sequence[_Loaded]) -> list[_Loaded]:
+    """Give networks of one name numbers: they differ in other options."""
+    names = [each.name for each in loaded]
+    return [
+        each._replace(name=f"{each.name}-{number}") if names.count(each.name) > 1 else each
+        for number, each in enumerate(loaded, 1)
+    ]
+
+
+def _score(loaded: Sequence[_Loaded], dataset: "Dataset[Any]", terminal: Terminal) -> "Places":
+    """Score all cuts of all networks by the training images."""
+    from evolve.cuts import IMAGES, scores
+    from experiments.places import Place, Places, milliseconds_per_image
+    from slicing.backbones.maps import through
+    from slicing.machine import processor
+
+    found = list[Place]()
+    for name, builder, network, preparation in loaded:
+        every = builder.frozen(network, network.cuts)
+        with terminal.task("features"):
+            maps = through(every, preparation, dataset.train, show=terminal.show)
+        pixels = dataset.train[:_TIMED].prepared(preparation)
+        with terminal.task("cuts"):
+            for score in scores(maps, every.cuts, every.channels, show=terminal.show):
+                backbone = builder.frozen(network, score.cuts)
+                took = milliseconds_per_image(backbone, pixels)
+                found.append(Place(name, score, backbone.total_bytes, took))
+    n_images = min(IMAGES, len(dataset.train))
+    return Places(dataset.name, n_images, found, processor())
+
+
+if __name__ == "__main__":
+    main()

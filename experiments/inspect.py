@@ -1,0 +1,95 @@
+"""Look at the images of a dataset before anything learns: ``python -m experiments.inspect --help``.
+
+Exit codes: 0 where it looked at all images, whatever it found; 2 for what the user can mend, with
+one sentence on standard error.
+"""
+
+import json
+import sys
+
+from omegaconf import DictConfig
+
+from experiments.console import exit_on_mistake, say
+from experiments.folders import made_for_output
+from experiments.overrides import check, check_flags
+from experiments.programs import INSPECT
+from experiments.progress import Terminal
+from experiments.schema.run import plain
+
+PAGE, FIGURES = "inspect.html", "inspect.json"
+"""The files that it writes."""
+
+# More files than any folder has: those that are damaged are what one looks for.
+_ALL = sys.maxsize
+
+
+def main() -> None:
+    """Check the command line, look at the images, and say what was found and where it is told."""
+    with exit_on_mistake():
+        asks_for_help = bool({"--help", "-h"} & set(sys.argv[1:]))
+        overrides = [word for word in sys.argv[1:] if word not in ("--help", "-h")]
+        check_flags(overrides, [])
+        name = INSPECT.config_name
+        [config] = check(overrides, config_name=name, complete=not asks_for_help, program=INSPECT)
+        if asks_for_help:
+            # Here, not above: looking at images needs none of it.
+            from experiments.help import help_page
+
+            say(help_page(config, INSPECT), sys.stdout)
+        else:
+            with Terminal() as terminal:
+                text = inspect(config, terminal)
+            say(text, sys.stdout)
+
+
+def inspect(config: DictConfig, terminal: Terminal) -> str:
+    """Look at the images of a dataset, and write what was found.
+
+    Parameters
+    ----------
+    config : DictConfig
+        Of the schema :class:`experiments.schema.inspection.Inspection`.
+    terminal : Terminal
+
+    Returns
+    -------
+    str
+        What was found, in Markdown that reads well on a terminal, too.
+    """
+    terminal.say("Reading the images")
+    # Here, not above: --help and mistakes on the command line do not need it.
+    from experiments import pages
+    from experiments.components import Components
+    from experiments.json_values import plain_values
+    from experiments.tables import finding_cells, table
+    from slicing.data.quality import Quality
+    from slicing.files import replacing
+
+    options = plain(config)
+    options["data"]["calibration_fraction"] = 0.0
+    if "max_unreadable" in options["data"]:
+        options["data"]["max_unreadable"] = _ALL
+    dataset = Components(options, {}).dataset()
+    terminal.say("Looking for copies and wrong labels")
+    if dataset.survey is None:
+        test = (dataset.read_test_all or dataset.read_test)()
+        quality = Quality.of_images(dataset.train, test, dataset.classes)
+    else:
+        quality = dataset.survey.quality(seed=options["seed"])
+    folder = made_for_output(options["output"])
+    with replacing(folder / FIGURES) as file:
+        text = json.dumps(plain_values(quality), indent=1, ensure_ascii=False, allow_nan=False)
+        file.write((text + "\n").encode())
+    title = f"The images of {dataset.name}" + (f" ({quality.root})" if quality.root else "")
+    pages.write(
+        folder / PAGE, "inspect.html.j2", title=title, **pages.told(quality, dataset.survey)
+    )
+    found = (
+        table(*finding_cells(quality)) if quality.findings else ["Nothing was found that is wrong."]
+    )
+    facts = [f"- {fact}" for fact in quality.facts]
+    return "\n".join([f"**{title}**", "", *found, "", *facts, "", f"{PAGE}, {FIGURES}: {folder}"])
+
+
+if __name__ == "__main__":
+    main()

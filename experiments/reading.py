@@ -1,0 +1,211 @@
+"""Read the images of a run: into memory, or as the maps of a frozen network."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.monitor import Monitor
+from slicing.backbones.maps import Maps, through
+from slicing.data.dataset import Dataset, Images, Part
+from slicing.data.image_files import ImageFiles
+from slicing.data.image_folder import DEFAULT, read_files
+from slicing.data.preparation import Preparation
+from slicing.errors import InputError
+from slicing.stack import Shape
+
+if TYPE_CHECKING:
+    from slicing.backbones.backbone import Backbone
+    from slicing.backbones.network import Network
+    from slicing.baselines import Baseline, BaselineBuilder
+    from slicing.baselines.base import Adapted
+
+# Images a class, of those that a network was not trained with, that can tell where to cut it.
+_JUDGES = 10
+
+OF_FILES = ("image_size", "channels", "fit")
+"""Options of a dataset that say how its files become images."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """The images of a run, as they were read.
+
+    Attributes
+    ----------
+    dataset, whole : Dataset
+        Without, and with the classes that only the finished engine learns.
+    preparation : Preparation or None
+        How files became images, where they are files.
+    backbone : Backbone or None
+        What made the maps of them that stand in their place.
+    classifier : Backbone or None
+        The whole network, where it has a head of its own: its maps are scores.
+    adapted : Adapted or None
+        The network that was cut.
+    """
+
+    dataset: Dataset[Images]
+    whole: Dataset[Images]
+    preparation: Preparation | None = None
+    backbone: "Backbone | None" = None
+    classifier: "Backbone | None" = None
+    adapted: "Adapted | None" = None
+
+    @property
+    def input_shape(self) -> Shape:
+        """Height, width and channels of an image that the engine takes."""
+        if self.backbone is not None:
+            return self.backbone.input_shape
+        height, width, channels = self.dataset.train.images.shape[1:]
+        return height, width, channels
+
+    def on_network(self, baseline: "Baseline") -> "Baseline":
+        """Say of a baseline on maps what has made them, and how that was trained."""
+        if self.adapted is None:
+            return baseline
+        _, train_seconds, from_cache, training, _ = self.adapted
+        return replace(
+            baseline,
+            backbone=self.classifier or self.backbone,
+            train_seconds=train_seconds,
+            from_cache=from_cache,
+            training=training,
+        )
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """What the engine needs that others do not."""
+        return () if self.backbone is None else ("onnx", "onnxruntime")
+
+
+def into_memory(dataset: Dataset[Any], whole: Dataset[Any], options: Mapping[str, Any]) -> Read:
+    """Read all training images, resized as the options of the group ``data`` say."""
+    if not isinstance(dataset.train, ImageFiles):
+        return Read(dataset, whole)
+    preparation = Preparation.of(
+        options["image_size"] or DEFAULT.image_size,
+        options["channels"] or DEFAULT.channels,
+        options["fit"],
+    )
+    preparation.require(dataset.train.max_megapixels)
+    read = read_files(dataset, preparation)
+    return Read(read, read if whole is dataset else read_files(whole, preparation), preparation)
+
+
+def network_of(
+    builder: "BaselineBuilder", data: Mapping[str, Any], monitor: Monitor
+) -> "tuple[Network, Preparation]":
+    """Load a network, and say how files become its input.
+
+    Parameters
+    ----------
+    builder : BaselineBuilder
+    data : mapping
+        Options of the group ``data``.
+    monitor : Monitor
+    """
+    monitor.say("Making the network, or reading it from the cache")
+    network = builder.network()
+    height, width, channels = network.input_shape
+    for name in ("image_size", "channels"):
+        if data.get(name) is not None:
+            raise InputError(
+                f"{name}={data[name]} is for networks that are trained on your images: a "
+                f"pretrained one takes {channels} channels, and baseline.image_size pixels.",
+                name,
+            )
+    return network, Preparation((height, width), channels, data.get("fit", DEFAULT.fit))
+
+
+def through_network(
+    dataset: Dataset[Any],
+    whole: Dataset[Any],
+    options: Mapping[str, Mapping[str, Any]],
+    builder: "BaselineBuilder",
+    monitor: Monitor,
+) -> Read:
+    """Send all images through the frozen part of a network, those of the test, too.
+
+    Parameters
+    ----------
+    dataset, whole : Dataset of Part
+    options : mapping
+        Those of the groups ``data`` and ``slicing``.
+    builder : BaselineBuilder
+        Its ``network`` is adapted to the training images, and cut.
+    monitor : Monitor
+    """
+    from evolve.cuts import best, scores
+
+    slicing = options["slicing"]
+    network, preparation = network_of(builder, options["data"], monitor)
+
+    cut, pool = slicing["cut"], slicing["pool"]
+    if cut != "auto":
+        # A mistake is told before anything is trained.
+        network.backbone([cut] if isinstance(cut, str) else cut, pool)
+    with monitor.task("training"):
+        adapted = builder.adapt(network, preparation, dataset.train, dataset.classes, monitor.show)
+    network = adapted.network
+
+    def send(part: Part, backbone: "Backbone") -> "Maps":
+        with monitor.task("features"):
+            return through(backbone, preparation, part, show=monitor.show)
+
+    head = [] if network.head is None else [network.head]
+    classifier = builder.frozen(network, head) if head else None
+    every = builder.frozen(network, [*network.cuts, *head]) if cut == "auto" else None
+    if every is not None:
+        maps_of_training = send(dataset.train, every)
+        unseen = adapted.unseen
+        if unseen is not None and len(unseen) >= _JUDGES * len(dataset.classes):
+            # A network flatters the images that it was trained with.
+            maps_of_training = maps_of_training[unseen]
+        with monitor.task("cuts"):
+            n_cuts = len(network.cuts)
+            given = maps_of_training, every.cuts[:n_cuts], every.channels[:n_cuts]
+            found = best([*scores(*given, show=monitor.show)])
+        cut = found.cuts
+        monitor.say(f"{network.name} is cut at {found}")
+    cuts = [cut] if isinstance(cut, str) else cut
+    backbone = builder.frozen(network, cuts, pool)
+    if every is None and head:
+        every = builder.frozen(network, [*dict.fromkeys((*cuts, *head))])
+
+    def maps(part: Part) -> Images:
+        if every is not None and pool == 1:
+            # They are at hand, among those of every cut, and with the scores.
+            sent = send(part, every)
+            chosen = sent.of(every, backbone)
+            own = None if classifier is None else sent.of(every, classifier)
+        else:
+            chosen = send(part, backbone)
+            own = None if classifier is None else send(part, classifier)
+        return replace(chosen, scores=own.images[:, 0, 0]) if own is not None else chosen
+
+    read = dataset.map(maps)
+    # Those of the test images are computed now, and looked at when they are needed.
+    read.read_test()
+    return Read(
+        read,
+        read if whole is dataset else whole.map(maps),
+        preparation,
+        backbone,
+        classifier,
+        adapted,
+    )
+
+
+def features_of(
+    paths: Sequence[Path], parts: Sequence[Images | None]
+) -> NDArray[np.float32] | None:
+    """Give the maps of image files, flat: of shape (n, n_features), float32; None without any."""
+    rows = dict[Path, NDArray[np.float32]]()
+    for part in parts:
+        if isinstance(part, Maps) and isinstance(part.source, ImageFiles):
+            rows |= zip(part.source.paths, part.images.reshape(len(part), -1), strict=True)
+    return np.stack([rows[path] for path in paths]) if rows.keys() >= {*paths} else None
