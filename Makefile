@@ -45,6 +45,9 @@ docs/notebooks/%.ipynb: notebooks/%.ipynb $(VENV)/.dev $(wildcard slicing/*.py s
 	@mkdir -p $(@D)
 	$(BIN)/jupyter-execute --output "$(CURDIR)/docs/notebooks/$*" $<
 
+# Side by side, both would compile the same.
+docs/notebooks/03_exact_incremental_fitness.ipynb: | docs/notebooks/02_watching_evolution.ipynb
+
 ui: $(VENV)/.run ## Open the MLflow UI on the runs of this folder
 	@echo "The MLflow UI starts, which takes some seconds: http://127.0.0.1:5000 (or what ARGS says)"
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 --backend-store-uri sqlite:///mlflow.db $(ARGS)

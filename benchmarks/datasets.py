@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-from slicing.data import Dataset, mnist, mnist5k
+from slicing.data import Dataset, Images, mnist, mnist5k
 from slicing.errors import InputError
 
-DATASETS: dict[str, Callable[..., Dataset]] = {"mnist": mnist, "mnist5k": mnist5k}
+DATASETS: dict[str, Callable[..., Dataset[Images]]] = {"mnist": mnist, "mnist5k": mnist5k}
 
 
-def dataset_of(data: str, **sizes: int) -> Dataset:
+def dataset_of(data: str, **sizes: int) -> Dataset[Images]:
     """Open the dataset that the option ``--data`` names.
 
     Raises

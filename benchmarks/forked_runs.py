@@ -15,48 +15,51 @@ _FORKS = get_context("forkserver")
 _FORKS.set_forkserver_preload(["experiments.pipeline", "mlflow.store.tracking.sqlalchemy_store"])
 
 
-def _run(project: Path, arguments: Sequence[str]) -> None:
-    """Do what ``python -m experiments.run`` does, its output in files of the project."""
+def _run(project: Path, said: Path, arguments: Sequence[str]) -> None:
+    """Do what ``python -m experiments.run`` does, its output in files of the folder ``said``."""
     os.chdir(project)
     for number in (1, 2):
-        os.dup2(os.open(f"std{number}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        os.dup2(os.open(said / f"std{number}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     sys.argv = ["experiments.run", *arguments]
     main()
 
 
-def begin(arguments: Sequence[str], project: Path) -> ForkServerProcess:
-    """Start an experiment in a process of its own, with ``project`` as its directory."""
-    process = _FORKS.Process(target=_run, args=(project, arguments))
+def begin(arguments: Sequence[str], project: Path, said: Path | None = None) -> ForkServerProcess:
+    """Start an experiment in a process of its own, with ``project`` as its directory.
+
+    What it prints goes into ``std1`` and ``std2`` of the folder ``said``, by default the project.
+    """
+    process = _FORKS.Process(target=_run, args=(project, said or project, arguments))
     process.start()
     return process
 
 
 def finish(
-    process: ForkServerProcess, project: Path, seconds: float = 300.0
+    process: ForkServerProcess, said: Path, seconds: float = 300.0
 ) -> tuple[int | None, str]:
     """Let an experiment end; its exit code, None if it did not in time, and what it printed."""
     process.join(seconds)
     code = process.exitcode
     process.kill()
     process.join()
-    said = project / "std2"
-    return code, said.read_text(errors="replace") if said.exists() else ""
+    errors = said / "std2"
+    return code, errors.read_text(errors="replace") if errors.exists() else ""
 
 
-def wait_for(process: ForkServerProcess, project: Path, word: str) -> None:
+def wait_for(process: ForkServerProcess, said: Path, word: str) -> None:
     """Wait until an experiment has printed a word, or has ended."""
-    said = project / "std2"
+    errors = said / "std2"
     deadline = time.monotonic() + 120
-    while process.is_alive() and not (said.exists() and word in said.read_text()):
+    while process.is_alive() and not (errors.exists() and word in errors.read_text()):
         time.sleep(0.01)
         if time.monotonic() > deadline:
             break
 
 
-def kill(process: ForkServerProcess, project: Path, seconds: float) -> bool:
+def kill(process: ForkServerProcess, said: Path, seconds: float) -> bool:
     """Kill an experiment after so many seconds; tell whether it was still there."""
     process.join(seconds)
     process.kill()
     process.join()
-    (project / "std2").unlink(missing_ok=True)
+    (said / "std2").unlink(missing_ok=True)
     return process.exitcode == -signal.SIGKILL

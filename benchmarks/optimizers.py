@@ -89,7 +89,7 @@ class Scene:
     stack : ConvStack
     """
 
-    dataset: Dataset
+    dataset: Dataset[Images]
     references: Images
     queries: Images
     baseline: Baseline

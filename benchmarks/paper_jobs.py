@@ -17,7 +17,7 @@ PROGRAM = "python -m experiments.run "
 """What a cell's command begins with; its options follow."""
 
 # Of the options of an experiment.
-_CHANGES_NOTHING = ("executor", "tracking", "name", "resume")
+_CHANGES_NOTHING = ("executor", "tracking", "name", "resume", "max_gigabytes")
 
 
 @dataclass(frozen=True)

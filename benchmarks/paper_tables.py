@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from hydra import compose, initialize_config_dir
 
 from benchmarks.machine import describe
 from benchmarks.output import Output
@@ -37,11 +36,9 @@ from benchmarks.paper_jobs import BUDGETS, PAIRS, Job, jobs
 from benchmarks.paper_report import csv_text, entries, figure, text
 from experiments.console import exit_on_mistake, say
 from experiments.environment import commit
-from experiments.hydra_internals import VERSION_BASE
-from experiments.overrides import check
+from experiments.overrides import check, chosen
 from experiments.parents import ParentRun
 from experiments.pipeline import run
-from experiments.schema.docs import CONF
 from experiments.words import quoted
 from slicing.errors import InputError
 
@@ -60,11 +57,8 @@ def compute(same: Sequence[Job], folder: Path, parent: ParentRun, at_commit: str
         *first.options, f"seed={first.seed}", f"name={quoted(name)}", *_TRACKING, parent.override
     ]  # fmt: skip
     [config] = check(overrides)
-    with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
-        chosen = compose("config", overrides, return_hydra_config=True).hydra.runtime.choices
-    choices = {key: value for key, value in chosen.items() if not key.startswith("hydra/")}
     folder.mkdir(parents=True, exist_ok=True)
-    summary = run(config, choices, folder, overrides)
+    summary = run(config, chosen(overrides), folder, overrides)
     if summary.interrupted:
         raise KeyboardInterrupt
     cells, machine = [], describe()

@@ -24,7 +24,7 @@ BOUND = 1 << 30
 
 def _engine(path: Path) -> None:
     engine = Engine.load(path)
-    engine.predict(np.zeros((1, *engine.stack.input_shape), np.float32))
+    engine.predict(np.zeros((1, *engine.input_shape), np.float32))
 
 
 def _keras(path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from benchmarks import faults, fitness_report, inference, optimizers_report
+from benchmarks import faults, fitness_report, inference, optimizers_report, photos
 from benchmarks.paper_cells import Store
 from benchmarks.paper_jobs import BUDGETS, PAIRS, jobs
 from benchmarks.paper_report import text
@@ -34,6 +34,7 @@ _NAMES = {
     float: ("number", "numbers"),
     bool: ("`true` or `false`", "`true` and `false`"),
     str: ("text", "texts"),
+    Any: ("text, or a list of texts", ""),
 }
 
 
@@ -134,6 +135,11 @@ def sizes() -> str:
 def inference_table() -> str:
     """Set the table of inference, image by image."""
     return inference.report([Measured(**each) for each in _read("inference")["results"]])
+
+
+def photos_table() -> str:
+    """Write the table of the photos."""
+    return photos.report([photos.Cell(**each) for each in _read("photos")["cells"]])
 
 
 def faults_table() -> str:
@@ -247,5 +253,6 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "sizes": lambda folder: sizes(),
     "inference": lambda folder: inference_table(),
     "faults": lambda folder: faults_table(),
+    "photos": lambda folder: photos_table(),
 }
 """What can stand in a page, by the name that the page gives it."""

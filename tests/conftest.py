@@ -5,9 +5,8 @@ import signal
 
 import numba
 import pytest
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-EXECUTE = ConstrainedLayoutEngine.execute
+from tests import figures
 
 
 def set_threads():
@@ -37,6 +36,14 @@ def _caches_of_their_own(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _nothing_waits_for_the_disk():
+    """A small experiment would a hundred times, and no test cuts the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _ctrl_c_is_heard():
     """Started in the background, a process inherits that it is ignored."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -44,14 +51,18 @@ def _ctrl_c_is_heard():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _figures_as_they_come():
-    """Laying its figures out takes a small experiment longer than all the rest."""
+def _blank_figures():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ConstrainedLayoutEngine, "execute", lambda self, figure: None)
+        figures.leave_blank(patch)
         yield
 
 
 @pytest.fixture
-def laid_out(monkeypatch):
+def visible_figures(monkeypatch):
     """For those that look at figures."""
-    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", EXECUTE)
+    figures.draw(monkeypatch)
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the pages: a worker takes a file at a time, and that one would end alone."""
+    items.sort(key=lambda item: item.path.name != "test_docs.py")

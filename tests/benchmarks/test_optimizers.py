@@ -32,6 +32,7 @@ from evolve.schedule import Serial
 from evolve.schedule_options import ScheduleOptions
 from slicing.data import Dataset, Images
 from slicing.stack import Conv, ConvStack, Pool
+from tests import figures
 
 FEW = ["--references", "150", "--queries", "50", "--kernels", "2", "--generations", "2",
        "--seeds", "2"]  # fmt: skip
@@ -76,6 +77,7 @@ def finished(tmp_path_factory):
     printed = io.StringIO()
     with redirect_stdout(printed), pytest.MonkeyPatch.context() as patch:
         patch.setattr(Scene, "load", make_scene)
+        figures.draw(patch)
         run(folder)
     return folder, printed.getvalue()
 

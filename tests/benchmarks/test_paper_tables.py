@@ -16,6 +16,7 @@ from benchmarks.paper_report import SLIDES, compared, entries, text
 from benchmarks.paper_tables import main
 from experiments.environment import set_threads
 from experiments.schema.run import GROUPS
+from tests.experiments.runs import give_store
 
 ROOT = Path(__file__).parents[2]
 TARGETS = {name: schema._target_ for name, schema in GROUPS["protocol"].items()}
@@ -34,6 +35,7 @@ def quick(tmp_path_factory):
     words = ["--budget", "quick"]
     for name in ("cells.json", "json.json", "csv.csv", "figure.png"):
         words += [f"--{name.split('.')[0]}", str(folder / name)]
+    give_store(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         main(words)
