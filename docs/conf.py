@@ -58,13 +58,16 @@ default_role = "code"
 nitpick_ignore_regex = [
     (
         r"py:.*",
-        r"(abc|collections|hydra|keras|mlflow|numpy|np|omegaconf|os|pathlib|PIL|typing|types)\..*",
+        r"(abc|collections|hydra|keras|mlflow|numpy|np|omegaconf|os|pathlib|PIL|typing|types|io|re)\..*",
     ),
     # Type variables, and classes that are private.
     (r"py:.*", r"evolve\.(checkpoint|executors\.base|jobs)\.(T|R|J|T_co|R_contra)"),
+    (r"py:.*", r"slicing\.data\.(dataset|image_files)\.(P_co|Q|A|R)"),
+    # Pillow's, which is imported for type checkers alone.
+    (r"py:class", r"Image"),
     (r"py:.*", r"(.*\.)?_\w+"),
     # A signature with a default factory is no Python: it is split at its commas.
-    (r"py:class", r"(dict|tuple)\[\w+"),
+    (r"py:class", r"(dict|tuple)\[[~.\w]+"),
 ]
 # Packages give names of their modules, which are documented there.
 autosummary_context = {
@@ -96,7 +99,9 @@ def _find(app, env, node, shown):
     package, _, last = node["reftarget"].rpartition(".")
     domain = env.get_domain("py")
     found = [name for name in domain.objects if name.endswith(f".{node['reftarget']}")] or [
-        name for name in domain.objects if package and re.match(rf"{package}\..*\b{last}$", name)
+        name
+        for name in domain.objects
+        if package and re.match(rf"{re.escape(package)}\..*\b{re.escape(last)}$", name)
     ]
     if node.get("refdomain") != "py" or len(found) != 1:
         return None

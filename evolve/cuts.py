@@ -15,7 +15,7 @@ from slicing.neighbors.exact import Metric, kneighbors
 from slicing.show import Show, silent
 
 IMAGES = 5000
-"""Training images that cuts are scored on, at most: a stratified sample."""
+"""Training images that cuts are scored on, at most. They are a stratified sample."""
 
 # How many of the last cuts lie side by side in the sets that are scored.
 _SETS = (2, 3, 4, 5, 6, 8, 10, 12, 16)

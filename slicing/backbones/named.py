@@ -38,7 +38,8 @@ def named(
     Raises
     ------
     InputError
-        See :func:`application` and :func:`efficientnet_lite`.
+        See :func:`application` and
+        :func:`~slicing.backbones.efficientnet_lite.efficientnet_lite`.
     """
     if not (found := re.fullmatch(r"efficientnet_lite(\d)", name)):
         return application(name, image_size, weights, threads, cache_dir)

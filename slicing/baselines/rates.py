@@ -27,7 +27,7 @@ class Policy:
     without the warm-up:
 
     - ``fixed``: r.
-    - ``step``: r times ``decay``, to the power ⌊t / ``period``⌋.
+    - ``step``: r times ``decay``, to the power t / ``period``, rounded down.
     - ``exponential``: r times ``decay``, to the power t / ``period``.
     - ``cosine``: r (1 + cos(π t / T)) / 2 (Loshchilov and Hutter, "SGDR", ICLR 2017).
     - ``one_cycle``: from r / 25 up to r in the first 30% of the training, and down to almost
@@ -40,7 +40,7 @@ class Policy:
     Attributes
     ----------
     name : str
-        One of :data:`POLICIES`.
+        One of those above.
     epochs : int
         Those of the training, with the warm-up.
     warm_up : float

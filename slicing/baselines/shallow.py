@@ -167,7 +167,7 @@ class ShallowHead:
 
     @property
     def n_parameters(self) -> int:
-        """Numbers in all arrays that classifying needs: weights, nodes, images that are kept."""
+        """Numbers in all arrays that classifying needs, such as weights, nodes and kept images."""
         return sum(array.size for array in self._arrays)
 
     @property

@@ -13,7 +13,7 @@ from slicing.data.image_file import MAX_MEGAPIXELS, UnreadableImageError, decode
 from slicing.files import open_regular
 
 THUMBNAIL = 16, 18, 3
-"""Shape of a thumbnail: two pixels a side for each cell of the hash."""
+"""Shape of a thumbnail. It has two pixels a side for each cell of the hash."""
 
 # Of red, green and blue in gray: ITU-R BT.601, as in JPEG.
 _GRAY = np.array([0.299, 0.587, 0.114], np.float32)

@@ -32,7 +32,7 @@ from slicing.names import shown
 log = logging.getLogger(__name__)
 
 DEFAULT = Preparation((28, 28), 1)
-"""What images become where nothing else is said: as MNIST's."""
+"""What images become where nothing else is said. It is what MNIST's are."""
 
 
 def folder(

@@ -168,7 +168,7 @@ class Quality:
 
     @property
     def findings(self) -> list[tuple[str, int, str]]:
-        """What deserves a look, the worst first: what it is, how often, and an example."""
+        """What deserves a look, how often, and an example, the worst first."""
         counts, trained = self.duplicates, {k: each["train"] for k, each in self.classes.items()}
         tiny = [name for name, n in trained.items() if n < TINY]
         smallest, largest = (f(trained, key=trained.__getitem__, default="") for f in (min, max))

@@ -139,7 +139,7 @@ class Engine:
     ) -> "Engine":
         """Make an engine whose references are given as features.
 
-        The same as for :meth:`fit`; with int8, ``stack`` is :func:`quantized`, and with ``average``
+        The same as for :meth:`fit`; with int8, ``stack`` is quantized, and with ``average``
         the references are :func:`~slicing.shifts.averaged` as well.
         """
         one_of("storage", storage, get_args(Storage))

@@ -105,7 +105,7 @@ class OnnxGraph:
         ----------
         images : str
         backbone : bytes
-            See :attr:`slicing.backbones.backbone.Backbone.graph`.
+            See :class:`~slicing.backbones.backbone.Backbone`.
         """
         graph = parsed(backbone).graph
         names = {"": "", INPUT: images}

@@ -65,7 +65,7 @@ class PrincipalAxes:
 
     @property
     def positions(self) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-        """Where images lie on the axes, which have length 1 over all images: some at a time."""
+        """Where images lie on the axes, some at a time. Over all images, an axis has length 1."""
         for start in range(0, len(self._features), _CHUNK):
             rows = slice(start, start + _CHUNK)
             if self._is_wide:
