@@ -20,6 +20,8 @@ def _run(project: Path, said: Path, arguments: Sequence[str]) -> None:
     os.chdir(project)
     for number in (1, 2):
         os.dup2(os.open(said / f"std{number}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    # What was started in the background ignores a closed terminal, and would hand that on.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     sys.argv = ["experiments.run", *arguments]
     main()
 

@@ -4,9 +4,9 @@ import json
 import re
 import sys
 
-import mlflow
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from evolve.cuts import CutScore
 from experiments import cuts, plots
@@ -59,6 +59,12 @@ def search(monkeypatch, capsys, *arguments):
     return code, *capsys.readouterr()
 
 
+def runs_of(project):
+    """All MLflow runs of a project folder."""
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    return client, client.search_runs([each.experiment_id for each in client.search_experiments()])
+
+
 def found(folder):
     return json.loads((folder / "cuts.json").read_text("utf-8"))
 
@@ -94,14 +100,14 @@ def test_what_is_printed_written_and_recorded(monkeypatch, capsys, project):
     sizes = [places[cut]["total_bytes"] for cut in single]
     assert sizes == sorted(sizes)
     assert all(place["milliseconds"] > 0 for place in places.values())
-    [run] = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    client, [run] = runs_of(project)
     assert run.info.status == "FINISHED"
     assert run.data.params["baseline.name"] == "efficientnet_lite0"
     assert run.data.tags["networks"] == "efficientnet_lite0-12x12"
     assert run.data.metrics["best/discriminants"] == ranked[0]
     assert "efficientnet_lite0-12x12/log_evidence" in run.data.metrics
     assert run.data.tags["mlflow.note.content"].startswith("**Where to cut")
-    artifacts = {each.path for each in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
+    artifacts = {each.path for each in client.list_artifacts(run.info.run_id)}
     assert artifacts == {"cuts.json", "cuts.png"}
 
 
@@ -177,7 +183,7 @@ def test_a_mistake_is_one_sentence(words, monkeypatch, capsys, project):
     assert "Traceback" not in err
     assert not [*project.glob("outputs/*/*")]
     # Nothing was begun that MLflow would show.
-    assert not mlflow.search_runs(search_all_experiments=True, output_format="list")
+    assert not runs_of(project)[1]
 
 
 def test_what_fails_leaves_no_empty_folder_and_a_failed_run(monkeypatch, capsys, project):
@@ -185,7 +191,7 @@ def test_what_fails_leaves_no_empty_folder_and_a_failed_run(monkeypatch, capsys,
     with pytest.raises(ZeroDivisionError):
         search(monkeypatch, capsys, "data.directory=photos")
     assert not (project / "outputs").exists()
-    [run] = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    [run] = runs_of(project)[1]
     assert run.info.status == "FAILED"
 
 

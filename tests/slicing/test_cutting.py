@@ -375,7 +375,7 @@ class Subclassed(keras.Model):
     ("model", "message"),
     [
         (branched, "'skip' .Add. .* joins several branches"),
-        (operator, "'multiply' .Multiply. .* this type"),
+        (operator, r"'multiply\w*' .Multiply. .* this type"),
         (two_outputs, "1 inputs and 2 outputs"),
         (Subclassed, "does not say what its layers are connected to"),
         (lambda: keras.Sequential([layers.Conv2D(2, 3)]), "starts with keras.Input"),

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from slicing.data import folder
+from slicing.data.image_files import ImageFiles
 from slicing.data.layouts import name_of
 from slicing.errors import InputError
 
@@ -50,7 +51,7 @@ def test_images_beyond_the_memory_are_refused_before_they_are_kept(colors, monke
     monkeypatch.setattr("slicing.memory.available", lambda: (0, bytes_needed))
     assert len(folder(directory=colors, image_size=(6, 8), channels=3).train) == 24
     monkeypatch.setattr("slicing.memory.available", lambda: (0, bytes_needed - 1))
-    monkeypatch.setattr("slicing.data.image_files.ImageFiles.prepared", lambda *_: 1 / 0)
+    monkeypatch.setattr(ImageFiles, "prepared", lambda *_: 1 / 0)
     with pytest.raises(InputError, match=r"^image_size=\[6, 8\] of 30 images takes at least"):
         folder(directory=colors, image_size=(6, 8), channels=3)
     sentence = r"^image_size=\[6, 8\] of 6 images takes"
