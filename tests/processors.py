@@ -24,6 +24,7 @@ LOOPS = (
     "tests/slicing/engine",
     "tests/slicing/neighbors",
     "tests/slicing/test_stack.py",
+    "--ignore=tests/slicing/engine/test_backbone_engine.py",
     "--ignore=tests/slicing/engine/test_export.py",
     "--deselect=tests/slicing/engine/test_engine.py::test_a_large_file_of_another_kind_is_not_read",
     "--deselect=tests/slicing/engine/test_engine.py::test_an_engine_works_without_tensorflow",

@@ -28,7 +28,6 @@ def untrained(name):
         ("MobileNetV2", ("block_15_add", "block_16_project_BN")),
         ("MobileNetV3Small", ("expanded_conv_6_project_bn", "expanded_conv_7_add")),
         ("EfficientNetV2B0", ("block5e_add", "block6a_project_bn")),
-        ("ResNet50", ("conv4_block6_out", "conv5_block1_out")),
     ],
 )
 def test_maps_are_those_of_keras_on_what_the_network_was_trained_on(name, cuts, tmp_path):
