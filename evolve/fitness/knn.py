@@ -26,6 +26,9 @@ ObjectiveName = Literal["neighbors", "accuracy"]
 FULL_SCANS = "full_scans"
 """Counts queries that were compared with all references, because their lists were too short."""
 
+# Cosine distances that are smaller are rounding, on average.
+_ROUNDING = 1e-9
+
 
 class KNNFitness(Fitness):
     """The loss of an exact k-NN on the features.
@@ -73,7 +76,10 @@ class KNNFitness(Fitness):
         found = _Search(self._judge).neighbors(stack.forward(self._images))
         if objective == "neighbors":
             # Images that are all alike have no scale; any will do.
-            self._judge.temperature = temperature * (float(found[0].mean()) or 1.0)
+            # Images that are all alike are at distance 0, but for the rounding of a cosine.
+            unit = float(found[0].mean())
+            is_there = unit > (_ROUNDING if metric == "cosine" else 0.0)
+            self._judge.temperature = temperature * (unit if is_there else 1.0)
         self._loss = float(self._judge.losses(*found).mean())
         self._bound: Bound | None = None
 
