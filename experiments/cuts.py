@@ -141,8 +141,15 @@ class _Loaded(NamedTuple):
 
 def _load(components: "Components", terminal: Terminal) -> _Loaded:
     from experiments.reading import network_of
+    from slicing.baselines import BaselineBuilder
 
     builder = components.baseline()
+    if type(builder).adapt is not BaselineBuilder.adapt:
+        raise InputError(
+            "baseline is a network that is trained before it is cut: choose the one that it starts "
+            "from, such as efficientnet_lite0, or let a run find the cut (slicing.cut=auto).",
+            "baseline",
+        )
     if not builder.is_frozen:
         raise InputError(
             f"baseline is no pretrained network ({type(builder).__name__}): choose one, such as "

@@ -187,7 +187,7 @@ def _way_on(folder: Path, is_mistake: bool = False) -> str:
     if is_mistake:
         lead = (
             "What was found is kept. Once that is mended (of the options only executor, tracking "
-            "and paths of images and models may be given anew), resume it by"
+            "and paths of images and models may be other ones), resume it by"
         )
     return f" {lead} {start} {word}"
 

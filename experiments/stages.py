@@ -8,7 +8,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from evolve.checkpoint import Checkpoint
 from evolve.protocols import Split
 from experiments import new_classes
+from experiments.arrays import save_arrays, save_kernels
 from experiments.components import Components, Options
 from experiments.environment import commit, machine, versions
 from experiments.evolution import Evolution, run_schedule
@@ -156,7 +156,7 @@ class Experiment:
         """Evolve the kernels, if there are any, and put them on disk."""
         if not before.convs:
             self.recorder.begin()
-            _save_kernels(before, self.folder / "kernels.npz")
+            save_kernels(before, self.folder / "kernels.npz")
             return Evolution(before)
         self.monitor.say("Measuring the loss before evolution")
         fitness = self.components.fitness(before, self.images)
@@ -171,7 +171,7 @@ class Experiment:
         with naming("strategy"), naming("executor"):
             stopped = run_schedule(schedule, monitor, after_stop=self.recorder.event)
         after, loss_after = fitness.stack, fitness.loss
-        _save_kernels(after, self.folder / "kernels.npz")
+        save_kernels(after, self.folder / "kernels.npz")
         if not fitness.same_images and not after.equals(before):
             self.monitor.say("Measuring the loss after evolution")
             # On the images drawn for the initial network, so that runs compare.
@@ -266,7 +266,9 @@ class Experiment:
             results[key], answers[key] = measured(name, network, tests)
         arrays = {key: predicted[-1] for key, predicted in answers.items() if predicted}
         named = {} if tests[-1].names is None else {"names": tests[-1].names}
-        _save({"labels": tests[-1].labels, **named, **arrays}, self.folder / "predictions.npz")
+        save_arrays(
+            {"labels": tests[-1].labels, **named, **arrays}, self.folder / "predictions.npz"
+        )
         return Measured(results, answers, tests[-1].labels)
 
     def reliability(self, engine: Engine, test: Images) -> dict[str, Reliability]:
@@ -385,17 +387,3 @@ class Experiment:
             self.components.choices,
             self.dataset.survey,
         )
-
-
-def _save_kernels(stack: ConvStack, path: Path) -> None:
-    """Write the weights and biases."""
-    arrays: dict[str, Any] = {}
-    for number, conv in enumerate(stack.convs, 1):
-        arrays |= {f"conv{number}_weights": conv.weights, f"conv{number}_bias": conv.bias}
-    _save(arrays, path)
-
-
-def _save(arrays: dict[str, Any], path: Path) -> None:
-    """Write arrays, whole or not at all."""
-    with replacing(path) as file:
-        np.savez(file, **arrays)

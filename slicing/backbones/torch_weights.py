@@ -3,7 +3,7 @@
 The file (``torch/serialization.py``, ``_legacy_save``) is five pickles, of a magic number, the
 version, the machine, the dict of tensors and the keys of their storages, and then the numbers of
 each storage. A pickle can call whatever it names. Here it may name what makes tensors, and nothing
-else: for these names stand functions of this module, made anew for each file.
+else: for these names stand functions of this module, made for each file.
 """
 
 import os

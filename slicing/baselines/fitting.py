@@ -340,7 +340,7 @@ def _write(path: Path, state: _State) -> None:
         tensor_file.write(path, tensor_file.pack(_KIND, settings, arrays))
     except OSError as error:
         log.warning(
-            "The state of the training cannot be kept (%s): one that is killed begins anew.", error
+            "The state of the training cannot be kept (%s): one that is killed starts over.", error
         )
 
 
@@ -365,5 +365,5 @@ def _read(path: Path, trainee: Trainee) -> _State | None:
             float(settings["seconds"]),
         )
     except (InputError, LookupError, TypeError, ValueError) as error:
-        log.warning("A training that was killed begins anew: %s", error)
+        log.warning("A training that was killed starts over: %s", error)
         return None

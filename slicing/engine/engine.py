@@ -170,12 +170,9 @@ class Engine:
         """
         return averaged(self.stack, self._inputs(images), self.average)
 
-    def _checked(self, images: Pixels) -> NDArray[np.float32]:
-        return unit_pixels(images) if self.backbone is None else self.backbone.checked(images)
-
     def _inputs(self, images: Pixels) -> NDArray[np.float32]:
         """Give what the stack takes: the images, or the backbone's maps of them."""
-        return self._checked(images) if self.backbone is None else self.backbone.maps(images)
+        return unit_pixels(images) if self.backbone is None else self.backbone.maps(images)
 
     def kneighbors(self, images: Pixels) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Find the references that vote, the nearest first.
@@ -252,7 +249,8 @@ class Engine:
 
     def score(self, images: Pixels, labels: NDArray[Any]) -> float:
         """Measure the accuracy on images with known classes: their names, or their indices."""
-        images, labels = self._checked(images), np.asarray(labels)
+        check = unit_pixels if self.backbone is None else self.backbone.checked
+        images, labels = check(images), np.asarray(labels)
         if labels.shape != (len(images),) or labels.dtype.kind not in "iuU":
             raise InputError(
                 f"The labels have type {labels.dtype} and shape {labels.shape}: give the name or "

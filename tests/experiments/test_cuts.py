@@ -162,6 +162,9 @@ FAULTS = {
     ("data.directory=photos", "baseline=lenet"): (
         "baseline is no pretrained network (TrainedCNN): choose one, such as baseline=efficient"
     ),
+    ("data.directory=photos", "baseline=finetuned"): (
+        "baseline is a network that is trained before it is cut: choose the one that it starts from"
+    ),
     ("data.directory=photos", "data.seed=0,1"): (
         "data.seed has several values, and networks are compared on the same images: give one."
     ),

@@ -149,7 +149,7 @@ def test_a_damaged_state_is_left_alone(train, folder, tmp_path, caplog):
     [state] = cache.iterdir()
     state.write_bytes(state.read_bytes()[:-10])
     resumed = adapt(train, folder, cache)
-    assert "A training that was killed begins anew" in caplog.text
+    assert "A training that was killed starts over" in caplog.text
     assert same(weights_of(whole), weights_of(resumed))
 
 
