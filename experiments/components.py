@@ -49,6 +49,9 @@ LEAST_CALIBRATION = 50
 """Images from which a confidence is learned, at least: it has three weights, and a logistic
 regression takes ten to twenty observations for each."""
 
+# What gives images a role that a network must not see before it is cut.
+_VALIDATION = "evolve.protocols.validation"
+
 # The option of every dataset that its function does not know.
 _CALIBRATION = "calibration_fraction"
 
@@ -164,6 +167,13 @@ class Components:
         """
         with self.naming("data"), self.naming("slicing"), self.naming("baseline"):
             builder = self.baseline()
+            is_adapted = type(builder).adapt is not BaselineBuilder.adapt
+            if is_adapted and self.options["protocol"]["_target_"] == _VALIDATION:
+                raise InputError(
+                    "protocol=validation holds out images that this baseline is trained with: "
+                    "choose protocol=leave_one_out, or a network that is not trained here.",
+                    "protocol",
+                )
             if builder.is_frozen:
                 read = through_network(dataset, whole, self.options, builder, monitor)
             else:
