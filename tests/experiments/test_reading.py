@@ -107,6 +107,7 @@ def test_components_say_how_the_network_was_trained(builder, monkeypatch):
         "data": {"image_size": None, "channels": None, "fit": "stretch"},
         "slicing": {"cut": "last", "pool": 1},
         "baseline": {"layers": 2},
+        "protocol": {"_target_": "evolve.protocols.leave_one_out"},
     }
     components = Components(options, {"baseline": "finetuned"})
     monkeypatch.setattr(components, "baseline", lambda: builder)
