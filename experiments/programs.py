@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from experiments.schema.cuts import Cuts
 from experiments.schema.inspection import Inspection
 from experiments.schema.run import GROUPS, Config
+from experiments.schema.study import Study
 
 
 @dataclass(frozen=True)
@@ -75,3 +76,17 @@ CUTS = Program(
 """,
 )
 """Finds where to cut networks."""
+
+STUDY = Program(
+    "experiments.study",
+    "study",
+    Study,
+    {group: GROUPS[group] for group in ("data", "executor", "tracking")},
+    """\
+  python -m experiments.study data.directory=images
+  python -m experiments.study data.directory=images budget.minutes=2 space=[sliced]
+  python -m experiments.study data=mnist5k limits.bytes=100000 budget.target_accuracy=0.98
+  python -m experiments.study resume=outputs/my_study budget.minutes=20
+""",
+)
+"""Searches for the best classifier of some images."""

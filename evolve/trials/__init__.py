@@ -1,0 +1,25 @@
+"""A search over options: what is tried, who proposes it, and how far each trial goes.
+
+A *trial* is one choice of options. It climbs *rungs*, of which each costs more than the one before:
+more epochs, or more evaluations. After each, a pruner decides whether it goes on.
+"""
+
+from evolve.trials.proposers import PROPOSERS, proposer
+from evolve.trials.pruning import PRUNERS, pruner
+from evolve.trials.search import Budget, Finished, Search, Task, Tried
+from evolve.trials.space import Family, Parameter, Space
+
+__all__ = [
+    "PROPOSERS",
+    "PRUNERS",
+    "Budget",
+    "Family",
+    "Finished",
+    "Parameter",
+    "Search",
+    "Space",
+    "Task",
+    "Tried",
+    "proposer",
+    "pruner",
+]

@@ -1,0 +1,1 @@
+"""The study: it searches for the best classifier of some images, within a budget."""

