@@ -217,7 +217,7 @@ class Components:
                     f"a class derived from {contract.__module__}.{contract.__name__}.",
                     f"{group}._target_",
                 )
-        executor, strategy = self._executor(), self._make("strategy")
+        executor, strategy = self.executor(), self._make("strategy")
         with self.naming("strategy"):
             strategy.func.check(executor, **strategy.keywords)
         builder = self.baseline()
@@ -319,7 +319,7 @@ class Components:
                 self.optimizer(),
                 self._schedule_options(),
                 seed=self.options["seed"],
-                executor=self._executor(),
+                executor=self.executor(),
                 checkpoint=checkpoint,
             )
         return schedule
@@ -333,7 +333,8 @@ class Components:
         with self.naming("strategy"):
             return ScheduleOptions(**{k: self.options["strategy"][k] for k in _OF_SCHEDULE})
 
-    def _executor(self) -> Executor[Any, Any]:
+    def executor(self) -> Executor[Any, Any]:
+        """Make what does tasks side by side."""
         with self.naming("executor"):
             executor: Executor[Any, Any] = self._call("executor")
         return executor

@@ -21,6 +21,10 @@ def main() -> None:
         asks_for_help = bool({"--help", "-h"} & set(sys.argv[1:]))
         overrides = [word for word in sys.argv[1:] if word not in ("--help", "-h")]
         check_flags(overrides, [])
+        # Here, not above: a mistake in a word is told without it.
+        from experiments.study.origin import resumed
+
+        overrides = resumed(overrides)
         [config] = check(overrides, complete=not asks_for_help, program=STUDY)
         if asks_for_help:
             # Here, not above: a study needs none of it.

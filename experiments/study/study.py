@@ -1,10 +1,8 @@
 """A study, from the look at its images to its report."""
 
-import logging
 import shutil
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,60 +12,46 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from evolve.executors.supervised import Fallen, Supervised
-from evolve.trials import Budget, Finished, Search, Task, Tried, proposer, pruner
-from evolve.trials.search import TRIED, finished
-from experiments.components import Components
-from experiments.environment import cores
-from experiments.folders import made_for_output
+from evolve.trials import (
+    Budget,
+    Finished,
+    Proposer,
+    Search,
+    Space,
+    Task,
+    Tried,
+    finished,
+    proposer,
+    pruner,
+)
+from evolve.trials.search import TRIED
+from experiments.components import Components, Options
+from experiments.environment import cores, machine, versions
+from experiments.folders import made_for_output, remove_if_only
 from experiments.monitor import Monitor
 from experiments.schema.run import plain
 from experiments.secrets import masked_values
 from experiments.statistics import Accuracy
+from experiments.study.budget import REPORT, Clock, refit_seconds, seconds_of, target_of
 from experiments.study.ending import WINNER, Ending
 from experiments.study.objectives import Limits, Objectives, described
+from experiments.study.origin import ORIGIN, StudyOrigin
+from experiments.study.recording import StudyRecord
 from experiments.study.roles import Roles
 from experiments.study.spaces import can_be_tried, families
-from experiments.study.summary import SUMMARY, StudySummary
+from experiments.study.summary import SUMMARY, StudySummary, accuracy_of
 from experiments.study.trial import ENGINE_OF_TRIAL, Trial, folder_of, words_of
 from experiments.tables import percent
+from slicing.data.dataset import Dataset
 from slicing.errors import InputError
-from slicing.memory import available
+from slicing.memory import available, set_bound
 
-log = logging.getLogger(__name__)
+JOURNAL, ENGINE, CONFIG, LOG = "journal.jsonl", "engine.safetensors", "config.yaml", "workers.log"
+"""Files in the folder of a study: its trials, the best engine so far, its options, and what the
+libraries of its workers print."""
 
-JOURNAL, ENGINE, CONFIG = "journal.jsonl", "engine.safetensors", "config.yaml"
-"""Files in the folder of a study: its trials, the best engine so far, its options."""
-
-# Of the command line of a study, what a run takes, too.
-_OF_RUNS = ("data", "seed", "max_gigabytes")
-# Seconds for the report, and of a run for what a trial does not do: figures, report, copies.
-_REPORT, _OF_RUN = 4.0, 15.0
-
-
-@dataclass
-class Clock:
-    """The time that a study has: what has passed, and what is left.
-
-    Attributes
-    ----------
-    seconds : float or None
-        The whole; None: any.
-    begun : float
-        When it began, as :func:`time.monotonic` has it.
-    """
-
-    seconds: float | None
-    begun: float = field(default_factory=time.monotonic)
-
-    @property
-    def passed(self) -> float:
-        """Seconds since it began."""
-        return time.monotonic() - self.begun
-
-    @property
-    def left(self) -> float | None:
-        """Seconds that are left; None: any."""
-        return None if self.seconds is None else self.seconds - self.passed
+# Of the command line of a study, what a run takes, too; and where that is recorded.
+_OF_RUNS, _TRACKING = ("data", "seed", "max_gigabytes"), "tracking"
 
 
 def study(
@@ -94,204 +78,329 @@ def study(
     InputError
     """
     options = plain(config)
-    clock = Clock(_seconds(options["budget"]), begun)
-    objectives = Objectives(tuple(options["objectives"]), _limits(options["limits"]))
-    roles = Roles(options["choice_fraction"], options["folds"], options["seed"])
-    # What is there to be tried is known without its images.
+    set_bound(options["max_gigabytes"])
+    plan = _plan(options)
+    dataset = Components(options, {}).dataset()
+    is_new = options["resume"] is None
+    folder = Path(options["resume"] or made_for_output(options["output"])).expanduser().absolute()
+    try:
+        return _Study(options, tuple(overrides), plan, dataset, folder, monitor, begun).run()
+    except BaseException:
+        if is_new and not (folder / ORIGIN).exists():
+            remove_if_only(folder, (CONFIG, JOURNAL))
+        raise
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the options of a study say, checked: nothing of it needs the images."""
+
+    seconds: float | None
+    target: float | None
+    objectives: Objectives
+    roles: Roles
+    space: Space
+    left_out: tuple[str, ...]
+    proposer: Proposer
+    pruner: optuna.pruners.BasePruner
+
+
+def _plan(options: Options) -> _Plan:
+    limits = options["limits"]
+    objectives = Objectives(
+        tuple(options["objectives"]),
+        Limits(limits["bytes"], limits["parameters"], limits["milliseconds"]),
+    )
     context = {"files": "image_size" in options["data"]}
     space, left_out = can_be_tried(families(options["space"]), context)
-    propose = proposer(options["sampler"], space, options["seed"], options["population"])
-    prune = pruner(options["pruner"], max(each.n_rungs for each in space.families.values()))
-    components = Components({**options, "data": {**options["data"]}}, {})
-    dataset = components.dataset()
-    n_folds = roles.n_folds(dataset)
-    folder = Path(options["resume"] or made_for_output(options["output"])).absolute()
-    OmegaConf.save(OmegaConf.create(masked_values(options)), folder / CONFIG)
-    for note in (_described(dataset, n_folds, roles), *dataset.notes, *left_out):
-        monitor.say(note)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    kept = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
-        directions=["minimize"] * len(objectives.names),
-        pruner=prune,
-        study_name=options["name"] or "study",
-        load_if_exists=True,
+    return _Plan(
+        seconds_of(options["budget"]),
+        target_of(options["budget"]),
+        objectives,
+        Roles(options["choice_fraction"], options["folds"], options["seed"]),
+        space,
+        tuple(left_out),
+        proposer(options["sampler"], space, options["seed"], options["population"]),
+        pruner(options["pruner"], max(each.n_rungs for each in space.families.values())),
     )
-    executor = components._executor()
-    workers = getattr(executor, "_wanted", 1)
-    words = _of_runs(overrides, options, max(1, (options["threads"] or cores()) // workers))
-    trial = Trial(words, folder, roles, {name: f.judged for name, f in space.families.items()})
-    work = Supervised[Any, Tried](trial, _fallen, _time_of, _bytes_of(options["limits"], workers))
-    search = Search(
-        kept, space, propose, executor, work, objectives,
-        Budget(_minus(clock.seconds, clock.passed), options["budget"]["trials"],
-               _target(options["budget"])),
-        starts=_starts(space), workers=workers,
-        reserve=lambda: _reserve(clock, objectives.best(finished(kept))),
-    )  # fmt: skip
-    best: Finished | None = objectives.best(finished(kept))
-    with monitor.task("study"):
-        for each in search:
-            found = objectives.best(finished(kept))
-            if found is not None and found != best:
-                best = found
-                _keep(folder_of(folder, best.number) / ENGINE_OF_TRIAL, folder / ENGINE)
-            _tidy(folder, objectives, finished(kept))
-            monitor.show(_done(clock, each, options["budget"]), _line(each, best))
-    summary = _ended(
-        search, kept, objectives, clock, folder, words, work, dataset, n_folds, left_out, monitor
-    )
-    summary.write(folder / SUMMARY)
-    work.close()
-    return summary
 
 
-def _ended(
-    search: Search,
-    kept: optuna.Study,
-    objectives: Objectives,
-    clock: Clock,
-    folder: Path,
-    words: Sequence[str],
-    work: Supervised[Any, Tried],
-    dataset: Any,
-    n_folds: int,
-    left_out: Sequence[str],
-    monitor: Monitor,
-) -> StudySummary:
-    """Test the winner, and make it again where there is time."""
-    trials = finished(kept)
-    winner = objectives.best(trials)
-    if winner is None:
-        reasons = [each.reason for each in trials if each.reason]
-        raise InputError(
-            "No trial has given an engine that keeps the limits: "
-            + (f"{reasons[-1]} " if reasons else "")
-            + f"Give more time (resume={folder} budget.minutes=...), or wider limits."
-        )
-    run_words = (*words, *words_of(winner.options))
-    engine = folder / ENGINE
-    monitor.say("Testing the winner on the test images")
-    tested = work(Ending(run_words, folder / WINNER, engine, refit=False))
-    if tested.status != TRIED:
-        raise InputError(f"The winner could not be tested: {tested.reason}")
-    total = int(tested.details["total"])
-    as_tried = Accuracy(int(tested.details["right"]), total)
-    refit, why_not = None, ""
-    left, needed = clock.left, _refit_seconds(winner)
-    if search.ended == "interrupted" or (left is not None and left < needed + _REPORT):
-        why_not = "there was no time to make it again from all training images"
-    else:
-        monitor.say("Making the winner again from all training images")
-        shutil.rmtree(folder / WINNER, ignore_errors=True)
-        seconds = None if left is None else max(left - _REPORT, needed)
-        again = work(Ending(run_words, folder / WINNER, engine, refit=True, seconds=seconds))
-        if again.status == TRIED:
-            refit = Accuracy(int(again.details["right"]), total)
-            _keep(folder / WINNER / ENGINE, engine)
+@dataclass
+class _Study:
+    options: Options
+    overrides: tuple[str, ...]
+    plan: _Plan
+    dataset: Dataset[Any]
+    folder: Path
+    monitor: Monitor
+    begun: float
+
+    def run(self) -> StudySummary:
+        """Search, and hand over what was found."""
+        origin = self._origin()
+        clock = Clock(self._seconds(origin), self.begun)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        kept = self._kept()
+        record = StudyRecord(self.options["tracking"], self.folder)
+
+        def begun(run_id: str) -> None:
+            replace(origin, mlflow_run=run_id).write(self.folder)
+
+        self.n_folds = self.plan.roles.n_folds(self.dataset)
+        for note in (self._described(), *self.dataset.notes, *self.plan.left_out):
+            self.monitor.say(note)
+        tags = {"folder": self.folder, "dataset": self.dataset.name, "overrides": " ".join(
+            self.overrides), "dataset.train_digest": origin.images}  # fmt: skip
+        record.begin(self._name, self.options, tags, begun, origin.mlflow_run or None)
+        work = self._work()
+        try:
+            search = self._search(kept, work, clock)
+            self._follow(search, kept, clock, record)
+            origin = replace(StudyOrigin.read(self.folder), seconds=origin.seconds + clock.passed)
+            origin.write(self.folder)
+            summary = self._end(search, finished(kept), clock, record, work)
+        except BaseException as error:
+            record.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
+        finally:
+            work.close()
+        return summary
+
+    @property
+    def _name(self) -> str:
+        return self.options["name"] or f"study-{self.dataset.name}-s{self.options['seed']}"
+
+    def _origin(self) -> StudyOrigin:
+        """Write down how the study began, or find out."""
+        images = self.dataset.train.digest
+        if self.options["resume"] is not None:
+            origin = StudyOrigin.read(self.folder)
+            origin.check(self.options, images)
         else:
-            why_not = f"making it again failed: {again.reason}"
-    return StudySummary(
-        dataset=dataset.name,
-        classes=tuple(dataset.classes),
-        n_train=len(dataset.train),
-        folds=n_folds,
-        objectives=objectives.names,
-        ended=search.ended,
-        seconds=clock.passed,
-        overhead=search.overhead,
-        trials=tuple(trials),
-        winner=winner.number,
-        front=tuple(each.number for each in objectives.front(trials)),
-        as_tried=as_tried,
-        refit=refit,
-        why_not_refit=why_not,
-        left_out=tuple(left_out),
-        command=run_words,
-        folder=str(folder),
-    )
+            if (self.folder / ORIGIN).exists():
+                raise InputError(
+                    f"{self.folder} holds a study: go on with it (resume={self.folder}), or give "
+                    "another output.",
+                    "output",
+                )
+            origin = StudyOrigin(self.overrides, masked_values(self.options), images)
+        origin = replace(origin, overrides=self.overrides)
+        OmegaConf.save(OmegaConf.create(masked_values(self.options)), self.folder / CONFIG)
+        origin.write(self.folder)
+        return origin
 
+    def _seconds(self, origin: StudyOrigin) -> float | None:
+        """Give the seconds of this session: what is left of the budget, or a new one."""
+        whole = self.plan.seconds
+        is_more = self.options["budget"] != origin.options["budget"]
+        if whole is None or is_more or not origin.seconds:
+            return whole
+        if whole <= origin.seconds:
+            raise InputError(
+                f"The study has used its budget ({origin.seconds:.0f} s): give it more, "
+                f"resume={self.folder} budget.minutes=..."
+            )
+        return whole - origin.seconds
 
-def _seconds(budget: Mapping[str, Any]) -> float | None:
-    """Give the seconds that minutes and money allow."""
-    money, price, minutes = (budget[name] for name in ("money", "price_per_hour", "minutes"))
-    for name in ("minutes", "money", "price_per_hour"):
-        if budget[name] is not None and not budget[name] > 0:
-            raise InputError(f"budget.{name}={budget[name]} is out of range: choose more than 0.")
-    if (money is None) != (price is None):
-        raise InputError(
-            "budget.money and budget.price_per_hour belong together: give both, or neither."
+    def _kept(self) -> optuna.Study:
+        storage: Any = self.options["storage"] or JournalStorage(
+            JournalFileBackend(str(self.folder / JOURNAL))
         )
-    limits = [60 * minutes] if minutes is not None else []
-    if money is not None:
-        limits.append(3600 * money / price)
-    return min(limits, default=None)
+        return optuna.create_study(
+            storage=storage,
+            directions=["minimize"] * len(self.plan.objectives.names),
+            pruner=self.plan.pruner,
+            # Hyperband draws from the name.
+            study_name=self.options["name"] or "study",
+            load_if_exists=True,
+        )
+
+    def _workers(self) -> int:
+        executor = self.options["executor"]
+        return int(executor.get("workers") or cores()) if "workers" in executor else 1
+
+    def _of_runs(self) -> list[str]:
+        """Give the words of the command line that a run takes, too."""
+        threads = self.options["threads"] or max(1, cores() // self._workers())
+        words = [word for word in self.overrides if _group(word) in _OF_RUNS]
+        if not any(word.startswith("data=") for word in words):
+            words.insert(0, "data=folder")
+        return [*words, f"threads={threads}"]
+
+    def _work(self) -> Supervised[Any, Tried]:
+        judged = {name: each.judged for name, each in self.plan.space.families.items()}
+        words = [*self._of_runs(), "data.calibration_fraction=0", "tracking.model=false"]
+        trial = Trial(words, self.folder, self.plan.roles, judged)
+        limits = self.options["limits"]
+        gigabytes, most = limits["trial_gigabytes"], limits["trial_minutes"]
+        free, _ = available()
+        n_bytes = 0.9 * free / self._workers() if gigabytes is None else 1e9 * gigabytes
+
+        return Supervised[Any, Tried](trial, _fallen, _TimeOf(most), int(n_bytes))
+
+    def _search(self, kept: optuna.Study, work: Supervised[Any, Tried], clock: Clock) -> Search:
+        budget, plan = self.options["budget"], self.plan
+        left = clock.left
+        return Search(
+            kept, plan.space, plan.proposer, Components(self.options, {}).executor(), work,
+            plan.objectives,
+            Budget(None if left is None else max(left, 0.1), budget["trials"], plan.target),
+            starts=_starts(plan.space), workers=self._workers(),
+            reserve=lambda: clock.reserve(plan.objectives.best(finished(kept))),
+        )  # fmt: skip
+
+    def _follow(
+        self, search: Search, kept: optuna.Study, clock: Clock, record: StudyRecord
+    ) -> None:
+        """Go through the search: keep the best engine, show what comes, and record it."""
+        objectives, best = self.plan.objectives, self.plan.objectives.best(finished(kept))
+        with self.monitor.task("study"):
+            for each in search:
+                trials = finished(kept)
+                found = objectives.best(trials)
+                is_better = found is not None and (best is None or found.number != best.number)
+                if found is not None and is_better:
+                    best = found
+                    _keep(folder_of(self.folder, best.number) / ENGINE_OF_TRIAL, self.folder)
+                _tidy(self.folder, objectives, trials)
+                line = _line(each, best)
+                if is_better:
+                    self.monitor.say(line)
+                self.monitor.show(self._done(clock, len(trials)), line)
+                record.trial(each, None if best is None else best.metrics["accuracy"])
+
+    def _done(self, clock: Clock, n_trials: int) -> float:
+        shares = [0.0]
+        if clock.seconds is not None:
+            shares.append(clock.passed / clock.seconds)
+        if self.options["budget"]["trials"] is not None:
+            shares.append(n_trials / self.options["budget"]["trials"])
+        return min(max(shares), 1.0)
+
+    def _end(
+        self,
+        search: Search,
+        trials: list[Finished],
+        clock: Clock,
+        record: StudyRecord,
+        work: Supervised[Any, Tried],
+    ) -> StudySummary:
+        """Test the winner, make it again where there is time, and report."""
+        winner = self.plan.objectives.best(trials)
+        if winner is None:
+            reason = next((each.reason for each in reversed(trials) if each.reason), "")
+            raise InputError(
+                f"No trial has given an engine that keeps the limits. {reason} Give more time "
+                f"(resume={self.folder} budget.minutes=...), or wider limits."
+            )
+        command = (*self._of_runs(), *words_of(winner.options))
+        as_tried, refit, why_not = self._hand_over(winner, command, clock, search, record, work)
+        summary = StudySummary(
+            dataset=self.dataset.name,
+            classes=tuple(self.dataset.classes),
+            n_train=len(self.dataset.train),
+            folds=self.n_folds,
+            objectives=self.plan.objectives.names,
+            ended=search.ended,
+            seconds=clock.passed,
+            overhead=search.overhead,
+            trials=tuple(trials),
+            winner=winner.number,
+            front=tuple(each.number for each in self.plan.objectives.front(trials)),
+            as_tried=as_tried,
+            refit=refit,
+            why_not_refit=why_not,
+            left_out=self.plan.left_out,
+            sources={name: each.source for name, each in self.plan.space.families.items()},
+            command=command,
+            folder=str(self.folder),
+            seed=self.options["seed"],
+            versions=versions(),
+            machine=machine(),
+        )
+        summary.write(self.folder / SUMMARY)
+        self.monitor.say("Sending the results to MLflow")
+        record.finish(
+            summary.metrics(), (CONFIG, SUMMARY), summary.text(), search.ended == "interrupted"
+        )
+        return summary
+
+    def _hand_over(
+        self,
+        winner: Finished,
+        command: tuple[str, ...],
+        clock: Clock,
+        search: Search,
+        record: StudyRecord,
+        work: Supervised[Any, Tried],
+    ) -> tuple[Accuracy, Accuracy | None, str]:
+        """Test the engine as it was tried, and as a run with all training images makes it."""
+        self.monitor.say("Testing the winner on the test images")
+        engine = self.folder / ENGINE
+        tested = work(Ending(command, self.folder / WINNER, engine, refit=False))
+        if tested.status != TRIED:
+            raise InputError(f"The winner could not be tested: {tested.reason}")
+        total = int(tested.details["total"])
+        as_tried = Accuracy(int(tested.details["right"]), total)
+        left, needed = clock.left, refit_seconds(winner)
+        if search.ended == "interrupted":
+            return as_tried, None, "it was not made again from all training images: interrupted"
+        if left is not None and left < needed:
+            return as_tried, None, "there was no time to make it again from all training images"
+        self.monitor.say("Making the winner again from all training images")
+        shutil.rmtree(self.folder / WINNER, ignore_errors=True)
+        record.ready()
+        words = [word for word in self.overrides if _group(word) == _TRACKING]
+        words += [*command, f"tracking.parent={record.run_id}"]
+        seconds = None if left is None else left - REPORT
+        again = work(Ending(tuple(words), self.folder / WINNER, engine, True, seconds))
+        if again.status != TRIED:
+            return as_tried, None, f"making it again from all training images: {again.reason}"
+        _keep(self.folder / WINNER / ENGINE_OF_TRIAL, self.folder)
+        return as_tried, Accuracy(int(again.details["right"]), total), ""
+
+    def _described(self) -> str:
+        judged = f"{self.plan.roles.fraction:.0%} of them judge the trials"
+        if self.n_folds > 1:
+            judged = f"each trial is tried {self.n_folds} times, and each time others judge it"
+        return (
+            f"{self.dataset.name}: {len(self.dataset.classes)} classes, "
+            f"{len(self.dataset.train):,} training images; {judged}"
+        )
 
 
-def _target(budget: Mapping[str, Any]) -> float | None:
-    target = budget["target_accuracy"]
-    if target is None:
-        return None
-    if not 0 < target <= 1:
-        raise InputError(f"budget.target_accuracy={target} is no share: choose 0.98 for 98 %.")
-    return 1.0 - float(target)
+@dataclass(frozen=True)
+class _TimeOf:
+    """Gives the time that a task may take."""
+
+    most: float | None
+
+    def __call__(self, task: Task | Ending) -> float | None:
+        if isinstance(task, Ending) or self.most is None:
+            return task.seconds
+        return min(60 * self.most, task.seconds or float("inf"))
 
 
-def _limits(limits: Mapping[str, Any]) -> Limits:
-    return Limits(limits["bytes"], limits["parameters"], limits["milliseconds"])
+def _group(word: str) -> str:
+    return word.lstrip("+").partition("=")[0].partition(".")[0]
 
 
-def _bytes_of(limits: Mapping[str, Any], workers: int) -> int:
-    if limits["trial_gigabytes"] is not None:
-        return int(1e9 * limits["trial_gigabytes"])
-    free, _ = available()
-    return int(0.9 * free / workers)
-
-
-def _minus(whole: float | None, part: float) -> float | None:
-    return None if whole is None else max(whole - part, 0.1)
-
-
-def _of_runs(overrides: Sequence[str], options: Mapping[str, Any], threads: int) -> list[str]:
-    words = [word for word in overrides if word.lstrip("+").split("=")[0].split(".")[0] in _OF_RUNS]
-    if not any(word.startswith("data=") for word in words):
-        words.insert(0, "data=folder")
-    return [*words, f"threads={threads}", "tracking.model=false"]
-
-
-def _starts(space: Any) -> list[tuple[str, dict[str, Any]]]:
+def _starts(space: Space) -> list[tuple[str, dict[str, Any]]]:
     """Give what is tried first: of each family the first of its starts, then the others."""
     by_family = [[(f.name, s) for s in f.starts(space.context)] for f in space.families.values()]
     longest = max(map(len, by_family))
     return [each[place] for place in range(longest) for each in by_family if place < len(each)]
 
 
-def _time_of(task: Task | Ending) -> float | None:
-    return task.seconds
-
-
 def _fallen(fallen: Fallen) -> Tried:
     return Tried(fallen.kind, fallen.reason)
 
 
-def _refit_seconds(winner: Finished) -> float:
-    """Estimate the time of a run with all training images, from that of the trial."""
-    folds = max(len(winner.details["folds"]), 1)
-    return 1.4 * winner.metrics["seconds"] / folds + _OF_RUN
-
-
-def _reserve(clock: Clock, best: Finished | None) -> float:
-    """Give the seconds that the end takes; in a short budget there is no time to make it again."""
-    assert clock.seconds is not None
-    again = 0.0 if best is None else _refit_seconds(best)
-    return _REPORT + (again if again < clock.seconds / 3 else 0.0)
-
-
-def _keep(source: Path, target: Path) -> None:
-    """Put a copy of a file in the place of another, whole at any time."""
-    part = target.with_suffix(".part")
+def _keep(source: Path, folder: Path) -> None:
+    """Put a copy of an engine in the place of the best so far, whole at any time."""
+    part = folder / f"{ENGINE}.part"
     shutil.copyfile(source, part)
-    part.replace(target)
+    part.replace(folder / ENGINE)
 
 
 def _tidy(folder: Path, objectives: Objectives, trials: Sequence[Finished]) -> None:
@@ -302,33 +411,8 @@ def _tidy(folder: Path, objectives: Objectives, trials: Sequence[Finished]) -> N
             (folder_of(folder, each.number) / ENGINE_OF_TRIAL).unlink(missing_ok=True)
 
 
-def _described(dataset: Any, folds: int, roles: Roles) -> str:
-    judged = f"{roles.fraction:.0%} of them judge the trials"
-    if folds > 1:
-        judged = f"each trial is tried {folds} times, and each time other ones judge it"
-    return (
-        f"{dataset.name}: {len(dataset.classes)} classes, {len(dataset.train):,} training images; "
-        f"{judged}"
-    )
-
-
-def _done(clock: Clock, each: Finished, budget: Mapping[str, Any]) -> float:
-    shares = [0.0]
-    if clock.seconds is not None:
-        shares.append(clock.passed / clock.seconds)
-    if budget["trials"] is not None:
-        shares.append((each.number + 1) / budget["trials"])
-    return min(max(shares), 1.0)
-
-
 def _line(each: Finished, best: Finished | None) -> str:
     what = f"trial {each.number}, {each.family} ({described(each.options)})"
-    came = (
-        percent(_accuracy(each)) + " %" if each.status == TRIED else f"{each.status}: {each.reason}"
-    )
-    so_far = "" if best is None else f"; best {percent(_accuracy(best))} % by {best.family}"
+    came = f"{percent(accuracy_of(each))} %" if each.status == TRIED else each.reason
+    so_far = "" if best is None else f"; best {percent(accuracy_of(best))} % by {best.family}"
     return f"{what}: {came}{so_far}"
-
-
-def _accuracy(each: Finished) -> Accuracy:
-    return Accuracy(int(each.details["correct"]), int(each.details["total"]))

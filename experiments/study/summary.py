@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from evolve.trials.search import TRIED, Finished
@@ -50,6 +50,11 @@ class StudySummary:
     command : tuple of str
         Command line of a run that makes the winner again.
     folder : str
+    seed : int
+    sources : mapping of str to str
+        Of each family, where the values come from that were tried first.
+    versions, machine : mapping of str to str
+        See :class:`experiments.summary.Summary`.
     """
 
     dataset: str
@@ -69,6 +74,23 @@ class StudySummary:
     left_out: tuple[str, ...]
     command: tuple[str, ...]
     folder: str
+    seed: int = 0
+    sources: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    machine: Mapping[str, str] = field(default_factory=dict)
+
+    def metrics(self) -> dict[str, float]:
+        """Figures by the names under which MLflow has them."""
+        found = {
+            "choice/accuracy": self.best.metrics["accuracy"],
+            "as_tried/test_accuracy": self.as_tried.value,
+            "engine/bytes": self.best.metrics["bytes"],
+            "engine/milliseconds": self.best.metrics["milliseconds"],
+            "trials": len(self.trials),
+            "time/seconds": self.seconds,
+            "time/overhead_seconds": self.overhead,
+        }
+        return found if self.refit is None else {**found, "engine/test_accuracy": self.refit.value}
 
     def write(self, path: Path) -> None:
         """Write it as JSON, whole or not at all."""

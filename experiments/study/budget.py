@@ -1,0 +1,94 @@
+"""The time that a study has."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evolve.trials import Finished
+from slicing.errors import InputError
+
+# Seconds for the test and the report, and of a run for what a trial does not do: figures, copies.
+REPORT, OF_RUN = 5.0, 15.0
+# Part of a budget that making the winner again may take at most.
+_MOST = 1 / 3
+
+
+@dataclass
+class Clock:
+    """What has passed of a time, and what is left.
+
+    Attributes
+    ----------
+    seconds : float or None
+        The whole; None: any.
+    begun : float
+        When it began, as :func:`time.monotonic` has it.
+    """
+
+    seconds: float | None
+    begun: float
+
+    @property
+    def passed(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self.begun
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that are left; None: any."""
+        return None if self.seconds is None else self.seconds - self.passed
+
+    def reserve(self, best: Finished | None) -> float:
+        """Give the seconds that the end takes.
+
+        A budget in which making the winner again would take too large a part has no time for it.
+        """
+        again = 0.0 if best is None else refit_seconds(best)
+        return REPORT + (again if self.has_time_for(again) else 0.0)
+
+    def has_time_for(self, again: float) -> bool:
+        """Whether the winner can be made again in so many seconds."""
+        return self.seconds is None or again <= _MOST * self.seconds
+
+
+def seconds_of(budget: Mapping[str, Any]) -> float | None:
+    """Give the seconds that the options of a budget allow; None: any.
+
+    Raises
+    ------
+    InputError
+    """
+    money, price, minutes = (budget[name] for name in ("money", "price_per_hour", "minutes"))
+    for name in ("minutes", "money", "price_per_hour"):
+        if budget[name] is not None and not budget[name] > 0:
+            raise InputError(f"budget.{name}={budget[name]} is out of range: choose more than 0.")
+    if (money is None) != (price is None):
+        raise InputError(
+            "budget.money and budget.price_per_hour belong together: give both, or neither."
+        )
+    limits = [60 * minutes] if minutes is not None else []
+    if money is not None:
+        limits.append(3600 * money / price)
+    return min(limits, default=None)
+
+
+def target_of(budget: Mapping[str, Any]) -> float | None:
+    """Give the loss at which a study ends; None: it does not.
+
+    Raises
+    ------
+    InputError
+    """
+    target = budget["target_accuracy"]
+    if target is None:
+        return None
+    if not 0 < target <= 1:
+        raise InputError(f"budget.target_accuracy={target} is no share: choose 0.98 for 98 %.")
+    return 1.0 - float(target)
+
+
+def refit_seconds(winner: Finished) -> float:
+    """Estimate the time of a run with all training images, from that of a trial."""
+    folds = max(len(winner.details["folds"]), 1)
+    return 1.4 * winner.metrics["seconds"] / folds + OF_RUN
