@@ -12,6 +12,8 @@ from slicing.errors import InputError
 REPORT, OF_RUN = 5.0, 15.0
 # Part of a budget that making the winner again may take at most.
 _MOST = 1 / 3
+# Test images for each training image, at most as a rule.
+_TEST = 1 / 4
 
 
 @dataclass
@@ -39,17 +41,18 @@ class Clock:
         """Seconds that are left; None: any."""
         return None if self.seconds is None else self.seconds - self.passed
 
-    def reserve(self, best: Finished | None) -> float:
-        """Give the seconds that the end takes.
+    def reserve(self, best: Finished | None, n_train: int) -> float:
+        """Give the seconds that the end takes, with so many training images.
 
         A budget in which making the winner again would take too large a part has no time for it.
         """
-        again = 0.0 if best is None else refit_seconds(best)
-        return REPORT + (again if self.has_time_for(again) else 0.0)
-
-    def has_time_for(self, again: float) -> bool:
-        """Whether the winner can be made again in so many seconds."""
-        return self.seconds is None or again <= _MOST * self.seconds
+        if best is None:
+            return REPORT
+        # How many the test images are is not known before the end.
+        test = _TEST * n_train * best.metrics["milliseconds"] / 1000
+        again = refit_seconds(best)
+        has_time = self.seconds is None or again <= _MOST * self.seconds
+        return REPORT + test + (again if has_time else 0.0)
 
 
 def seconds_of(budget: Mapping[str, Any]) -> float | None:

@@ -1,5 +1,6 @@
 """The families of a study: those of ``conf/families``, or files of one's own."""
 
+import io
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,9 +51,10 @@ def families(names: Sequence[str]) -> list[Family]:
 
 
 def _read(path: Path) -> Family:
+    file = io.BytesIO(path.read_bytes())
     try:
-        description: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
+        description: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
+    except (OmegaConfBaseException, YAMLError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} is no YAML that can be read: {reason}.", "space") from error
     if not isinstance(description, Mapping):

@@ -80,7 +80,9 @@ def study(
     options = plain(config)
     set_bound(options["max_gigabytes"])
     plan = _plan(options)
-    dataset = Components(options, {}).dataset()
+    # Trials hold none out for calibration: the engine that is handed over does.
+    every = {**options, "data": {**options["data"], "calibration_fraction": 0.0}}
+    dataset = Components(every, {}).dataset()
     is_new = options["resume"] is None
     folder = Path(options["resume"] or made_for_output(options["output"])).expanduser().absolute()
     try:
@@ -230,13 +232,15 @@ class _Study:
     def _work(self) -> Supervised[Any, Tried]:
         judged = {name: each.judged for name, each in self.plan.space.families.items()}
         words = [*self._of_runs(), "data.calibration_fraction=0", "tracking.model=false"]
-        trial = Trial(words, self.folder, self.plan.roles, judged)
-        limits = self.options["limits"]
-        gigabytes, most = limits["trial_gigabytes"], limits["trial_minutes"]
+        limits = self.plan.objectives.limits
+        trial = Trial(words, self.folder, self.plan.roles, judged, limits)
+        gigabytes, most = (
+            self.options["limits"][name] for name in ("trial_gigabytes", "trial_minutes")
+        )
         free, _ = available()
         n_bytes = 0.9 * free / self._workers() if gigabytes is None else 1e9 * gigabytes
 
-        return Supervised[Any, Tried](trial, _fallen, _TimeOf(most), int(n_bytes))
+        return Supervised(trial, _fallen, _TimeOf(most), int(n_bytes))
 
     def _search(self, kept: optuna.Study, work: Supervised[Any, Tried], clock: Clock) -> Search:
         budget, plan = self.options["budget"], self.plan
@@ -246,7 +250,9 @@ class _Study:
             plan.objectives,
             Budget(None if left is None else max(left, 0.1), budget["trials"], plan.target),
             starts=_starts(plan.space), workers=self._workers(),
-            reserve=lambda: clock.reserve(plan.objectives.best(finished(kept))),
+            reserve=lambda: clock.reserve(
+                plan.objectives.best(finished(kept)), len(self.dataset.train)
+            ),
         )  # fmt: skip
 
     def _follow(

@@ -15,6 +15,7 @@ import numpy as np
 
 from evolve.trials.search import TRIED, Task, Tried
 from experiments.study.ending import Ending, end
+from experiments.study.objectives import Limits
 from experiments.study.roles import Roles
 from slicing.errors import InputError
 
@@ -62,13 +63,20 @@ class Trial:
     roles : Roles
     judged : mapping of str to str
         Of each family, ``engine`` or ``baseline``.
+    limits : Limits
+        What is known to break them before it is trained is refused.
     """
 
     def __init__(
-        self, overrides: Sequence[str], root: Path, roles: Roles, judged: Mapping[str, str]
+        self,
+        overrides: Sequence[str],
+        root: Path,
+        roles: Roles,
+        judged: Mapping[str, str],
+        limits: Limits,
     ) -> None:
         self._overrides, self._root, self._roles = tuple(overrides), root, roles
-        self._judged = dict(judged)
+        self._judged, self._limits = dict(judged), limits
         self._datasets: dict[str, Dataset[Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -106,10 +114,9 @@ class Trial:
             components = Components(options, choices)
             components.settle()
             dataset = self._roles.of(source, number)
-            own = folder if number == 0 else None
-            folds.append(
-                _fold(components, dataset, own, folder, self._judged[task.family], threads, words)
-            )
+            where = folder if number == 0 else folder / "fold"
+            judged = self._judged[task.family]
+            folds.append(_fold(components, dataset, where, judged, self._limits, threads, words))
         seconds = time.perf_counter() - start
         return _judge(folds, seconds)
 
@@ -137,52 +144,73 @@ class _Fold:
 def _fold(
     components: "Components",
     dataset: "Dataset[Any]",
-    own: Path | None,
-    scratch: Path,
+    folder: Path,
     judged: str,
+    limits: Limits,
     threads: int,
     words: Sequence[str],
 ) -> _Fold:
+    """Go through the stages of a run, up to its engine, and judge it by the choice images."""
     from evolve.checkpoint import Checkpoint
     from experiments.measuring import measured
-    from experiments.monitor import Silent
+    from experiments.monitor import Monitors, Silent
     from experiments.recorder import Recorder
     from experiments.stages import Experiment
     from experiments.tracking import MLflowRun
 
-    folder = own or scratch / "fold"
     folder.mkdir(exist_ok=True)
     recorder = Recorder(folder)
     read = components.read(dataset, dataset, recorder)
     images = components.split(read.dataset)
     components.check(images, read.dataset.classes)
+    _check_size(components, images.references, read.dataset.classes, limits)
     experiment = Experiment(
-        components, tuple(words), "trial", threads, read, images, folder, Silent(), recorder,
-        MLflowRun(**components.options["tracking"]), Checkpoint(folder / "checkpoint"),
+        components, tuple(words), "trial", threads, read, images, folder,
+        Monitors(Silent(), recorder), recorder, MLflowRun(**components.options["tracking"]),
+        Checkpoint(folder / "checkpoint"),
     )  # fmt: skip
     baseline = experiment.baseline()
     choice = read.dataset.read_test()
     details: dict[str, Any] = {
         "engine": judged == "engine",
         "training": [[each.loss, each.accuracy] for each in baseline.training],
-        "cut": None if read.backbone is None else read.backbone.name,
     }
     network: Baseline | Engine = baseline
     if judged == "engine":
         evolution = experiment.evolve(baseline.stack)
         network = experiment.engines(baseline.stack, evolution.stack).saved
-        details["evolution"] = [evolution.loss_before, evolution.loss_after]
-        own_result, _ = measured("network", baseline, [choice])
-        if own_result.test is not None:
-            details["network_accuracy"] = own_result.test.value
-    result, [predicted] = measured("", network, [choice])
+        if baseline.stack.convs and evolution.events:
+            details["losses"] = [evolution.loss_before, evolution.loss_after]
+        own, _ = measured("", baseline, [choice])
+        if own.test is not None:
+            details["network_accuracy"] = own.test.value
+    if read.backbone is not None:
+        details["cuts"] = [*read.backbone.cuts]
+    result, _ = measured("", network, [choice])
     assert result.test is not None
-    metrics: dict[str, float] = {"bytes": result.total_bytes, "parameters": result.parameters}
-    if own is not None:
-        metrics["milliseconds"] = _milliseconds(network, choice, folder, judged)
-        details["wrong"] = int((predicted != choice.labels).sum())
+    metrics = {
+        "bytes": float(result.total_bytes),
+        "parameters": float(result.parameters),
+        "milliseconds": _milliseconds(network, choice, folder),
+    }
     recorder.end("finished")
     return _Fold(result.test.correct, result.test.total, metrics, details)
+
+
+def _check_size(
+    components: "Components", train: "Images", classes: tuple[str, ...], limits: Limits
+) -> None:
+    """Refuse a network that is trained here and whose convolutions alone break the limits."""
+    builder = components.baseline()
+    if not builder.is_trained:
+        return
+    stack = builder.shape(train.images.shape[1:], len(classes))
+    known = {"bytes": 4.0 * stack.n_parameters, "parameters": float(stack.n_parameters)}
+    if limits.excess({**known, "milliseconds": 0.0}):
+        raise InputError(
+            f"Its convolutions alone have {stack.n_parameters:,} parameters, {known['bytes']:,.0f} "
+            "bytes: more than the limits allow."
+        )
 
 
 def _judge(folds: Sequence[_Fold], seconds: float) -> Tried:
@@ -197,20 +225,18 @@ def _judge(folds: Sequence[_Fold], seconds: float) -> Tried:
     return Tried(TRIED, "", metrics, details)
 
 
-def _milliseconds(network: Any, choice: "Images", folder: Path, judged: str) -> float:
+def _milliseconds(network: "Baseline | Engine", choice: "Images", folder: Path) -> float:
     """Measure what an image takes, alone, from its pixels to its label: the median of some."""
     from slicing.backbones.maps import Maps
     from slicing.engine.engine import Engine
 
     chosen = choice[: _TIMED + _WARM_UP]
-    if judged == "engine":
+    pixels: Any = chosen.images
+    if isinstance(network, Engine):
+        # As it is used: with its backbone.
         network = Engine.load(folder / ENGINE_OF_TRIAL)
         if isinstance(chosen, Maps) and network.preparation is not None:
-            pixels: Any = chosen.source.prepared(network.preparation)
-        else:
-            pixels = chosen.images
-    else:
-        pixels = chosen.images
+            pixels = chosen.source.prepared(network.preparation)
     took = []
     for row in range(len(chosen)):
         begun = time.perf_counter()

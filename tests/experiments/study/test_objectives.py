@@ -1,0 +1,60 @@
+"""What a study optimizes, and the limits of its classifier."""
+
+import pytest
+
+from evolve.trials import Finished
+from experiments.study.objectives import Limits, Objectives
+from slicing.errors import InputError
+
+
+def trial(number, accuracy, size=100, milliseconds=1.0, status="tried", engine=True):
+    metrics = {
+        "accuracy": accuracy, "bytes": size, "parameters": size // 4, "milliseconds": milliseconds
+    }  # fmt: skip
+    return Finished(
+        number, "family", {}, 0, status, "", metrics, {"engine": engine}, (1 - accuracy,), False, 1.0
+    )  # fmt: skip
+
+
+def test_accuracy_comes_first_then_bytes():
+    trials = [trial(0, 0.9), trial(1, 0.95, 200), trial(2, 0.95, 150)]
+    assert Objectives().best(trials).number == 2
+    assert Objectives(("bytes",)).best(trials).number == 0
+
+
+def test_only_what_keeps_the_limits_and_has_an_engine_can_win():
+    trials = [
+        trial(0, 0.99, size=1000), trial(1, 0.98, engine=False), trial(2, 0.97, milliseconds=9.0),
+        trial(3, 0.5), trial(4, 1.0, status="failed"),
+    ]  # fmt: skip
+    limited = Objectives(limits=Limits(bytes=500, milliseconds=5.0))
+    assert [each.number for each in limited.valid(trials)] == [3]
+    assert limited.best(trials[:3]) is None
+
+
+def test_a_broken_limit_is_worse_than_any_error_and_the_more_so():
+    limited = Objectives(limits=Limits(bytes=100))
+    losses = [limited(trial(0, 0.0 if size <= 100 else 1.0, size).metrics)[0]
+              for size in (50, 100, 101, 200, 10_000)]  # fmt: skip
+    assert losses[0] == losses[1] == 1.0
+    assert losses[1:] == sorted(losses[1:])
+    assert 1 < losses[2] < losses[3] < losses[4] < 2
+
+
+def test_the_front_holds_what_none_beats():
+    trials = [trial(0, 0.9, 10), trial(1, 0.95, 20), trial(2, 0.94, 30), trial(3, 0.94, 30, 0.5)]
+    assert [each.number for each in Objectives().front(trials)] == [1, 3, 0]
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Objectives(()), "^objectives=.* has none, or one twice"),
+        (lambda: Objectives(("bytes", "bytes")), "has none, or one twice"),
+        (lambda: Objectives(("acuracy",)), r"^objectives=acuracy is unknown: did you mean accuracy"),
+        (lambda: Limits(bytes=0), "^bytes=0 is out of range"),
+    ],
+)
+def test_a_mistake_is_one_sentence(make, sentence):
+    with pytest.raises(InputError, match=sentence):
+        make()

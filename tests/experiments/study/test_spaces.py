@@ -1,0 +1,79 @@
+"""The families of a study: each of their values is an option of a run."""
+
+import numpy as np
+import pytest
+
+from evolve.trials.space import Space
+from experiments.overrides import check
+from experiments.study import spaces
+from experiments.study.trial import words_of
+from slicing.errors import InputError
+
+FOLDER = ["data=folder", "data.directory=photos"]
+EVERY = spaces.families([spaces.ALL])
+
+
+@pytest.mark.parametrize("family", EVERY, ids=lambda family: family.name)
+@pytest.mark.parametrize("of_files", [True, False], ids=["photos", "digits"])
+def test_a_run_takes_what_is_proposed(family, of_files):
+    rng = np.random.default_rng(0)
+    context = {"files": of_files}
+    words = FOLDER if of_files else ["data=mnist5k"]
+    drawn = [
+        family.values(lambda name, parameter: parameter.at(rng.random()), context)
+        for _ in range(5)
+    ]
+    for values in [*family.starts(context), *drawn]:
+        options = family.options(values, family.n_rungs - 1)
+        [config] = check([*words, *words_of(options)])
+        for name, value in options.items():
+            group, _, option = name.partition(".")
+            found = config[group][option] if option else value
+            assert getattr(found, "name", found) == value
+
+
+def test_all_families_say_where_they_start_from():
+    assert [each.name for each in EVERY] == [*spaces._NAMES]
+    for family in EVERY:
+        assert family.source
+        assert family.start
+
+
+def test_a_family_of_ones_own_is_read(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("baseline: random\nslicing.k: {low: 1, high: 9, step: 2}\n")
+    [family] = spaces.families([str(path)])
+    assert family.name == "mine"
+    assert [family.parameters["slicing.k"].at(share) for share in (0, 0.5, 1)] == [1, 5, 9]
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["slised"], r"^space=slised is unknown: did you mean sliced\?"),
+        ([], r"^space is empty: name one of all, "),
+        (["{folder}/mine.yaml"], "No such file"),
+    ],
+)
+def test_a_mistake_in_the_space_is_one_sentence(tmp_path, names, sentence):
+    with pytest.raises((InputError, OSError), match=sentence):
+        spaces.families([name.format(folder=tmp_path) for name in names])
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [", "3", "a: ${b}"])
+def test_a_file_that_is_no_family_is_one_sentence(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"mine\.yaml"):
+        spaces.families([str(path)])
+
+
+def test_what_cannot_run_here_is_left_out_and_said(monkeypatch):
+    monkeypatch.setattr(spaces, "find_spec", lambda name: None)
+    space, left_out = spaces.can_be_tried(EVERY, {})
+    assert isinstance(space, Space)
+    assert not {"sliced", "finetuned"} & set(space.families)
+    assert [line.split(" is left out")[0] for line in left_out] == ["sliced", "finetuned"]
+    assert all("[pretrained]" in line for line in left_out)
+    with pytest.raises(InputError, match="sliced is left out"):
+        spaces.can_be_tried(spaces.families(["sliced"]), {})
