@@ -17,6 +17,7 @@ from slicing.backend import configure_threads, load_keras
 from slicing.baselines.augmentation import Altered, Augmentation
 from slicing.baselines.base import Adapted
 from slicing.baselines.fitting import Plan, Trainee, fit
+from slicing.baselines.head import SCORES
 from slicing.baselines.pretrained import Pretrained
 from slicing.baselines.rates import Policy
 from slicing.baselines.training import cache_folder, environment
@@ -31,9 +32,6 @@ from slicing.show import Show, silent
 
 if TYPE_CHECKING:
     import keras
-
-HEAD = "head_scores"
-"""The layer that gives the scores of the classes."""
 
 # Options that change no weights, or do so in the environment.
 _NO_RECIPE = (
@@ -174,7 +172,7 @@ class FineTuned(Pretrained):
             f"{network.digest} {frozen.cuts[0]} {_digest(trained.weights)}",
             lambda: (parts.whole, network.scaling),
             network.cache_dir,
-            HEAD,
+            SCORES,
         )
         return Adapted(adapted, trained.seconds, from_cache, trained.epochs, choice)
 
@@ -290,7 +288,7 @@ def _parts(network: Network, after: str, layers: int, n_classes: int) -> _Parts:
         averaged = keras.Input((1, 1, last.shape[-1]))
         tail = keras.Model(averaged, keras.layers.Identity()(averaged))
     # It learns from the first step on, whatever its start.
-    head = keras.layers.Conv2D(n_classes, 1, kernel_initializer="zeros", name=HEAD)
+    head = keras.layers.Conv2D(n_classes, 1, kernel_initializer="zeros", name=SCORES)
     pooled = keras.layers.GlobalAveragePooling2D(keepdims=True, name="head_pooled")(last)
     return _Parts(tail, head, keras.Model(images, head(pooled), name="finetuned"))
 
