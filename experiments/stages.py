@@ -133,10 +133,17 @@ class Experiment:
         dataset = self.tracker.log_images(self.dataset.name, test, "testing", way_out)
         if evolution.interrupted:
             return summary
-        self.monitor.say("Logging the engine as an MLflow model")
+        if self.options["tracking"]["model"]:
+            self.monitor.say("Logging the engine as an MLflow model")
         metrics = {"test_accuracy": summary.metrics()["engine/test_accuracy"]}
+        read = self.read
         model = self.tracker.log_engine(
-            self.folder / ENGINE, self.read.input_shape, self.read.libraries, metrics, dataset
+            self.folder / ENGINE,
+            read.input_shape,
+            read.libraries,
+            read.preparation,
+            metrics,
+            dataset,
         )
         # Written again: the model has a name only now.
         summary = replace(summary, mlflow_model=model)

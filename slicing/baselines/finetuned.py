@@ -25,7 +25,7 @@ from slicing.baselines.weight_cache import cache_file, read_trained, write_train
 from slicing.checks import at_least, between
 from slicing.data.dataset import Part
 from slicing.data.preparation import Preparation
-from slicing.data.sampling import stratified_order
+from slicing.data.sampling import held_out
 from slicing.errors import InputError
 from slicing.memory import demand
 from slicing.show import Show, silent
@@ -209,10 +209,10 @@ class FineTuned(Pretrained):
     def _roles(self, train: Part, n_classes: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Give the images to train with, and those to choose the epoch with: sorted indices."""
         between("choice_fraction", self.choice_fraction, 0, 0.5)
-        order = stratified_order(train.labels, self.seed)
-        n = min(round(self.choice_fraction * len(order)), len(order) - n_classes)
-        end = len(order) - max(n, 0)
-        return np.sort(order[:end]), np.sort(order[end:])
+        n = min(round(self.choice_fraction * len(train)), len(train) - n_classes)
+        if n < 1:
+            return np.arange(len(train)), np.arange(0)
+        return held_out(train.labels, n, self.seed, train.groups)
 
 
 class _Versions:

@@ -38,6 +38,8 @@ class ImageFiles:
         SHA-256 of each file.
     max_megapixels : float
         Pixels of a file, in millions, above which it is not decoded.
+    groups : ndarray of shape (n,), intp, or None
+        Which are copies of each other, see :class:`~slicing.data.dataset.Part`.
     """
 
     paths: NDArray[np.object_]
@@ -45,6 +47,7 @@ class ImageFiles:
     names: NDArray[np.str_]
     contents: NDArray[np.void]
     max_megapixels: float = MAX_MEGAPIXELS
+    groups: NDArray[np.intp] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -56,6 +59,7 @@ class ImageFiles:
             labels=self.labels[index],
             names=self.names[index],
             contents=self.contents[index],
+            groups=None if self.groups is None else self.groups[index],
         )
 
     def relabeled(self, labels: NDArray[np.int64]) -> Self:
@@ -87,7 +91,7 @@ class ImageFiles:
 
     def read(self, preparation: Preparation) -> Images:
         """Read all files as images at hand."""
-        return Images(unit_pixels(self.prepared(preparation)), self.labels, self.names)
+        return Images(unit_pixels(self.prepared(preparation)), self.labels, self.names, self.groups)
 
     def picture(self, index: int, side: int) -> "Image":
         """Give one image to be looked at, of at most ``side`` pixels a side."""

@@ -127,7 +127,7 @@ def image_files(
     max_gigabytes : float
         What an archive may unpack to, in thousands of millions of bytes.
     duplicate_radius : int or None
-        Copies stay on one side of the split: images whose hashes differ in at most so many of 64
+        Copies stay on one side of every split: images whose hashes differ in at most so many of 64
         bits and that look the same, see :func:`~slicing.data.duplicates.copies`. With None, files
         are split as if there were none.
     seed : int
@@ -179,7 +179,7 @@ def image_files(
         train = order[:train_size]
         test = (len(order) + stratified_order(labels[len(order) :], seed))[:test_size]
         prints.take(np.concatenate([train, test]))
-        groups = None
+        groups = prints.groups(duplicate_radius)
     else:
         n_test = round(test_fraction * len(files))
         _require_split(root, test_fraction, n_test, len(files), len(classes))
@@ -196,7 +196,7 @@ def image_files(
     )
     if not len(test):
         raise InputError(f"{some(apart.sources)} holds no test images: name another folder.")
-    n_copies = 0 if groups is None else len(files) - len(np.unique(groups))
+    n_copies = 0 if apart.sources else len(files) - len(np.unique(groups))
     way_out = "choose a smaller test_fraction or a larger train_size"
     if n_copies:
         way_out += ", or duplicate_radius=null, which lets copies be on both sides"
@@ -217,6 +217,7 @@ def image_files(
         ),
         prints.contents,
         max_megapixels,
+        None if duplicate_radius is None else groups,
     )
     chosen = np.concatenate([train, test])
     survey = Survey(
@@ -227,7 +228,7 @@ def image_files(
         tuple(prints.taken[index] for index in chosen),
         {error.path: error.reason for error in unreadable},
         tuple(known.passed_over + apart.passed_over),
-        None if groups is None or duplicate_radius is None else groups[chosen],
+        None if listed.groups is None else listed.groups[chosen],
     )
     return Dataset(
         photos.name,

@@ -77,6 +77,11 @@ class Preparation:
         return cls((height, width), channels)
 
     @property
+    def recipe(self) -> str:
+        """How a file becomes pixels, for those who have an engine in another form."""
+        return f"a file becomes uint8 from 0 to 255 by {__name__}.{self}.of_file"
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Height, width and channels of an input."""
         return (*self.image_size, self.channels)

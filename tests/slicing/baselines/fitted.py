@@ -13,9 +13,11 @@ def save_fitted(path, images, labels, **options):
     pooled = keras.Model(model.inputs, model.get_layer("pooled").output)
     features = pooled.predict_on_batch(images)
     # Least squares on the classes, sharpened so that the answers are far from each other.
-    known = np.column_stack([features / features.std(axis=0), np.ones(len(features))])
+    scale = features.std(axis=0)
+    scale[scale == 0] = 1
+    known = np.column_stack([features / scale, np.ones(len(features))])
     weights = 20 * np.linalg.lstsq(known, np.eye(3)[labels], rcond=1e-4)[0]
-    kernel = weights[:-1] / features.std(axis=0)[:, None]
+    kernel = weights[:-1] / scale[:, None]
     model.get_layer("classes").set_weights([kernel, weights[-1]])
     model.save(path)
     return model
