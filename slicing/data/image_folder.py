@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from slicing.checks import at_least, between, positive
+from slicing.data.archive import MAX_GIGABYTES
 from slicing.data.dataset import Dataset, Images
 from slicing.data.duplicates import RADIUS
 from slicing.data.image_file import (
@@ -97,7 +98,7 @@ def image_files(
     test_size: int | None = None,
     max_unreadable: int = 0,
     max_megapixels: float = MAX_MEGAPIXELS,
-    max_gigabytes: float = 20.0,
+    max_gigabytes: float = MAX_GIGABYTES,
     duplicate_radius: int | None = RADIUS,
     seed: int = 0,
 ) -> Dataset[ImageFiles]:
