@@ -25,7 +25,7 @@ from evolve.protocols import Split
 from evolve.schedule import Schedule
 from evolve.schedule_options import ScheduleOptions
 from evolve.search import CLOSING, MakeOptimizer
-from experiments.monitor import Monitor
+from experiments.monitor import Monitor, Silent
 from experiments.reading import OF_FILES, Read, into_memory, through_network
 from experiments.recipes import check_options, recipe_of, tune_of
 from experiments.schema.run import GROUPS
@@ -130,16 +130,18 @@ class Components:
         how = (self.choices["optimizer"], self.choices["strategy"]) if self.evolves else ()
         return "-".join((*how, self.baseline_name, dataset.name, f"s{self.options['seed']}"))
 
-    def dataset(self) -> Dataset[Any]:
+    def dataset(self, monitor: Monitor | None = None) -> Dataset[Any]:
         """Find the images, and hold out those for calibration before anything sees them.
 
         Where they would be fewer than a confidence takes, all are for training.
         """
+        monitor = monitor or Silent()
         options = self.options["data"]
         fraction = options[_CALIBRATION]
         with self.naming("data"):
             between(_CALIBRATION, fraction, 0, 0.5)
-            dataset: Dataset[Any] = self._call("data")
+            with monitor.task("images"):
+                dataset: Dataset[Any] = self._call("data", show=monitor.show)
         if not isinstance(dataset, Dataset):
             raise InputError(
                 f"data._target_={options['_target_']} gives no images: name a function that "
@@ -178,7 +180,7 @@ class Components:
                         "trained on your images: leave it out.",
                         "cut",
                     )
-                read = into_memory(dataset, whole, self.options["data"])
+                read = into_memory(dataset, whole, self.options["data"], monitor)
         noted = replace(read.dataset, notes=tuple(map(worded, read.dataset.notes)))
         self._read = replace(read, dataset=noted)
         return self._read
@@ -359,10 +361,13 @@ class Components:
             ) from error
 
     def _call(self, group: str, *given: Any, **more: Any) -> Any:
-        """Make a component; what ``_target_`` names may take other options."""
+        """Make a component; what ``_target_`` names may take other options, and no ``show``."""
         make = self._make(group)
         try:
-            signature(make).bind(*given, **more)
+            called = signature(make)
+            if "show" not in called.parameters:
+                more.pop("show", None)
+            called.bind(*given, **more)
         except (TypeError, ValueError) as error:
             raise InputError(
                 f"{group}._target_={self.options[group]['_target_']} does not take these options: "

@@ -81,7 +81,7 @@ def cuts(configs: Sequence[DictConfig], terminal: Terminal) -> str:
     _require_same_images(each)
     options = each[0]
     set_threads(options["threads"])
-    dataset = Components(options, {}).dataset()
+    dataset = Components(options, {}).dataset(terminal)
     loaded = _distinct([_load(Components(one, {}), dataset, terminal) for one in each])
     uri = options["tracking"]["uri"] = hide_password(options["tracking"]["uri"])
     folder = made_for_output(options["output"])

@@ -125,7 +125,7 @@ def _run(
     checkpoint: Checkpoint,
     monitor: Monitor,
 ) -> Summary:
-    options, source = components.options, components.dataset()
+    options, source = components.options, components.dataset(monitor)
     builder = components.baseline()
     threads = set_threads(options["threads"])
     # A network of the user's own is read to check it; the others are checked without TensorFlow.

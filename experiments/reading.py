@@ -83,7 +83,9 @@ class Read:
         return () if self.backbone is None else ("onnx", "onnxruntime")
 
 
-def into_memory(dataset: Dataset[Any], whole: Dataset[Any], options: Mapping[str, Any]) -> Read:
+def into_memory(
+    dataset: Dataset[Any], whole: Dataset[Any], options: Mapping[str, Any], monitor: Monitor
+) -> Read:
     """Read all training images, resized as the options of the group ``data`` say."""
     if not isinstance(dataset.train, ImageFiles):
         return Read(dataset, whole)
@@ -93,8 +95,10 @@ def into_memory(dataset: Dataset[Any], whole: Dataset[Any], options: Mapping[str
         options["fit"],
     )
     preparation.require(dataset.train.max_megapixels)
-    read = read_files(dataset, preparation)
-    return Read(read, read if whole is dataset else read_files(whole, preparation), preparation)
+    with monitor.task("images"):
+        read = read_files(dataset, preparation, monitor.show)
+        every = read if whole is dataset else read_files(whole, preparation, monitor.show)
+    return Read(read, every, preparation)
 
 
 def network_of(

@@ -117,6 +117,7 @@ class Experiment:
             )
         evolution = self.evolve(baseline.stack)
         engines = self.engines(baseline.stack, evolution.stack)
+        self.monitor.say("Reading the test images")
         tests = [self.dataset.read_test()]
         if self.dataset.read_test_all is not None:
             tests.append(self.dataset.read_test_all())

@@ -29,6 +29,7 @@ from slicing.data.survey import Survey
 from slicing.errors import InputError
 from slicing.memory import demand
 from slicing.names import shown
+from slicing.show import Show, silent
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +72,13 @@ def folder(
     return read_files(files, preparation)
 
 
-def read_files(dataset: Dataset[ImageFiles], preparation: Preparation) -> Dataset[Images]:
-    """Read the images of a dataset into memory; it notes where their color is lost."""
+def read_files(
+    dataset: Dataset[ImageFiles], preparation: Preparation, show: Show = silent
+) -> Dataset[Images]:
+    """Read the images of a dataset into memory; it notes where their color is lost.
+
+    ``show`` is told the part of them that was read, 0 to 1, and how many files that are.
+    """
     train = dataset.train
     # All are in memory at the end, in float32.
     n_read = len(train) + len(dataset.calibration or ()) + len(dataset.read_test())
@@ -82,7 +88,7 @@ def read_files(dataset: Dataset[ImageFiles], preparation: Preparation) -> Datase
         "choose a smaller one, fewer images, or a larger machine",
         "image_size",
     )
-    read = dataset.map(lambda part: part.read(preparation))
+    read = dataset.map(lambda part: part.read(preparation, show))
     first = train.paths[np.unique(train.labels, return_index=True)[1]]
     if preparation.channels == 1 and any(has_color(each, train.max_megapixels) for each in first):
         return replace(read, notes=(*read.notes, "Color is dropped: channels=3 keeps it."))
@@ -101,6 +107,7 @@ def image_files(
     max_gigabytes: float = MAX_GIGABYTES,
     duplicate_radius: int | None = RADIUS,
     seed: int = 0,
+    show: Show = silent,
 ) -> Dataset[ImageFiles]:
     """List a user's own images, see :mod:`slicing.data.image_file`.
 
@@ -133,6 +140,8 @@ def image_files(
         are split as if there were none.
     seed : int
         Seed of the split and the samples, 0 to 2**32 - 1.
+    show : callable, optional
+        Is told the part of the files that were read, 0 to 1, and how many.
 
     Returns
     -------
@@ -174,7 +183,7 @@ def image_files(
     n_listed = len(files) + len(unreadable)
     labels = np.array([classes.index(name) for name in known.classes + apart.classes], np.int64)
 
-    prints = Prints(files, max_megapixels)
+    prints = Prints(files, max_megapixels, show)
     if apart.sources:
         order = stratified_order(labels[: len(known.files)], seed)
         train = order[:train_size]
