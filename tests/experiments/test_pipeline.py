@@ -316,7 +316,7 @@ def test_rgb_images_in_a_folder_of_ones_own(tmp_path):
             "data=folder", f"data.directory={tmp_path / 'images'}", "data.channels=3",
             "data.image_size=[20,16]", "baseline.filters=[4,4]", "baseline.epochs=20",
             "strategy.generations=1", "slicing.metric=cosine",
-            "optimizer=random", "name=my own images",
+            "optimizer=random", "name=my own images", "threads=1",
         ],
         tmp_path,
     )  # fmt: skip
@@ -333,7 +333,7 @@ def test_every_shipped_experiment_runs_shrunk(preset, digits, tmp_path):
     result = run_here(
         [
             f"+experiment={preset}", "+debug=quick", "data=mnist", f"data.directory={digits}",
-            "baseline.filters=[4,6]", "new.images=[1,5]",
+            "baseline.filters=[4,6]", "new.images=[1,5]", "threads=1",
         ],
         tmp_path,
     )  # fmt: skip
