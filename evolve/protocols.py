@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from evolve.roles import Roles
 from slicing.data.dataset import Dataset, Images
+from slicing.data.sampling import held_out
 from slicing.errors import InputError
 
 
@@ -70,6 +71,8 @@ def leave_one_out(dataset: Dataset[Images], seed: int = 0) -> Split:
 def validation(dataset: Dataset[Images], seed: int = 0, fraction: float = 0.2) -> Split:
     """Hold out a stratified part of the training images: it queries the rest.
 
+    Copies of an image stay on one side.
+
     Parameters
     ----------
     dataset : Dataset
@@ -91,13 +94,16 @@ def validation(dataset: Dataset[Images], seed: int = 0, fraction: float = 0.2) -
             "classes: choose a fraction nearer to 0.2, or more images.",
             "fraction",
         )
+    if train.groups is not None and len(np.unique(train.groups)) < len(train):
+        left, queries = held_out(train.labels, n_held_out, seed, train.groups)
+        return Split(train[left], train[queries], "validation")
     # Here, not above: it takes seconds, and the other protocols hold nothing out.
     from sklearn.model_selection import train_test_split
 
-    left, held_out = train_test_split(
+    left, queries = train_test_split(
         range(len(train)), test_size=n_held_out, stratify=train.labels, random_state=seed
     )
-    return Split(train[sorted(left)], train[sorted(held_out)], "validation")
+    return Split(train[sorted(left)], train[sorted(queries)], "validation")
 
 
 def test_set(dataset: Dataset[Images], seed: int = 0) -> Split:  # noqa: PT028

@@ -25,7 +25,7 @@ from evolve.protocols import Split
 from evolve.schedule import Schedule
 from evolve.schedule_options import ScheduleOptions
 from evolve.search import CLOSING, MakeOptimizer
-from experiments.monitor import Monitor
+from experiments.monitor import Monitor, Silent
 from experiments.reading import OF_FILES, Read, into_memory, through_network
 from experiments.recipes import check_options, recipe_of, tune_of
 from experiments.schema.run import GROUPS
@@ -48,9 +48,6 @@ log = logging.getLogger(__name__)
 LEAST_CALIBRATION = 50
 """Images from which a confidence is learned, at least: it has three weights, and a logistic
 regression takes ten to twenty observations for each."""
-
-# What gives images a role that a network must not see before it is cut.
-_VALIDATION = "evolve.protocols.validation"
 
 # The option of every dataset that its function does not know.
 _CALIBRATION = "calibration_fraction"
@@ -76,8 +73,8 @@ BY_DEFAULT = {
     ("fitness", "shift"): (1, 0),
 }
 
-# Parameters that are no options, and the group that they are about.
-_GROUP_OF = {"x0": "optimizer"}
+# Parameters that are called otherwise as options, or are none: then, the group they are about.
+_OPTION_OF = {"x0": "optimizer", "cuts": "slicing.cut"}
 
 
 class Components:
@@ -103,6 +100,7 @@ class Components:
         self.options = options
         self.choices = dict(choices)
         self.evolves = True
+        self._builder: BaselineBuilder | None = None
         self._made: Baseline | None = None
         self._read: Read | None = None
         for group, choice in choices.items():
@@ -113,7 +111,8 @@ class Components:
 
     def settle(self) -> None:
         """Choose what nothing was said about: it depends on what is sliced."""
-        is_frozen = self.baseline().is_frozen
+        with self.naming("baseline"):
+            is_frozen = self.baseline().is_frozen
         for (group, name), values in BY_DEFAULT.items():
             options = self.options[group]
             if name in options and options[name] is None:
@@ -131,16 +130,18 @@ class Components:
         how = (self.choices["optimizer"], self.choices["strategy"]) if self.evolves else ()
         return "-".join((*how, self.baseline_name, dataset.name, f"s{self.options['seed']}"))
 
-    def dataset(self) -> Dataset[Any]:
+    def dataset(self, monitor: Monitor | None = None) -> Dataset[Any]:
         """Find the images, and hold out those for calibration before anything sees them.
 
         Where they would be fewer than a confidence takes, all are for training.
         """
+        monitor = monitor or Silent()
         options = self.options["data"]
         fraction = options[_CALIBRATION]
         with self.naming("data"):
             between(_CALIBRATION, fraction, 0, 0.5)
-            dataset: Dataset[Any] = self._call("data")
+            with monitor.task("images"):
+                dataset: Dataset[Any] = self._call("data", show=monitor.show)
         if not isinstance(dataset, Dataset):
             raise InputError(
                 f"data._target_={options['_target_']} gives no images: name a function that "
@@ -167,15 +168,10 @@ class Components:
         """
         with self.naming("data"), self.naming("slicing"), self.naming("baseline"):
             builder = self.baseline()
-            is_adapted = type(builder).adapt is not BaselineBuilder.adapt
-            if is_adapted and self.options["protocol"]["_target_"] == _VALIDATION:
-                raise InputError(
-                    "protocol=validation holds out images that this baseline is trained with: "
-                    "choose protocol=leave_one_out, or a network that is not trained here.",
-                    "protocol",
-                )
             if builder.is_frozen:
-                read = through_network(dataset, whole, self.options, builder, monitor)
+                # What the protocol holds out has no part in the network, nor in where it is cut.
+                references = self.split(dataset).references
+                read = through_network(dataset, whole, references, self.options, builder, monitor)
             else:
                 cut = self.options["slicing"]["cut"]
                 if cut != "auto":
@@ -184,12 +180,12 @@ class Components:
                         "trained on your images: leave it out.",
                         "cut",
                     )
-                read = into_memory(dataset, whole, self.options["data"])
+                read = into_memory(dataset, whole, self.options["data"], monitor)
         noted = replace(read.dataset, notes=tuple(map(worded, read.dataset.notes)))
         self._read = replace(read, dataset=noted)
         return self._read
 
-    def split(self, dataset: Dataset[Images]) -> Split:
+    def split(self, dataset: Dataset[Any]) -> Split:
         """Give the training images their roles."""
         with self.naming("protocol"):
             images: Split = self._call("protocol", dataset, seed=self.options["seed"])
@@ -257,7 +253,9 @@ class Components:
         return f"It needs {_memory(images, features)}, and up to {wanted:,} evaluations"
 
     def baseline(self) -> BaselineBuilder:
-        """Make what builds the baseline."""
+        """Make what builds the baseline, once: it may have read a network."""
+        if self._builder is not None:
+            return self._builder
         with self.naming("baseline"):
             builder = self._call("baseline")
         if not isinstance(builder, BaselineBuilder):
@@ -266,6 +264,7 @@ class Components:
                 "name a class derived from slicing.baselines.BaselineBuilder.",
                 "baseline._target_",
             )
+        self._builder = builder
         return builder
 
     def make_baseline(
@@ -363,10 +362,13 @@ class Components:
             ) from error
 
     def _call(self, group: str, *given: Any, **more: Any) -> Any:
-        """Make a component; what ``_target_`` names may take other options."""
+        """Make a component; what ``_target_`` names may take other options, and no ``show``."""
         make = self._make(group)
         try:
-            signature(make).bind(*given, **more)
+            called = signature(make)
+            if "show" not in called.parameters:
+                more.pop("show", None)
+            called.bind(*given, **more)
         except (TypeError, ValueError) as error:
             raise InputError(
                 f"{group}._target_={self.options[group]['_target_']} does not take these options: "
@@ -382,7 +384,7 @@ class Components:
             yield
         except InputError as error:
             option = error.option
-            named = InputError(worded(str(error)), _GROUP_OF.get(option or "", option))
+            named = InputError(worded(str(error)), _OPTION_OF.get(option or "", option))
             raise (named.within(group) if option in self.options[group] else named) from error
 
 

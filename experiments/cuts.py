@@ -81,8 +81,8 @@ def cuts(configs: Sequence[DictConfig], terminal: Terminal) -> str:
     _require_same_images(each)
     options = each[0]
     set_threads(options["threads"])
-    dataset = Components(options, {}).dataset()
-    loaded = _distinct([_load(Components(one, {}), terminal) for one in each])
+    dataset = Components(options, {}).dataset(terminal)
+    loaded = _distinct([_load(Components(one, {}), dataset, terminal) for one in each])
     uri = options["tracking"]["uri"] = hide_password(options["tracking"]["uri"])
     folder = made_for_output(options["output"])
     tracker = MLflowRun(**options["tracking"])
@@ -139,24 +139,26 @@ class _Loaded(NamedTuple):
     preparation: "Preparation"
 
 
-def _load(components: "Components", terminal: Terminal) -> _Loaded:
+def _load(components: "Components", dataset: "Dataset[Any]", terminal: Terminal) -> _Loaded:
     from experiments.reading import network_of
-    from slicing.baselines import BaselineBuilder
+    from slicing.baselines import FineTuned
 
     builder = components.baseline()
-    if type(builder).adapt is not BaselineBuilder.adapt:
+    if isinstance(builder, FineTuned):
         raise InputError(
             "baseline is a network that is trained before it is cut: choose the one that it starts "
             "from, such as efficientnet_lite0, or let a run find the cut (slicing.cut=auto).",
             "baseline",
         )
-    if not builder.is_frozen:
-        raise InputError(
-            f"baseline is no pretrained network ({type(builder).__name__}): choose one, such as "
-            "baseline=efficientnet_lite0."
-        )
     with components.naming("data"), components.naming("baseline"):
+        if not builder.is_frozen:
+            raise InputError(
+                f"baseline is no network that is frozen up to its cut ({type(builder).__name__}): "
+                "choose one, such as baseline=efficientnet_lite0."
+            )
         network, preparation = network_of(builder, components.options["data"], terminal)
+        adapted = builder.adapt(network, preparation, dataset.train, dataset.classes)
+    network = adapted.network
     height, width, _ = network.input_shape
     return _Loaded(f"{network.name}-{height}x{width}", builder, network, preparation)
 

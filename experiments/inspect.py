@@ -69,7 +69,7 @@ def inspect(config: DictConfig, terminal: Terminal) -> str:
     options["data"]["calibration_fraction"] = 0.0
     if "max_unreadable" in options["data"]:
         options["data"]["max_unreadable"] = _ALL
-    dataset = Components(options, {}).dataset()
+    dataset = Components(options, {}).dataset(terminal)
     terminal.say("Looking for copies and wrong labels")
     if dataset.survey is None:
         test = (dataset.read_test_all or dataset.read_test)()

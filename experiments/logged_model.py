@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
 
+    from slicing.data.preparation import Preparation
+
 # What every engine needs to classify.
 _LIBRARIES = (
     "lazy-loader",
@@ -47,6 +49,7 @@ def log_engine(
     path: Path,
     input_shape: tuple[int, int, int],
     libraries: Sequence[str] = (),
+    preparation: "Preparation | None" = None,
 ) -> str:
     """Log an engine's file as the model ``engine`` of a run, unless it has it already.
 
@@ -65,6 +68,8 @@ def log_engine(
         Height, width and channels of an image.
     libraries : sequence of str
         What this engine needs besides.
+    preparation : Preparation, optional
+        How files become such images; MLflow shows it beside the model.
 
     Returns
     -------
@@ -83,7 +88,7 @@ def log_engine(
             if model not in whole[:1]:
                 client.delete_logged_model(model.model_id)
         if not whole:
-            _log(client, run_id, experiment_id, path, input_shape, libraries)
+            _log(client, run_id, experiment_id, path, input_shape, libraries, preparation)
             models = _models_of(client, run_id, experiment_id)
             whole = [model for model in models if _is_whole(client, model, path)]
             if not whole:
@@ -132,7 +137,8 @@ def _log(
     experiment_id: str,
     path: Path,
     input_shape: tuple[int, int, int],
-    libraries: Sequence[str] = (),
+    libraries: Sequence[str],
+    preparation: "Preparation | None",
 ) -> None:
     import mlflow
     from mlflow.models import Model, ModelSignature
@@ -161,6 +167,6 @@ def _log(
             artifacts={"engine": str(path)},
             code_paths=[str(_PACKAGE)],
             signature=signature,
-            metadata={"pixels": _PIXELS},
+            metadata={"pixels": _PIXELS, **({"files": preparation.recipe} if preparation else {})},
             pip_requirements=[f"{name}=={version(name)}" for name in (*_LIBRARIES, *libraries)],
         )

@@ -1,6 +1,7 @@
 """Pages of HTML that need no other file: what they are made of."""
 
 from base64 import b64encode
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -30,16 +31,21 @@ def write(path: Path, template: str, **values: Any) -> None:
     **values
         What the template puts in. Names of classes, files and runs are the user's: all is escaped.
     """
-    environment = Environment(
+    text = _templates().get_template(template).render(**values)
+    with replacing(path) as file:
+        file.write(shown(text, keep="\n").encode())
+
+
+@cache
+def _templates() -> Environment:
+    """Give the package's templates, each of which is compiled once."""
+    return Environment(
         loader=PackageLoader("experiments", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    text = environment.get_template(template).render(**values)
-    with replacing(path) as file:
-        file.write(shown(text, keep="\n").encode())
 
 
 def embedded(picture: bytes, kind: str = "png") -> str:

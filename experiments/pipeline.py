@@ -103,7 +103,6 @@ def run(
             is_resumed = options.pop("resume") is not None or had_begun
             origin = resume.load(folder) if is_resumed else None
             components = Components(options, choices)
-            components.settle()
             summary = _run(components, folder, tuple(overrides), origin, checkpoint, monitor)
         except BaseException:
             if not had_begun and not resume.has_evolved(folder):
@@ -126,14 +125,20 @@ def _run(
     checkpoint: Checkpoint,
     monitor: Monitor,
 ) -> Summary:
-    options, source = components.options, components.dataset()
+    options, source = components.options, components.dataset(monitor)
+    builder = components.baseline()
+    threads = set_threads(options["threads"])
+    # A network of the user's own is read to check it; the others are checked without TensorFlow.
+    is_read = builder.uses_tensorflow and not builder.is_trained
+    if is_read:
+        threads = _start_tensorflow(monitor, threads)
+    components.settle()
     # As the dataset writes them: letters may come composed or in parts.
     options["new"]["classes"] = [class_name(name) for name in options["new"]["classes"]]
     digest = source.train.digest
     if origin is not None:
         origin.check_options(options)
     OmegaConf.save(OmegaConf.create(masked_values(options)), folder / "config.yaml")
-    threads = set_threads(options["threads"])
     dataset = whole = source
     names = options["new"]["classes"]
     if names:
@@ -146,11 +151,6 @@ def _run(
     all_images = resume.digest_of(dataset, images)
     if origin is not None:
         origin.check_images(all_images)
-    builder = components.baseline()
-    # A network of the user's own is read to check it; the others are checked without TensorFlow.
-    is_read = builder.uses_tensorflow and not builder.is_trained
-    if is_read:
-        threads = _start_tensorflow(monitor, threads)
     needs = components.check(images, dataset.classes)
     # Whatever bytes the command line had: MLflow, the figures and the report take it.
     name = shown(options["name"] or components.name(dataset))

@@ -20,12 +20,14 @@ from experiments.statistics import Accuracy
 from experiments.tables import table_lines
 from experiments.tools import run_tool
 from slicing.checks import positive
+from slicing.data.archive import MAX_GIGABYTES, is_archive
 from slicing.data.image_file import (
     MAX_MEGAPIXELS,
     UnreadableImageError,
     is_left_by_system,
     is_text,
 )
+from slicing.data.layouts import unpacked_photos
 from slicing.engine.engine import Engine
 from slicing.errors import InputError
 from slicing.memory import set_bound
@@ -50,7 +52,8 @@ class Options:
     engine: str = MISSING
     """The engine's file."""
     images: Any = MISSING
-    """A folder, which is searched with all its folders, an image file, or [several,files]."""
+    """A folder, which is searched with all its folders, an archive (zip, tar) of images, an image
+    file, or [several,of,them]."""
     format: Format = Format.table
     """What is printed: table, csv or json."""
     invert: bool = False
@@ -150,20 +153,22 @@ def predict(
 def find_images(images: Any) -> list[Path]:
     """List the files that ``images=`` names, those of a folder in the order of their names.
 
-    In a folder, hidden files, what systems leave there, and text are passed over.
+    In a folder, hidden files, what systems leave there, and text are passed over. An archive is
+    unpacked into the cache, and its files are those of the folder there.
 
     Raises
     ------
     InputError
-        Where there are none.
+        Where there are none, or an archive cannot be unpacked.
     """
     found: dict[Path, None] = {}
     for name in images if isinstance(images, list) else [images]:
         path = Path(str(name)).expanduser()
-        if path.is_dir():
-            inside = [each for each in sorted(path.rglob("*")) if _is_meant(each, path)]
+        folder = _unpacked(path) if path.is_file() and is_archive(path) else path
+        if folder.is_dir():
+            inside = [each for each in sorted(folder.rglob("*")) if _is_meant(each, folder)]
             if not inside:
-                raise InputError(f"{path} holds no images: name another folder.")
+                raise InputError(f"{path} holds no images: name another one.")
             found |= dict.fromkeys(inside)
         elif os.path.lexists(path):
             found[path] = None
@@ -174,6 +179,19 @@ def find_images(images: Any) -> list[Path]:
     if not found:
         raise InputError("images names no file: give a folder or files.")
     return list(found)
+
+
+def _unpacked(archive: Path) -> Path:
+    try:
+        return unpacked_photos(archive)
+    except InputError as error:
+        if error.option is None:
+            raise
+        # Of this program, max_gigabytes is another bound.
+        raise InputError(
+            f"{archive} unpacks to more than {MAX_GIGABYTES:g} GB: unpack it yourself, and give "
+            "the folder."
+        ) from error
 
 
 def _is_meant(path: Path, folder: Path) -> bool:

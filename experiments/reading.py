@@ -67,13 +67,14 @@ class Read:
         """Say of a baseline on maps what has made them, and how that was trained."""
         if self.adapted is None:
             return baseline
-        _, train_seconds, from_cache, training, _ = self.adapted
+        _, train_seconds, from_cache, training, _, warning = self.adapted
         return replace(
             baseline,
             backbone=self.classifier or self.backbone,
             train_seconds=train_seconds,
             from_cache=from_cache,
             training=training,
+            warning=warning,
         )
 
     @property
@@ -82,7 +83,9 @@ class Read:
         return () if self.backbone is None else ("onnx", "onnxruntime")
 
 
-def into_memory(dataset: Dataset[Any], whole: Dataset[Any], options: Mapping[str, Any]) -> Read:
+def into_memory(
+    dataset: Dataset[Any], whole: Dataset[Any], options: Mapping[str, Any], monitor: Monitor
+) -> Read:
     """Read all training images, resized as the options of the group ``data`` say."""
     if not isinstance(dataset.train, ImageFiles):
         return Read(dataset, whole)
@@ -92,8 +95,10 @@ def into_memory(dataset: Dataset[Any], whole: Dataset[Any], options: Mapping[str
         options["fit"],
     )
     preparation.require(dataset.train.max_megapixels)
-    read = read_files(dataset, preparation)
-    return Read(read, read if whole is dataset else read_files(whole, preparation), preparation)
+    with monitor.task("images"):
+        read = read_files(dataset, preparation, monitor.show)
+        every = read if whole is dataset else read_files(whole, preparation, monitor.show)
+    return Read(read, every, preparation)
 
 
 def network_of(
@@ -111,11 +116,12 @@ def network_of(
     monitor.say("Making the network, or reading it from the cache")
     network = builder.network()
     height, width, channels = network.input_shape
-    for name in ("image_size", "channels"):
-        if data.get(name) is not None:
+    for name, taken in (("image_size", [height, width]), ("channels", channels)):
+        if data.get(name) not in (None, taken):
+            other = f", or give baseline.{name}" if hasattr(builder, name) else ""
             raise InputError(
-                f"{name}={data[name]} is for networks that are trained on your images: a "
-                f"pretrained one takes {channels} channels, and baseline.image_size pixels.",
+                f"{name}={data[name]} is for networks that are trained on your images, and "
+                f"{network.name} takes {name}={taken}: leave it out{other}.",
                 name,
             )
     return network, Preparation((height, width), channels, data.get("fit", DEFAULT.fit))
@@ -124,6 +130,7 @@ def network_of(
 def through_network(
     dataset: Dataset[Any],
     whole: Dataset[Any],
+    references: Part,
     options: Mapping[str, Mapping[str, Any]],
     builder: "BaselineBuilder",
     monitor: Monitor,
@@ -133,10 +140,12 @@ def through_network(
     Parameters
     ----------
     dataset, whole : Dataset of Part
+    references : Part
+        The training images that the protocol does not hold out.
     options : mapping
         Those of the groups ``data`` and ``slicing``.
     builder : BaselineBuilder
-        Its ``network`` is adapted to the training images, and cut.
+        Its ``network`` is adapted to the references, and cut where these say.
     monitor : Monitor
     """
     from evolve.cuts import best, scores
@@ -149,7 +158,7 @@ def through_network(
         # A mistake is told before anything is trained.
         network.backbone([cut] if isinstance(cut, str) else cut, pool)
     with monitor.task("training"):
-        adapted = builder.adapt(network, preparation, dataset.train, dataset.classes, monitor.show)
+        adapted = builder.adapt(network, preparation, references, dataset.classes, monitor.show)
     network = adapted.network
 
     def send(part: Part, backbone: "Backbone") -> "Maps":
@@ -160,14 +169,14 @@ def through_network(
     classifier = builder.frozen(network, head) if head else None
     every = builder.frozen(network, [*network.cuts, *head]) if cut == "auto" else None
     if every is not None:
-        maps_of_training = send(dataset.train, every)
+        judges = send(references, every)
         unseen = adapted.unseen
         if unseen is not None and len(unseen) >= _JUDGES * len(dataset.classes):
             # A network flatters the images that it was trained with.
-            maps_of_training = maps_of_training[unseen]
+            judges = judges[unseen]
         with monitor.task("cuts"):
             n_cuts = len(network.cuts)
-            given = maps_of_training, every.cuts[:n_cuts], every.channels[:n_cuts]
+            given = judges, every.cuts[:n_cuts], every.channels[:n_cuts]
             found = best([*scores(*given, show=monitor.show)])
         cut = found.cuts
         monitor.say(f"{network.name} is cut at {found}")

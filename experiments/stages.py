@@ -117,6 +117,7 @@ class Experiment:
             )
         evolution = self.evolve(baseline.stack)
         engines = self.engines(baseline.stack, evolution.stack)
+        self.monitor.say("Reading the test images")
         tests = [self.dataset.read_test()]
         if self.dataset.read_test_all is not None:
             tests.append(self.dataset.read_test_all())
@@ -133,10 +134,17 @@ class Experiment:
         dataset = self.tracker.log_images(self.dataset.name, test, "testing", way_out)
         if evolution.interrupted:
             return summary
-        self.monitor.say("Logging the engine as an MLflow model")
+        if self.options["tracking"]["model"]:
+            self.monitor.say("Logging the engine as an MLflow model")
         metrics = {"test_accuracy": summary.metrics()["engine/test_accuracy"]}
+        read = self.read
         model = self.tracker.log_engine(
-            self.folder / ENGINE, self.read.input_shape, self.read.libraries, metrics, dataset
+            self.folder / ENGINE,
+            read.input_shape,
+            read.libraries,
+            read.preparation,
+            metrics,
+            dataset,
         )
         # Written again: the model has a name only now.
         summary = replace(summary, mlflow_model=model)

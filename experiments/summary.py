@@ -30,7 +30,7 @@ _SUBJECTS = {
     "reduction": "making the engine smaller",
     "slicing": "the saved engine instead of the baseline",
 }
-NOTHING = "Nothing is evolved: the network has no convolution"
+NOTHING = "Nothing is evolved: there are no kernels that evolution could change"
 # The engines, the saved one first.
 _ENGINES = ("engine", "evolved", "sliced")
 

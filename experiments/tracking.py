@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Dataset, Metric, Run
 
+    from slicing.data.preparation import Preparation
+
 log = logging.getLogger(__name__)
 
 # A call to the store takes about 20 ms, for one point or hundreds, so points are collected for some
@@ -265,6 +267,7 @@ class MLflowRun(Silent):
         path: Path,
         input_shape: tuple[int, int, int],
         libraries: Sequence[str],
+        preparation: "Preparation | None",
         metrics: Mapping[str, float],
         dataset: "Dataset",
     ) -> str | None:
@@ -272,7 +275,7 @@ class MLflowRun(Silent):
 
         Parameters
         ----------
-        path, input_shape, libraries
+        path, input_shape, libraries, preparation
             See :func:`experiments.logged_model.log_engine`.
         metrics : mapping of str to float
         dataset : mlflow.entities.Dataset
@@ -291,7 +294,13 @@ class MLflowRun(Silent):
         from experiments.logged_model import log_engine
 
         model = log_engine(
-            self._client, self._run_id, self._experiment_id, path, input_shape, libraries
+            self._client,
+            self._run_id,
+            self._experiment_id,
+            path,
+            input_shape,
+            libraries,
+            preparation,
         )
         now = int(time.time() * 1000)
         self._metrics += [

@@ -19,6 +19,7 @@ _WORDS = {
     "or duplicate_radius=null": "or data.duplicate_radius=null",
     "set pixels=": "set baseline.pixels=",
     "set classes=": "set baseline.classes=",
+    "cuts=": "slicing.cut=",
     "channels=3 keeps": "data.channels=3 keeps",
 }
 

@@ -1,5 +1,6 @@
 """For all tests: caches of their own, so that none reads or changes those of the user."""
 
+import gc
 import os
 import signal
 
@@ -7,6 +8,9 @@ import numba
 import pytest
 
 from tests import figures
+
+# What the libraries hold is looked through again and again: a tenth of all seconds, by default.
+gc.set_threshold(20_000, 20, 20)
 
 
 def set_threads():
@@ -30,8 +34,15 @@ def _threads_of_tests():
 
 @pytest.fixture(scope="session", autouse=True)
 def _caches_of_their_own(tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache")
+    # To convert a pretrained network takes seconds: the workers share those that one of them has.
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "networks"
+    shared.mkdir(exist_ok=True)
+    (cache / "knn-slicing").mkdir()
+    (cache / "knn-slicing" / "networks").symlink_to(shared)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(cache))
         yield
 
 

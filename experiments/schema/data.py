@@ -128,7 +128,7 @@ class Folder(Data):
     max_gigabytes: float = 20.0
     """What an archive may unpack to, in GB: into the user's cache, which needs the room."""
     duplicate_radius: int | None = 8
-    """Copies of an image stay on one side of the split: files whose hashes differ in at most so
+    """Copies of an image stay on one side of every split: files whose hashes differ in at most so
     many of 64 bits, and that look the same. null: files are split as if there were none."""
     seed: int = 0
     """Seed of the split into training and test images; not the run's, so that runs compare."""

@@ -44,15 +44,8 @@ def application(
     ----------
     name : str
         As Keras calls it: ``MobileNetV2``, ``ResNet50`` and so on.
-    image_size : (int, int), optional
-        Height and width of the images; by default, what it was trained on.
-    weights : path, optional
-        A file of weights, as Keras offers it or ``model.save_weights`` writes it, of the network
-        without its head. By default those of ImageNet, which Keras downloads once.
-    threads : int, optional
-        See :func:`slicing.backend.configure_threads`.
-    cache_dir : Path, optional
-        See :class:`Network`.
+    image_size, weights, threads, cache_dir
+        See :func:`~slicing.backbones.named.named`.
 
     Returns
     -------

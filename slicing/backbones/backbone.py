@@ -169,7 +169,8 @@ class Backbone:
             except ImportError as error:
                 raise InputError(
                     "ONNX Runtime is not installed, and the backbone "
-                    f"{self.name} needs it: python -m pip install -e '.[onnx]'."
+                    f"{self.name} needs it: python -m pip install -e '.[onnx]', or '.[pretrained]' "
+                    "to cut networks, too."
                 ) from error
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads, options.inter_op_num_threads = threads, 1

@@ -63,12 +63,8 @@ def efficientnet_lite(
     ----------
     version : int
         0, 1 or 2.
-    image_size : (int, int), optional
-        Height and width of the images, 32 or more; by default, what it was trained on.
-    threads : int, optional
-        See :func:`slicing.backend.configure_threads`.
-    cache_dir : Path, optional
-        See :class:`Network`.
+    image_size, threads, cache_dir
+        See :func:`~slicing.backbones.named.named`; height and width are 32 or more.
 
     Returns
     -------

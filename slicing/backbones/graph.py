@@ -41,7 +41,10 @@ def load_onnx() -> Any:
         import onnx
         import onnx.reference
     except ImportError as error:
-        raise InputError("ONNX is not installed: python -m pip install -e '.[onnx]'.") from error
+        raise InputError(
+            "ONNX is not installed: python -m pip install -e '.[onnx]', or '.[pretrained]' to cut "
+            "networks, too."
+        ) from error
     return onnx
 
 

@@ -51,7 +51,7 @@ class Maps(Images):
     ----------
     images : ndarray of shape (n, height, width, channels), float32
         The maps.
-    labels, names
+    labels, names, groups
         As of all :class:`~slicing.data.dataset.Images`.
     source : Part
         The images.
@@ -79,6 +79,7 @@ class Maps(Images):
             images=self.images[index],
             labels=self.labels[index],
             names=None if self.names is None else self.names[index],
+            groups=None if self.groups is None else self.groups[index],
             source=self.source[index],
             scores=None if self.scores is None else self.scores[index],
         )
@@ -198,6 +199,7 @@ def through(
         images=maps,
         labels=part.labels,
         names=part.names,
+        groups=part.groups,
         source=part,
         backbone=backbone.digest,
     )

@@ -25,7 +25,9 @@ def named(
     image_size : (int, int), optional
         Height and width of the images; by default, what it was trained on.
     weights : path, optional
-        A file of weights, for a network of ``keras.applications``: see :func:`application`.
+        For a network of ``keras.applications``: a file of weights, as Keras offers it or
+        ``model.save_weights`` writes it, of the network without its head. By default those of
+        ImageNet, which Keras downloads once.
     threads : int, optional
         See :func:`slicing.backend.configure_threads`.
     cache_dir : Path, optional

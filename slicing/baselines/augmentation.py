@@ -106,6 +106,11 @@ class Altered:
         """Where the images are files, their names."""
         return self.part.names
 
+    @property
+    def groups(self) -> NDArray[np.intp] | None:
+        """Which images are copies of each other, where that is known."""
+        return self.part.groups
+
     @cached_property
     def contents(self) -> NDArray[np.void]:
         """SHA-256 of what determines each image, as bytes of length 32."""

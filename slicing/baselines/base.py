@@ -166,6 +166,8 @@ class Adapted(NamedTuple):
         See :class:`Baseline`; nothing was trained by default.
     unseen : ndarray of intp, or None
         Which of the training images it was not trained with; None: all.
+    warning : str or None
+        See :class:`Baseline`.
     """
 
     network: "Network"
@@ -173,6 +175,7 @@ class Adapted(NamedTuple):
     from_cache: bool = False
     training: tuple[Epoch, ...] = ()
     unseen: NDArray[np.intp] | None = None
+    warning: str | None = None
 
 
 class BaselineBuilder(ABC):
@@ -224,7 +227,7 @@ class BaselineBuilder(ABC):
         classes: tuple[str, ...],
         show: Show = silent,
     ) -> Adapted:
-        """Train a part of the network before it is frozen; by default, nothing of it is trained.
+        """Train or examine the network before it is frozen; by default, it is taken as it is.
 
         Parameters
         ----------

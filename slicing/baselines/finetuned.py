@@ -17,6 +17,7 @@ from slicing.backend import configure_threads, load_keras
 from slicing.baselines.augmentation import Altered, Augmentation
 from slicing.baselines.base import Adapted
 from slicing.baselines.fitting import Plan, Trainee, fit
+from slicing.baselines.head import SCORES
 from slicing.baselines.pretrained import Pretrained
 from slicing.baselines.rates import Policy
 from slicing.baselines.training import cache_folder, environment
@@ -24,16 +25,13 @@ from slicing.baselines.weight_cache import cache_file, read_trained, write_train
 from slicing.checks import at_least, between
 from slicing.data.dataset import Part
 from slicing.data.preparation import Preparation
-from slicing.data.sampling import stratified_order
+from slicing.data.sampling import held_out
 from slicing.errors import InputError
 from slicing.memory import demand
 from slicing.show import Show, silent
 
 if TYPE_CHECKING:
     import keras
-
-HEAD = "head_scores"
-"""The layer that gives the scores of the classes."""
 
 # Options that change no weights, or do so in the environment.
 _NO_RECIPE = (
@@ -174,7 +172,7 @@ class FineTuned(Pretrained):
             f"{network.digest} {frozen.cuts[0]} {_digest(trained.weights)}",
             lambda: (parts.whole, network.scaling),
             network.cache_dir,
-            HEAD,
+            SCORES,
         )
         return Adapted(adapted, trained.seconds, from_cache, trained.epochs, choice)
 
@@ -211,10 +209,10 @@ class FineTuned(Pretrained):
     def _roles(self, train: Part, n_classes: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Give the images to train with, and those to choose the epoch with: sorted indices."""
         between("choice_fraction", self.choice_fraction, 0, 0.5)
-        order = stratified_order(train.labels, self.seed)
-        n = min(round(self.choice_fraction * len(order)), len(order) - n_classes)
-        end = len(order) - max(n, 0)
-        return np.sort(order[:end]), np.sort(order[end:])
+        n = min(round(self.choice_fraction * len(train)), len(train) - n_classes)
+        if n < 1:
+            return np.arange(len(train)), np.arange(0)
+        return held_out(train.labels, n, self.seed, train.groups)
 
 
 class _Versions:
@@ -290,7 +288,7 @@ def _parts(network: Network, after: str, layers: int, n_classes: int) -> _Parts:
         averaged = keras.Input((1, 1, last.shape[-1]))
         tail = keras.Model(averaged, keras.layers.Identity()(averaged))
     # It learns from the first step on, whatever its start.
-    head = keras.layers.Conv2D(n_classes, 1, kernel_initializer="zeros", name=HEAD)
+    head = keras.layers.Conv2D(n_classes, 1, kernel_initializer="zeros", name=SCORES)
     pooled = keras.layers.GlobalAveragePooling2D(keepdims=True, name="head_pooled")(last)
     return _Parts(tail, head, keras.Model(images, head(pooled), name="finetuned"))
 

@@ -1,5 +1,6 @@
 """What a baseline classifies with: the rest of its network, or a model of another kind."""
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -8,8 +9,11 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import keras
 
-# Activations of one chunk of images stay within a few tens of megabytes.
-_CHUNK = 500
+SCORES = "head_scores"
+"""The layer that gives the scores of the classes, of a frozen network with a head of its own."""
+
+# Images that are classified at a time, or fewer: they stay within so many numbers.
+_CHUNK, _NUMBERS = 500, 2**24
 
 
 class Head(Protocol):
@@ -68,7 +72,8 @@ class KerasHead:
     def outputs(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
         """See :meth:`Head.outputs`."""
         outputs = np.empty((len(images), self.model.output_shape[-1]))
-        for start in range(0, len(images), _CHUNK):
-            part = slice(start, start + _CHUNK)
+        size = max(1, min(_CHUNK, _NUMBERS // math.prod(images.shape[1:])))
+        for start in range(0, len(images), size):
+            part = slice(start, start + size)
             outputs[part] = self.model.predict_on_batch(images[part])
         return outputs

@@ -25,15 +25,8 @@ class Pretrained(BaselineBuilder):
 
     Parameters
     ----------
-    name : str
-        ``efficientnet_lite0``, ``1`` or ``2``, or a network of ``keras.applications`` as Keras
-        calls it: ``MobileNetV2``.
-    image_size : (int, int), optional
-        Height and width of the images that it is given; by default, what it was trained on. Smaller
-        ones take less time.
-    weights : path, optional
-        A file of the weights of a network of ``keras.applications``; by default those that were
-        trained on ImageNet, which Keras downloads.
+    name, image_size, weights
+        See :func:`~slicing.backbones.named.named`. Smaller images take less time.
     storage : {"float32", "int8"}, default="float32"
         Type of its weights. With int8 they take a quarter of the bytes, and are rounded before
         anything is learned from its maps.

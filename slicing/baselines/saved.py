@@ -1,27 +1,28 @@
 """A user's own trained network, read from a file."""
 
-import json
 import logging
-import math
-import zipfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from slicing.backend import configure_threads, load_keras
-from slicing.baselines.base import Baseline, BaselineBuilder
+from slicing.backbones.conversion import Scaling
+from slicing.backbones.network import Network
+from slicing.backend import load_keras
+from slicing.baselines.base import Adapted, Baseline, BaselineBuilder
 from slicing.baselines.examination import PixelRange, check_answers, check_features
-from slicing.baselines.head import KerasHead
-from slicing.checks import archive
+from slicing.baselines.head import SCORES, KerasHead
+from slicing.baselines.keras_file import read_model
 from slicing.cutting import cut
-from slicing.data.dataset import Images
+from slicing.data.dataset import Images, Part
+from slicing.data.image_file import MODES
+from slicing.data.preparation import Preparation
+from slicing.data.sampling import stratified_order
 from slicing.errors import InputError
-from slicing.files import open_regular
-from slicing.memory import demand
+from slicing.pixels import unit_pixels
 from slicing.show import Show, silent
 from slicing.stack import ConvStack, Shape
 
@@ -29,23 +30,27 @@ if TYPE_CHECKING:
     import keras
 
 log = logging.getLogger(__name__)
-# What HDF5 files begin with: Keras saved models so before it had its own format.
-_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+# Photos that a frozen network is examined on: Keras takes a while for each, in each range.
+_PHOTOS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class SavedCNN(BaselineBuilder):
     """A model that was saved by ``model.save("name.keras")``.
 
-    It must take images of the dataset's shape, and give one output for each of the dataset's
-    classes. Before anything is made of it, its answers to some of the training images tell whether
-    ``pixels`` and ``classes`` are what it was trained on. Keras' safe mode refuses files that would
-    run code of their own.
+    Of a plain chain of layers, the dense ones are cut off and the kernels can be evolved, see
+    :func:`slicing.cutting.cut`. Any other network is frozen up to its cut, as a pretrained one.
+
+    It must take images of the dataset's shape, or frozen, of any fixed size, and give one output
+    for each of the dataset's classes, or frozen, maps alone. Before anything is made of it, its
+    answers to some of the training images tell whether ``pixels`` and ``classes`` are what it was
+    trained on. Keras' safe mode refuses files that would run code of their own.
 
     Parameters
     ----------
     path : path
-        The ``.keras`` file.
+        The ``.keras`` file. It is read once.
     pixels : (float, float), default=(0, 1)
         The range of the pixels that it was trained on: what stands for 0 and for 1.
     classes : sequence of str or None, default=None
@@ -62,27 +67,152 @@ class SavedCNN(BaselineBuilder):
     is_trained: ClassVar[bool] = False
     uses_tensorflow: ClassVar[bool] = True
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the model cannot be cut into a conv stack."""
+        return self._stack is None
+
     def shape(self, image_shape: Shape, n_classes: int) -> ConvStack:
-        """Read the file, and give its conv stack; see :meth:`BaselineBuilder.shape`."""
-        return cut(self._load(image_shape, n_classes))
+        """Give its conv stack; see :meth:`BaselineBuilder.shape`."""
+        if self._stack is None:
+            return ConvStack((), image_shape)
+        self._require("takes inputs", "inputs", image_shape)
+        self._require("gives outputs", "outputs", (n_classes,))
+        return self._stack
 
     def build(self, train: Images, classes: tuple[str, ...], show: Show = silent) -> Baseline:
-        """Read the file, and examine the model; see :meth:`BaselineBuilder.build`.
+        """Examine the model; see :meth:`BaselineBuilder.build`.
 
         Raises
         ------
         InputError
-            Also where its weights are not finite, it is dead, or it was trained on another range of
-            pixels or order of classes.
+            Also where it is dead, or was trained on another range of pixels or order of classes.
         """
+        height, width, channels = train.images.shape[1:]
+        stack = self.shape((height, width, channels), len(classes))
+        if self.is_frozen:
+            return Baseline(stack, classes)
         order = self._order(classes)
-        model = self._load(train.images.shape[1:], len(classes), [*map(order.index, classes)])
-        baseline = Baseline(cut(model), classes, KerasHead(model))
-        check_features(baseline.stack, train)
+        baseline = Baseline(stack, classes, KerasHead(self._ordered(self._scaled, classes)))
+        check_features(stack, train)
+        return replace(baseline, warning=self._examined(baseline, train, order))
+
+    def network(self) -> Network:
+        """Give the model, where it is frozen; see :meth:`BaselineBuilder.network`."""
+        low, high = self._range()
+        height, width, channels = self._image_shape
+        return Network.of_model(
+            self._model,
+            (height, width, channels),
+            Scaling((high - low,), (low,)),
+            Path(self.path).stem,
+        )
+
+    def adapt(
+        self,
+        network: Network,
+        preparation: Preparation,
+        train: Part,
+        classes: tuple[str, ...],
+        show: Show = silent,
+    ) -> Adapted:
+        """Examine the model, and let it classify; see :meth:`BaselineBuilder.adapt`.
+
+        Raises
+        ------
+        InputError
+            Also where it was trained on another range of pixels or order of classes.
+        """
+        if len(self._model.outputs) == 1 and len(self._model.outputs[0].shape) == 4:
+            return Adapted(network)
+        self._require("gives outputs", "outputs", (len(classes),))
+        order = self._order(classes)
+        some = train[stratified_order(train.labels, 0)[:_PHOTOS]]
+        images = Images(unit_pixels(some.prepared(preparation)), some.labels)
+        head = KerasHead(self._ordered(self._scaled, classes))
+        stack = ConvStack((), network.input_shape)
+        warning = self._examined(Baseline(stack, classes, head), images, order)
+        model = self._ordered(self._model, classes)
+        keras = load_keras()
+        scores = keras.layers.Reshape((1, 1, len(classes)), name=SCORES)(model.outputs[0])
+        whole = keras.Model(model.inputs[0], scores, name=self._model.name)
+        answering = replace(
+            network,
+            digest=f"{network.digest} {[*order]} {[*classes]}",
+            load=lambda: (whole, network.scaling),
+            head=SCORES,
+        )
+        return Adapted(answering, warning=warning)
+
+    @cached_property
+    def _model(self) -> "keras.Model":
+        """The model as it is in the file, with plain tensors instead of lists or dicts of one."""
+        model = read_model(self.path, self.threads)
+        if len(getattr(model, "inputs", None) or ()) != 1 or len(model.outputs or ()) != 1:
+            return model
+        return load_keras().Model(model.inputs[0], model.outputs[0], name=model.name)
+
+    @cached_property
+    def _scaled(self) -> "keras.Model":
+        """The same as a model that takes pixels in [0, 1]."""
+        low, high = self._range()
+        if (low, high) == (0.0, 1.0):
+            return self._model
+        keras = load_keras()
+        images = keras.Input(self._image_shape)
+        scaled = keras.layers.Rescaling(high - low, low)(images)
+        return keras.Model(images, self._model(scaled))
+
+    @cached_property
+    def _stack(self) -> ConvStack | None:
+        """The conv stack of the model; None where it is no plain chain of layers."""
+        model = self._scaled
+        try:
+            return cut(model)
+        except InputError as error:
+            log.info("The network is frozen. %s", error)
+            return None
+
+    @property
+    def _image_shape(self) -> Shape:
+        shapes = self._shapes("inputs")
+        match shapes:
+            case [(_, int(height), int(width), int(channels))] if channels in MODES:
+                return height, width, channels
+        raise InputError(
+            f"path={self.path} holds a model that takes inputs of shape {_listed(shapes)}: give "
+            "one that takes one image of a fixed height and width, gray or RGB.",
+            "path",
+        )
+
+    def _shapes(self, tensors: str) -> list[tuple[int | None, ...]]:
+        return [tuple(tensor.shape) for tensor in getattr(self._model, tensors, None) or ()]
+
+    def _require(self, what: str, tensors: str, wanted: tuple[int, ...]) -> None:
+        shapes = self._shapes(tensors)
+        # The first dimension is the batch, of whatever size.
+        if [shape[1:] for shape in shapes] != [wanted]:
+            raise InputError(
+                f"path={self.path} holds a model that {what} of shape {_listed(shapes)}, and the "
+                f"dataset needs {(None, *wanted)}.",
+                "path",
+            )
+
+    def _ordered(self, model: "keras.Model", classes: tuple[str, ...]) -> "keras.Model":
+        """Put the outputs into the order of the dataset's classes."""
+        keras, order = load_keras(), self._order(classes)
+        outputs = [*map(order.index, classes)]
+        if outputs == [*range(len(classes))]:
+            return model
+        return keras.Model(
+            model.inputs[0], keras.ops.take(model.outputs[0], outputs, axis=1), name=model.name
+        )
+
+    def _examined(self, baseline: Baseline, train: Images, order: Sequence[str]) -> str | None:
         warning = check_answers(baseline, train, self._range(), order)
         if warning:
             log.warning("%s.", warning)
-        return replace(baseline, warning=warning)
+        return warning
 
     def _range(self) -> PixelRange:
         if len(self.pixels) != 2 or not np.isfinite(self.pixels).all() or len({*self.pixels}) < 2:
@@ -105,110 +235,6 @@ class SavedCNN(BaselineBuilder):
             )
         return self.classes
 
-    def _load(
-        self, image_shape: Shape, n_classes: int, outputs: Sequence[int] | None = None
-    ) -> "keras.Model":
-        """Read the model, as one that takes pixels in [0, 1].
 
-        Parameters
-        ----------
-        image_shape : (int, int, int)
-        n_classes : int
-        outputs : sequence of int, optional
-            The output for each class.
-        """
-        low, high = self._range()
-        keras, model = load_keras(), self._read()
-        for what, tensors, wanted in (
-            ("takes inputs", "inputs", image_shape),
-            ("gives outputs", "outputs", (n_classes,)),
-        ):
-            shapes = [tuple(tensor.shape) for tensor in getattr(model, tensors, None) or ()]
-            # The first dimension is the batch, of whatever size.
-            if [shape[1:] for shape in shapes] != [wanted]:
-                raise InputError(
-                    f"path={self.path} holds a model that {what} of shape "
-                    f"{', '.join(map(str, shapes)) or 'unknown'}, and the dataset needs "
-                    f"{(None, *wanted)}.",
-                    "path",
-                )
-        for weight in model.weights:
-            if not np.isfinite(weight.numpy().astype(float)).all():
-                raise InputError(
-                    f"path={self.path} holds weights that are not finite, in {weight.path}: give a "
-                    "model whose training did not diverge.",
-                    "path",
-                )
-        # Plain tensors in and out, where the model has lists or dicts of one.
-        model = keras.Model(model.inputs[0], model.outputs[0])
-        if (low, high) != (0.0, 1.0):
-            images = keras.Input(image_shape)
-            scaled = keras.layers.Rescaling(high - low, low)(images)
-            model = keras.Model(images, model(scaled))
-        if outputs is not None and [*outputs] != [*range(n_classes)]:
-            ordered = keras.ops.take(model.outputs[0], outputs, axis=1)
-            model = keras.Model(model.inputs[0], ordered)
-        return model
-
-    def _read(self) -> "keras.Model":
-        path = Path(self.path).expanduser()
-        if not path.is_file():
-            raise InputError(
-                f"path={path} is not a model file: give the path of a .keras file.", "path"
-            )
-        try:
-            with open_regular(path) as file:
-                start = file.read(len(_HDF5))
-        except OSError as error:
-            raise InputError(f"path={path} cannot be read: {error.strerror}.", "path") from error
-        if start == _HDF5:
-            raise InputError(
-                f"path={path} is an HDF5 file: under a name that ends in .h5, read it with "
-                "keras.models.load_model, and save it with model.save('name.keras').",
-                "path",
-            )
-        if path.suffix != ".keras" or not zipfile.is_zipfile(path):
-            raise InputError(
-                f"path={path} is not a complete .keras file: save the model with "
-                "model.save('name.keras').",
-                "path",
-            )
-        unpacked = archive("path", path)
-        way_out = "give a smaller model, or take a larger machine"
-        demand(2 * unpacked, f"path={path} takes", way_out, "path")
-        configure_threads(self.threads)
-        try:
-            # In a thread of its own, whose variables Keras forgets with it.
-            with ThreadPoolExecutor(1) as thread:
-                needed = thread.submit(_weight_bytes, path).result()
-            if needed > unpacked:
-                raise InputError(
-                    f"path={path} has layers of {needed / 1e9:,.1f} GB and holds no such weights: "
-                    "give one from a source that you trust.",
-                    "path",
-                )
-            return load_keras().saving.load_model(path, compile=False, safe_mode=True)
-        except InputError:
-            raise
-        except Exception as error:  # what a foreign archive raises is open-ended
-            reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
-            raise InputError(
-                f"path={path} cannot be loaded as a Keras model ({reason}): save a model of Keras' "
-                "own layers, without Lambda, with model.save('name.keras').",
-                "path",
-            ) from error
-
-
-def _weight_bytes(path: Path) -> int:
-    """Count the bytes of the weights that the layers of a ``.keras`` file need, and make none."""
-    keras = load_keras()
-    with zipfile.ZipFile(path) as members:
-        # Without its optimizer, and those of models within: they make variables at once.
-        config = json.loads(members.read("config.json"), object_hook=_without_optimizer)
-    with keras.StatelessScope(initialize_variables=False):
-        model = keras.saving.deserialize_keras_object(config, safe_mode=True)
-    return sum(math.prod(each.shape) * np.dtype(each.dtype).itemsize for each in model.weights)
-
-
-def _without_optimizer(values: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in values.items() if name != "compile_config"}
+def _listed(shapes: Sequence[tuple[int | None, ...]]) -> str:
+    return ", ".join(map(str, shapes)) or "unknown"

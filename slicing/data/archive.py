@@ -24,6 +24,9 @@ SUFFIXES = {".zip", ".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst
 MAX_FILES = 1_000_000
 """Files and folders in an archive."""
 
+MAX_GIGABYTES = 20.0
+"""What an archive may unpack to where nothing else is said, in thousands of millions of bytes."""
+
 # How many times its own size an archive may unpack to, and how many bytes any may beside them.
 # Photos shrink little, drawings in BMP to a fiftieth.
 _RATIO, _ANY = 100, 2**26

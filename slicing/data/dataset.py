@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from slicing.data.sampling import stratified_order
+from slicing.data.sampling import held_out
 from slicing.errors import InputError
 from slicing.pixels import unit_pixels
 
@@ -35,6 +35,9 @@ class Part(Protocol):
         SHA-256 of each image: of the file, or of the pixels.
     digest : str
         SHA-256 of all of it, in hexadecimal.
+    groups : ndarray of shape (n,), intp, or None
+        Images of equal numbers are copies of each other; None: that was not looked at. They belong
+        on one side of a split.
     """
 
     @property
@@ -48,6 +51,9 @@ class Part(Protocol):
 
     @property
     def digest(self) -> str: ...  # noqa: D102
+
+    @property
+    def groups(self) -> NDArray[np.intp] | None: ...  # noqa: D102
 
     def __len__(self) -> int: ...
 
@@ -79,6 +85,8 @@ class Images:
         Class indices, 0 to n_classes - 1.
     names : ndarray of shape (n,), str, or None
         Where the images are files, their classes and names, safe to show: ``cat/0001.jpg``.
+    groups : ndarray of shape (n,), intp, or None
+        Which are copies of each other, see :class:`Part`.
 
     Raises
     ------
@@ -89,6 +97,7 @@ class Images:
     images: NDArray[np.float32]
     labels: NDArray[np.int64]
     names: NDArray[np.str_] | None = None
+    groups: NDArray[np.intp] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "images", unit_pixels(self.images))
@@ -97,8 +106,13 @@ class Images:
         return len(self.labels)
 
     def __getitem__(self, index: Index) -> Self:
-        names = None if self.names is None else self.names[index]
-        return replace(self, images=self.images[index], labels=self.labels[index], names=names)
+        return replace(
+            self,
+            images=self.images[index],
+            labels=self.labels[index],
+            names=None if self.names is None else self.names[index],
+            groups=None if self.groups is None else self.groups[index],
+        )
 
     def relabeled(self, labels: NDArray[np.int64]) -> Self:
         """Give the same images with other labels of shape (n,), int64."""
@@ -178,6 +192,8 @@ class Dataset(Generic[P_co]):
     def hold_out(self, n: int, seed: int) -> Self:
         """Take a stratified sample of the training images out, for calibration alone.
 
+        Copies stay on one side: see :func:`~slicing.data.sampling.held_out`.
+
         Parameters
         ----------
         n : int
@@ -197,10 +213,8 @@ class Dataset(Generic[P_co]):
                 f"{len(self.classes)} classes keeps one.",
                 "n",
             )
-        # The first of the order are a sample that holds every class.
-        order = stratified_order(self.train.labels, seed)
-        kept, held_out = np.sort(order[:-n]), np.sort(order[-n:])
-        return replace(self, train=self.train[kept], calibration=self.train[held_out])
+        kept, sample = held_out(self.train.labels, n, seed, self.train.groups)
+        return replace(self, train=self.train[kept], calibration=self.train[sample])
 
     def of_classes(self, names: Sequence[str]) -> "Dataset[P_co]":
         """Keep only the images of some classes.

@@ -1,7 +1,7 @@
 """Image files that are decoded as they are asked for: photos that do not fit in memory."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +14,7 @@ from slicing.data.dataset import Images, Index
 from slicing.data.image_file import MAX_MEGAPIXELS, picture_of
 from slicing.data.preparation import Preparation
 from slicing.pixels import unit_pixels
+from slicing.show import Show, silent
 from slicing.threads import usable_processors
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class ImageFiles:
         SHA-256 of each file.
     max_megapixels : float
         Pixels of a file, in millions, above which it is not decoded.
+    groups : ndarray of shape (n,), intp, or None
+        Which are copies of each other, see :class:`~slicing.data.dataset.Part`.
     """
 
     paths: NDArray[np.object_]
@@ -45,6 +48,7 @@ class ImageFiles:
     names: NDArray[np.str_]
     contents: NDArray[np.void]
     max_megapixels: float = MAX_MEGAPIXELS
+    groups: NDArray[np.intp] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -56,6 +60,7 @@ class ImageFiles:
             labels=self.labels[index],
             names=self.names[index],
             contents=self.contents[index],
+            groups=None if self.groups is None else self.groups[index],
         )
 
     def relabeled(self, labels: NDArray[np.int64]) -> Self:
@@ -67,8 +72,10 @@ class ImageFiles:
         """SHA-256 of the files and labels, in hexadecimal."""
         return hashlib.sha256(self.contents.tobytes() + self.labels.tobytes()).hexdigest()
 
-    def prepared(self, preparation: Preparation) -> NDArray[np.uint8]:
+    def prepared(self, preparation: Preparation, show: Show = silent) -> NDArray[np.uint8]:
         """Read all files: of shape (n, ``*preparation.shape``), uint8.
+
+        ``show`` is told the part that was read, 0 to 1, and how many files that are.
 
         Raises
         ------
@@ -81,26 +88,30 @@ class ImageFiles:
         def read(row: int) -> None:
             pixels[row] = preparation.of_file(self.paths[row], self.max_megapixels)
 
-        for _ in in_threads(read, range(len(self))):
+        for _ in in_threads(read, range(len(self)), show):
             pass
         return pixels
 
-    def read(self, preparation: Preparation) -> Images:
-        """Read all files as images at hand."""
-        return Images(unit_pixels(self.prepared(preparation)), self.labels, self.names)
+    def read(self, preparation: Preparation, show: Show = silent) -> Images:
+        """Read all files as images at hand; see :meth:`prepared`."""
+        return Images(
+            unit_pixels(self.prepared(preparation, show)), self.labels, self.names, self.groups
+        )
 
     def picture(self, index: int, side: int) -> "Image":
         """Give one image to be looked at, of at most ``side`` pixels a side."""
         return picture_of(self.paths[index], side, self.max_megapixels)
 
 
-def in_threads(work: Callable[[A], R], each: Iterable[A]) -> Iterator[R]:
-    """Work on each, in as many threads as there are processors: Pillow decodes outside of Python.
+def in_threads(work: Callable[[A], R], files: Sequence[A], show: Show = silent) -> Iterator[R]:
+    """Work on files, in as many threads as there are processors: Pillow decodes outside of Python.
 
     Parameters
     ----------
     work : callable
-    each : iterable
+    files : sequence
+    show : callable, optional
+        Is told the part that is done, 0 to 1, and how many files that are.
 
     Yields
     ------
@@ -108,4 +119,6 @@ def in_threads(work: Callable[[A], R], each: Iterable[A]) -> Iterator[R]:
         What it gives, in the same order.
     """
     with ThreadPoolExecutor(usable_processors()) as pool:
-        yield from pool.map(work, each)
+        for number, found in enumerate(pool.map(work, files)):
+            show(number / len(files), f"{number:,} of {len(files):,} files read")
+            yield found

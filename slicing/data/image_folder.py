@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from slicing.checks import at_least, between, positive
+from slicing.data.archive import MAX_GIGABYTES
 from slicing.data.dataset import Dataset, Images
 from slicing.data.duplicates import RADIUS
 from slicing.data.image_file import (
@@ -28,6 +29,7 @@ from slicing.data.survey import Survey
 from slicing.errors import InputError
 from slicing.memory import demand
 from slicing.names import shown
+from slicing.show import Show, silent
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +72,13 @@ def folder(
     return read_files(files, preparation)
 
 
-def read_files(dataset: Dataset[ImageFiles], preparation: Preparation) -> Dataset[Images]:
-    """Read the images of a dataset into memory; it notes where their color is lost."""
+def read_files(
+    dataset: Dataset[ImageFiles], preparation: Preparation, show: Show = silent
+) -> Dataset[Images]:
+    """Read the images of a dataset into memory; it notes where their color is lost.
+
+    ``show`` is told the part of them that was read, 0 to 1, and how many files that are.
+    """
     train = dataset.train
     # All are in memory at the end, in float32.
     n_read = len(train) + len(dataset.calibration or ()) + len(dataset.read_test())
@@ -81,7 +88,7 @@ def read_files(dataset: Dataset[ImageFiles], preparation: Preparation) -> Datase
         "choose a smaller one, fewer images, or a larger machine",
         "image_size",
     )
-    read = dataset.map(lambda part: part.read(preparation))
+    read = dataset.map(lambda part: part.read(preparation, show))
     first = train.paths[np.unique(train.labels, return_index=True)[1]]
     if preparation.channels == 1 and any(has_color(each, train.max_megapixels) for each in first):
         return replace(read, notes=(*read.notes, "Color is dropped: channels=3 keeps it."))
@@ -97,9 +104,10 @@ def image_files(
     test_size: int | None = None,
     max_unreadable: int = 0,
     max_megapixels: float = MAX_MEGAPIXELS,
-    max_gigabytes: float = 20.0,
+    max_gigabytes: float = MAX_GIGABYTES,
     duplicate_radius: int | None = RADIUS,
     seed: int = 0,
+    show: Show = silent,
 ) -> Dataset[ImageFiles]:
     """List a user's own images, see :mod:`slicing.data.image_file`.
 
@@ -127,11 +135,13 @@ def image_files(
     max_gigabytes : float
         What an archive may unpack to, in thousands of millions of bytes.
     duplicate_radius : int or None
-        Copies stay on one side of the split: images whose hashes differ in at most so many of 64
+        Copies stay on one side of every split: images whose hashes differ in at most so many of 64
         bits and that look the same, see :func:`~slicing.data.duplicates.copies`. With None, files
         are split as if there were none.
     seed : int
         Seed of the split and the samples, 0 to 2**32 - 1.
+    show : callable, optional
+        Is told the part of the files that were read, 0 to 1, and how many.
 
     Returns
     -------
@@ -173,13 +183,13 @@ def image_files(
     n_listed = len(files) + len(unreadable)
     labels = np.array([classes.index(name) for name in known.classes + apart.classes], np.int64)
 
-    prints = Prints(files, max_megapixels)
+    prints = Prints(files, max_megapixels, show)
     if apart.sources:
         order = stratified_order(labels[: len(known.files)], seed)
         train = order[:train_size]
         test = (len(order) + stratified_order(labels[len(order) :], seed))[:test_size]
         prints.take(np.concatenate([train, test]))
-        groups = None
+        groups = prints.groups(duplicate_radius)
     else:
         n_test = round(test_fraction * len(files))
         _require_split(root, test_fraction, n_test, len(files), len(classes))
@@ -196,7 +206,7 @@ def image_files(
     )
     if not len(test):
         raise InputError(f"{some(apart.sources)} holds no test images: name another folder.")
-    n_copies = 0 if groups is None else len(files) - len(np.unique(groups))
+    n_copies = 0 if apart.sources else len(files) - len(np.unique(groups))
     way_out = "choose a smaller test_fraction or a larger train_size"
     if n_copies:
         way_out += ", or duplicate_radius=null, which lets copies be on both sides"
@@ -217,6 +227,7 @@ def image_files(
         ),
         prints.contents,
         max_megapixels,
+        None if duplicate_radius is None else groups,
     )
     chosen = np.concatenate([train, test])
     survey = Survey(
@@ -227,7 +238,7 @@ def image_files(
         tuple(prints.taken[index] for index in chosen),
         {error.path: error.reason for error in unreadable},
         tuple(known.passed_over + apart.passed_over),
-        None if groups is None or duplicate_radius is None else groups[chosen],
+        None if listed.groups is None else listed.groups[chosen],
     )
     return Dataset(
         photos.name,

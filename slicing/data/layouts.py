@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from slicing.data.archive import SUFFIXES, is_archive
+from slicing.data.archive import MAX_GIGABYTES, SUFFIXES, is_archive
 from slicing.data.archive_cache import unpacked
 from slicing.data.class_folders import list_class_folders, only_folders
 from slicing.data.image_file import is_left_by_system, is_text
@@ -88,7 +88,7 @@ def find_photos(
     """
     root = Path(given).expanduser()
     if root.is_file() and is_archive(root):
-        place = unpacked(root, max_gigabytes, name_of(root.with_name(_stem(root)))[:_MAX_NAME])
+        place = unpacked_photos(root, max_gigabytes)
         return _in_folder(_entered(place), max_megapixels, place)
     if root.is_file() and is_text(root):
         return _photos(name_of(root.parent), root, read_table(root, max_megapixels, None))
@@ -100,6 +100,17 @@ def find_photos(
             option,
         )
     return _in_folder(_entered(root), max_megapixels, None)
+
+
+def unpacked_photos(archive: Path, max_gigabytes: float = MAX_GIGABYTES) -> Path:
+    """Unpack an archive into the cache, see :mod:`slicing.data.archive_cache`.
+
+    Returns
+    -------
+    Path
+        A folder that is called as the archive is.
+    """
+    return unpacked(archive, max_gigabytes, name_of(archive.with_name(_stem(archive)))[:_MAX_NAME])
 
 
 def name_of(root: Path) -> str:

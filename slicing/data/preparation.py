@@ -55,26 +55,25 @@ class Preparation:
         return cls(tuple(image_size), channels, fit)  # type: ignore[arg-type]
 
     @classmethod
-    def of_shape(cls, shape: tuple[int, int, int], max_megapixels: float) -> "Preparation":
+    def of_shape(cls, shape: tuple[int, int, int]) -> "Preparation":
         """Stretch files to what an engine takes: height, width and channels.
 
         Raises
         ------
         InputError
-            Where these are no images of files, or larger than files may be.
+            Where these are no images of files.
         """
         height, width, channels = shape
         if channels not in MODES:
             raise InputError(
                 f"The engine takes images of {channels} channels, and files have 1 or 3."
             )
-        if height * width > max_megapixels * 1e6:
-            raise InputError(
-                f"max_megapixels={max_megapixels:g} is fewer than the engine's images of "
-                f"{height:,} x {width:,} pixels need: raise it if that is no mistake.",
-                "max_megapixels",
-            )
         return cls((height, width), channels)
+
+    @property
+    def recipe(self) -> str:
+        """How a file becomes pixels, for those who have an engine in another form."""
+        return f"a file becomes uint8 from 0 to 255 by {__name__}.{self}.of_file"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -88,12 +87,12 @@ class Preparation:
         ------
         InputError
         """
-        if self.image_size[0] * self.image_size[1] > max_megapixels * 1e6:
+        height, width = self.image_size
+        if height * width > max_megapixels * 1e6:
             raise InputError(
-                f"image_size={list(self.image_size)} is more than max_megapixels="
-                f"{max_megapixels:g} million pixels: give a smaller size, or raise max_megapixels "
-                "if that is no mistake.",
-                "image_size",
+                f"max_megapixels={max_megapixels:g} is fewer than images of {height:,} x {width:,} "
+                "pixels have: raise it if that is no mistake, or make them smaller.",
+                "max_megapixels",
             )
 
     def of_file(self, path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> NDArray[np.uint8]:

@@ -94,6 +94,48 @@ def group_end(groups: NDArray[np.intp], labels: NDArray[np.int64], n: int) -> in
     return int(choices[np.abs(choices - n).argmin()])
 
 
+def held_out(
+    labels: NDArray[np.int64], n: int, seed: int, groups: NDArray[np.intp] | None = None
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Take a stratified sample out, with copies on one side.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_images,), int64
+    n : int
+        At least one, and so few that every class can keep an image. Where a group would be cut, it
+        is replaced by the nearest number that cuts none.
+    seed : int
+        0 to 2**32 - 1.
+    groups : ndarray of shape (n_images,), intp, optional
+        Images of equal numbers are copies of each other; by default, none are.
+
+    Returns
+    -------
+    kept, sample : ndarray of intp
+        Sorted indices. Those that are kept hold every class.
+
+    Raises
+    ------
+    InputError
+        Where copies leave no such sample.
+    """
+    groups = np.arange(len(labels)) if groups is None else groups
+    order = grouped_order(labels, groups, seed)
+    ordered = groups[order]
+    # The first of the order are a sample that holds every class.
+    _, firsts = np.unique(labels[order], return_index=True)
+    ends = 1 + np.flatnonzero(ordered[1:] != ordered[:-1])
+    ends = ends[ends > firsts.max(initial=0)]
+    if not len(ends):
+        raise InputError(
+            f"No {n:,} of {len(labels):,} images can be held out: too many are copies of each "
+            "other. Give others, or hold none out."
+        )
+    end = ends[np.abs(ends - (len(order) - n)).argmin()]
+    return np.sort(order[:end]), np.sort(order[end:])
+
+
 def require_classes(
     labels: NDArray[np.int64],
     expected: NDArray[np.int64],

@@ -12,6 +12,7 @@ from slicing.data.fingerprints import Fingerprint, fingerprint
 from slicing.data.image_file import UnreadableImageError
 from slicing.data.image_files import in_threads
 from slicing.data.sampling import group_end, grouped_order
+from slicing.show import Show, silent
 
 
 class Prints:
@@ -22,6 +23,8 @@ class Prints:
     paths : sequence of Path
     max_megapixels : float
         Pixels of a file, in millions, above which it is not decoded.
+    show : callable, optional
+        Is told the part of the files that were read, 0 to 1, and how many.
 
     Attributes
     ----------
@@ -30,8 +33,8 @@ class Prints:
     unreadable : dict of int to UnreadableImageError
     """
 
-    def __init__(self, paths: Sequence[Path], max_megapixels: float) -> None:
-        self._paths, self._max_megapixels = paths, max_megapixels
+    def __init__(self, paths: Sequence[Path], max_megapixels: float, show: Show = silent) -> None:
+        self._paths, self._max_megapixels, self._show = paths, max_megapixels, show
         self.taken = dict[int, Fingerprint]()
         self.unreadable = dict[int, UnreadableImageError]()
 
@@ -39,7 +42,7 @@ class Prints:
         """Take the fingerprints of some files; say whether there was one to be taken."""
         known = self.taken.keys() | self.unreadable.keys()
         new = [each for each in indices.tolist() if each not in known]
-        for index, found in zip(new, in_threads(self._of, new), strict=True):
+        for index, found in zip(new, in_threads(self._of, new, self._show), strict=True):
             if isinstance(found, Fingerprint):
                 self.taken[index] = found
             else:

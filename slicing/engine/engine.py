@@ -333,7 +333,9 @@ class Engine:
         InputError
             Where it takes no images from files, or larger ones than ``max_megapixels`` allow.
         """
-        return self.preparation or Preparation.of_shape(self.input_shape, max_megapixels)
+        preparation = self.preparation or Preparation.of_shape(self.input_shape)
+        preparation.require(max_megapixels)
+        return preparation
 
     @property
     def n_parameters(self) -> int:

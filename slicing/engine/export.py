@@ -80,7 +80,7 @@ def to_litert(engine: Engine) -> bytes:
     from tensorflow.lite.tools import flatbuffer_utils
 
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(converter.convert()))
-    model.description = f"images: {_PIXELS}"
+    model.description = f"images: {_takes(engine)}"
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
@@ -128,8 +128,13 @@ def to_onnx(engine: Engine) -> bytes:
         "images",
         engine.input_shape,
         {"label": (np.int64, ()), "votes": (np.float32, (len(engine.classes),))},
-        {"classes": json.dumps(engine.classes), "pixels": _PIXELS},
+        {"classes": json.dumps(engine.classes), "pixels": _takes(engine)},
     )
+
+
+def _takes(engine: Engine) -> str:
+    """Say what a graph takes, and how files become that."""
+    return f"{_PIXELS}; {engine.preparation.recipe}" if engine.preparation else _PIXELS
 
 
 def _copies(images: Any, engine: Engine) -> Any:

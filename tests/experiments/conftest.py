@@ -1,7 +1,10 @@
 """Small real experiments: scikit-learn's digits in MNIST's format, few kernels, few evaluations."""
 
+from functools import cache
+
 import numpy as np
 import pytest
+from mlflow.store.db import utils
 from sklearn.datasets import load_digits
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -23,6 +26,15 @@ def _no_store_waits_for_the_disk():
     event.listen(Engine, "connect", connected)
     yield
     event.remove(Engine, "connect", connected)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _schema_is_looked_up_once():
+    """MLflow reads all its migrations for every store, only to know the last of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        latest = cache(utils._get_latest_schema_revision)
+        patch.setattr(utils, "_get_latest_schema_revision", latest)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +59,7 @@ def small(digits):
     return [
         "data=mnist", f"data.directory={digits}", "data.train_size=200", "data.test_size=60",
         "baseline.filters=[4,6]", "baseline.units=8", "baseline.epochs=2", "strategy.generations=2",
-        "fitness=neighbors", "slicing.projection=none",
+        "fitness=neighbors", "slicing.projection=none", "threads=1",
     ]  # fmt: skip
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from evolve.protocols import Split
 from experiments.components import Components
-from experiments.monitor import Silent
 from experiments.overrides import check
 from experiments.schema.run import plain
 from slicing.data import Dataset, Images
@@ -157,10 +156,3 @@ def test_no_share_for_calibration_is_refused(fraction):
 def test_pixels_of_a_dataset_of_ones_own_are_checked():
     with pytest.raises(InputError, match="run from 0 to 255, and must be from 0 to 1: divide"):
         dataset_of("wrong_numbers")
-
-
-def test_images_that_validate_train_no_network():
-    words = ["data=folder", "data.directory=photos", "baseline=finetuned", "protocol=validation"]
-    [config] = check(words)
-    with pytest.raises(InputError, match=r"^protocol=validation holds out"):
-        Components(plain(config), {}).read(None, None, Silent())

@@ -160,7 +160,7 @@ FAULTS = {
     (): "data.directory is missing: give it as data.directory=...",
     ("data.directory=nowhere",): "data.directory=nowhere is not there",
     ("data.directory=photos", "baseline=lenet"): (
-        "baseline is no pretrained network (TrainedCNN): choose one, such as baseline=efficient"
+        "baseline is no network that is frozen up to its cut (TrainedCNN): choose one, such as "
     ),
     ("data.directory=photos", "baseline=finetuned"): (
         "baseline is a network that is trained before it is cut: choose the one that it starts from"

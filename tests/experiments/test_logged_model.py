@@ -170,7 +170,7 @@ def test_a_tracker_logs_it_where_it_is_asked_to(project, engine):
         run_id = tracker.run_id
         images = Images(np.zeros((2, *SHAPE), np.float32), np.arange(2))
         dataset = tracker.log_images("digits", images, "testing", "Try again.")
-        model = tracker.log_engine(engine, SHAPE, (), {"test_accuracy": 0.5}, dataset)
+        model = tracker.log_engine(engine, SHAPE, (), None, {"test_accuracy": 0.5}, dataset)
         tracker.abandon("KILLED")
         assert (model is not None) == wanted
         client, experiment_id = connect(None, "tests")

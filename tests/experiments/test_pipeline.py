@@ -24,6 +24,7 @@ from experiments.schema.docs import CONF
 from experiments.schema.run import plain
 from experiments.statistics import Comparison
 from experiments.tracking import leaves
+from slicing.baselines import SavedCNN
 from slicing.data import mnist
 from slicing.engine.engine import Engine
 from slicing.engine.reduction import project
@@ -315,7 +316,7 @@ def test_rgb_images_in_a_folder_of_ones_own(tmp_path):
             "data=folder", f"data.directory={tmp_path / 'images'}", "data.channels=3",
             "data.image_size=[20,16]", "baseline.filters=[4,4]", "baseline.epochs=20",
             "strategy.generations=1", "slicing.metric=cosine",
-            "optimizer=random", "name=my own images",
+            "optimizer=random", "name=my own images", "threads=1",
         ],
         tmp_path,
     )  # fmt: skip
@@ -332,7 +333,7 @@ def test_every_shipped_experiment_runs_shrunk(preset, digits, tmp_path):
     result = run_here(
         [
             f"+experiment={preset}", "+debug=quick", "data=mnist", f"data.directory={digits}",
-            "baseline.filters=[4,6]", "new.images=[1,5]",
+            "baseline.filters=[4,6]", "new.images=[1,5]", "threads=1",
         ],
         tmp_path,
     )  # fmt: skip
@@ -464,9 +465,16 @@ def test_tensorflow_is_started_before_it_reads_a_network(stubs, tiny, tmp_path, 
         stubs.say(f"{threads} threads")
         return threads
 
+    def read(builder):
+        stubs.say("network read")
+        return False
+
     monkeypatch.setattr(Components, "check", checked)
     monkeypatch.setattr(slicing.backend, "configure_threads", configured)
+    monkeypatch.setattr(SavedCNN, "is_frozen", property(read))
     words = [each for each in tiny if not each.startswith("baseline")]
     with pytest.raises(InputError, match="enough"):
         start([*words, "baseline=file", "baseline.path=any.keras"], tmp_path, stubs)
-    assert stubs.happened == ["Starting TensorFlow", "1 threads", "checked"]
+    assert [*dict.fromkeys(stubs.happened)] == [
+        "Starting TensorFlow", "1 threads", "network read", "checked",
+    ]  # fmt: skip

@@ -5,7 +5,11 @@ import time
 
 import pytest
 
+from experiments.components import Components
+from experiments.overrides import check
 from experiments.progress import Terminal
+from experiments.schema.run import plain
+from tests.slicing.data.pictures import photo, save
 
 
 class Screen(io.StringIO):
@@ -163,3 +167,29 @@ def test_it_is_heard_while_standard_error_is_withheld(capfd):
         os.close(nowhere)
     terminal.say("afterwards")
     assert capfd.readouterr().err == "Starting TensorFlow\nafterwards\n"
+
+
+def test_the_files_of_a_dataset_are_counted_while_they_are_read(tmp_path):
+    """Both times: when they are looked at first, and when they are read into memory."""
+    for number in range(20):
+        save(photo(number, (20, 16)), tmp_path / "photos" / "ab"[number % 2] / f"{number}.png")
+    [config] = check(["data=folder", f"data.directory={tmp_path / 'photos'}", "baseline=random"])
+    stream = io.StringIO()
+    # Every step is a line.
+    terminal = Terminal(stream, line_seconds=0)
+    components = Components(plain(config), {})
+    dataset = components.dataset(terminal)
+    lines = stream.getvalue().splitlines()
+    assert [line.partition(":")[2].rpartition(", ")[2].strip() for line in lines] == [
+        f"{number} of 20 files read" for number in range(20)
+    ]
+    assert lines[0] == "images   0%: 0 of 20 files read"
+    components.read(dataset, dataset, terminal)
+    assert "15 of 16 files read" in stream.getvalue()
+
+
+def test_a_dataset_of_ones_own_need_not_count():
+    [config] = check(["data=mnist5k", "data.train_size=20", "data.test_size=10"])
+    stream = io.StringIO()
+    assert len(Components(plain(config), {}).dataset(Terminal(stream)).train) == 20
+    assert stream.getvalue() == ""

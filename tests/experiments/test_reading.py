@@ -12,7 +12,7 @@ from slicing.backbones.network import Network
 from slicing.baselines import FineTuned
 from slicing.baselines.base import Baseline
 from slicing.baselines.pretrained import Pretrained
-from slicing.data.dataset import Dataset
+from slicing.data.dataset import Dataset, Images
 from slicing.data.preparation import Preparation
 from slicing.errors import InputError
 from slicing.pixels import unit_pixels
@@ -43,9 +43,9 @@ def builder(tmp_path_factory):
     return Tiny(**options, threads=2, cache_dir=tmp_path_factory.mktemp("baselines"))
 
 
-def read(builder, **slicing):
+def read(builder, references=None, **slicing):
     options = {"data": {}, "slicing": {"cut": "auto", "pool": 1, **slicing}}
-    return through_network(DATASET, DATASET, options, builder, Silent())
+    return through_network(DATASET, DATASET, references or TRAIN, options, builder, Silent())
 
 
 @pytest.mark.parametrize("slicing", [{}, {"cut": "joined"}, {"cut": "joined", "pool": 2}])
@@ -93,6 +93,50 @@ def test_a_cut_is_chosen_by_images_that_the_network_was_not_trained_with(
     assert len(found.adapted.unseen) == round(90 * fraction)
 
 
+@pytest.mark.parametrize("trained", [True, False])
+def test_images_that_validate_have_no_part_in_the_network_nor_in_its_cut(
+    builder, monkeypatch, trained
+):
+    seen, scores = [], cuts.scores
+
+    def watched(maps, *given, **options):
+        seen.append(maps.source.contents)
+        return scores(maps, *given, **options)
+
+    def answering(self):
+        return replace(Network.of_model(residual(), SHAPE), digest="residual")
+
+    monkeypatch.setattr(cuts, "scores", watched)
+    monkeypatch.setattr(Pretrained, "network", answering)
+    network = replace(builder, epochs=1) if trained else Pretrained(name="residual")
+
+    def result(train):
+        dataset = replace(DATASET, train=train)
+        options = {
+            "data": {"image_size": None, "channels": None, "fit": "stretch"},
+            "slicing": {"cut": "auto", "pool": 1},
+            "baseline": {},
+            "protocol": {"_target_": "evolve.protocols.validation", "fraction": 1 / 3},
+            "seed": 0,
+        }
+        components = Components(options, {"baseline": "finetuned"})
+        monkeypatch.setattr(components, "baseline", lambda: network)
+        return components, components.read(dataset, dataset, Silent())
+
+    components, found = result(TRAIN)
+    roles = components.split(found.dataset)
+    [judges] = seen
+    assert {*judges.tolist()} <= {*roles.references.source.contents.tolist()}
+    assert {*judges.tolist()}.isdisjoint(roles.queries.source.contents.tolist())
+    assert len(roles.queries) == 30
+    # Other images in their place change nothing of it.
+    queries = np.isin(TRAIN.contents, roles.queries.source.contents)
+    others = Images(TRAIN.images.copy(), TRAIN.labels)
+    others.images[queries] = others.images[queries][:, ::-1, ::-1]
+    again = result(others)[1]
+    assert again.backbone.digest == found.backbone.digest
+
+
 def test_a_cut_that_is_not_there_is_refused_before_anything_is_trained(builder, tmp_path):
     fresh = replace(builder, cache_dir=tmp_path)
     with pytest.raises(InputError, match=r"^cuts=joind is no layer of residual .*joined"):
@@ -108,6 +152,7 @@ def test_components_say_how_the_network_was_trained(builder, monkeypatch):
         "slicing": {"cut": "last", "pool": 1},
         "baseline": {"layers": 2},
         "protocol": {"_target_": "evolve.protocols.leave_one_out"},
+        "seed": 0,
     }
     components = Components(options, {"baseline": "finetuned"})
     monkeypatch.setattr(components, "baseline", lambda: builder)

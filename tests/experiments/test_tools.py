@@ -5,10 +5,13 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
+from functools import partial
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +21,7 @@ from PIL import Image
 from experiments import predict
 from experiments.schema.docs import CONF
 from experiments.tools import run_tool
-from slicing.data import idx
+from slicing.data import idx, layouts
 from slicing.engine.engine import Engine
 
 
@@ -141,6 +144,44 @@ def test_dark_digits_on_a_bright_ground_are_inverted(engine_file, folder, pixels
     assert plain["votes"] != inverted["votes"]
 
 
+@pytest.mark.parametrize("form", ["zip", "tar", "gztar"])
+def test_an_archive_is_answered_as_its_folder(form, engine_file, folder, tmp_path, tool):
+    archive = shutil.make_archive(tmp_path / "photos", form, folder.parent, folder.name)
+    given = [f"engine={engine_file}", "format=csv"]
+    wanted = tool("predict", *given, f"images={folder}")
+    for images in (archive, f"[{archive},{folder}/00.png]"):
+        found = tool("predict", *given, f"images={images}")
+        assert found.returncode == 0, found.stderr
+        rows = [line.partition(f"/{folder.name}/")[2] for line in found.stdout.splitlines()[1:]]
+        assert rows[:15] == [
+            line.partition(f"/{folder.name}/")[2] for line in wanted.stdout.splitlines()[1:]
+        ]
+    assert len(rows) == 16
+
+
+def test_an_archive_that_cannot_be_unpacked_is_one_sentence(
+    engine_file, folder, tmp_path, tool, monkeypatch
+):
+    archive = Path(shutil.make_archive(tmp_path / "photos", "zip", folder))
+    (tmp_path / "cut.zip").write_bytes(archive.read_bytes()[:200])
+    given = f"engine={engine_file}"
+    found = tool("predict", given, f"images={tmp_path}/cut.zip")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert re.fullmatch(r".*cut\.zip is damaged, or no zip or tar archive .*\n", found.stderr)
+    monkeypatch.setattr(layouts, "unpacked", partial(too_small, layouts.unpacked))
+    found = tool("predict", given, f"images={archive}", "max_gigabytes=5")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert re.fullmatch(
+        r".*photos\.zip unpacks to more than 20 GB: unpack it yourself, and give the folder\.\n",
+        found.stderr,
+    )
+
+
+def too_small(unpacked, archive, max_gigabytes, name):
+    """Unpack at most a byte."""
+    return unpacked(archive, max_gigabytes / 2e10, name)
+
+
 @pytest.fixture
 def photos(pixels, tmp_path):
     """Three images, named so that each kind of output has something to make safe, two damaged."""
@@ -205,7 +246,7 @@ def test_the_export_says_where_it_is(engine_file, tmp_path, format, suffix, tool
         ("predict", ["engine=nowhere"], "images is missing"),
         ("predict", ["engine=nowhere", "images=x"], "nowhere cannot be read: No such file"),
         ("predict", ["engine={engine}", "images=nowhere"], "There is no file or folder nowhere"),
-        ("predict", ["engine={engine}", "images={empty}"], "holds no images: name another folder"),
+        ("predict", ["engine={engine}", "images={empty}"], "holds no images: name another one"),
         ("predict", ["engine={engine}", "images=[]"], "images names no file"),
         ("predict", ["engine={engine}", "images={engine}"], "cannot be read as an image (it is"),
         ("predict", ["engine={engine}", "images=/dev/zero"], "(it is a device, not a file)"),

@@ -96,10 +96,9 @@ def test_known_layers_are_computed_as_the_weights_say(network, weights):
 
 
 @pytest.mark.skipif(not ARCHIVE.exists(), reason="the photos of flowers are not at hand")
-def test_daisies_are_seen_as_daisies_in_the_range_it_was_trained_on(weights, tmp_path):
+def test_daisies_are_seen_as_daisies_in_the_range_it_was_trained_on(weights):
     photos = flowers("daisy", 40, 224)
-    network = efficientnet_lite(0, cache_dir=tmp_path)
-    backbone = network.backbone(["top"])
+    backbone = efficientnet_lite(0).backbone(["top"])
 
     def scores(pixels):
         features = backbone.maps(pixels).reshape(len(pixels), -1)

@@ -6,8 +6,8 @@ import pytest
 from slicing.backbones.backbone import Backbone
 from slicing.backbones.network import Network
 from slicing.baselines import FineTuned
-from slicing.baselines.finetuned import HEAD
 from slicing.baselines.fitting import Plan, fit
+from slicing.baselines.head import SCORES
 from slicing.baselines.rates import Policy
 from slicing.data.preparation import Preparation
 from slicing.errors import InputError
@@ -64,7 +64,7 @@ def test_the_last_blocks_are_trained_and_all_else_is_as_it_was(
     moved = {
         name.split("/")[0] for name in after if not np.array_equal(after[name], before.get(name))
     }
-    assert moved == {*changed, HEAD}
+    assert moved == {*changed, SCORES}
     assert len(adapted.training) == 3
     assert adapted.train_seconds > 0
 
@@ -84,17 +84,17 @@ def test_normalization_learns_and_keeps_its_statistics(train, folder, tmp_path):
 def test_it_learns_and_its_head_is_part_of_the_network(train, folder, tmp_path):
     adapted = adapt(train, folder, tmp_path, epochs=30, patience=None, batch_size=8)
     network = adapted.network
-    assert network.head == HEAD
+    assert network.head == SCORES
     # The cuts are those of before: the head is none.
     assert network.cuts == ("first", "shrunk", "joined", "last")
     more = blobs(200, side=12, channels=3)
-    backbone = network.backbone([HEAD])
+    backbone = network.backbone([SCORES])
     scores = backbone.maps(more.images)
     wanted = network.model.predict_on_batch(more.images)
     np.testing.assert_allclose(scores, wanted, rtol=1e-4, atol=1e-4)
     assert (scores[:, 0, 0].argmax(axis=1) == more.labels).mean() > 0.9
     assert adapted.training[-1].loss < adapted.training[0].loss
-    both = network.backbone([*network.cuts, HEAD])
+    both = network.backbone([*network.cuts, SCORES])
     np.testing.assert_allclose(both.maps(more.images)[..., -3:], scores, rtol=1e-4, atol=1e-4)
 
 

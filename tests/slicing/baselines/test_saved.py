@@ -6,8 +6,10 @@ import pytest
 
 from slicing.baselines import SavedCNN
 from slicing.data.dataset import Images
+from slicing.data.preparation import Preparation
 from slicing.errors import InputError
 from tests.slicing.baselines.blobs import CLASSES, blobs, flipped, truncated
+from tests.slicing.baselines.fitted import save_fitted
 
 
 @pytest.fixture(scope="module")
@@ -194,3 +196,66 @@ def test_a_model_for_other_images_or_classes_is_refused(train, model_file):
         SavedCNN(path=path).build(blobs(2, side=12), CLASSES)
     with pytest.raises(InputError, match=r"outputs of shape \(None, 3\).*\(None, 4\)"):
         SavedCNN(path=path).build(train, (*CLASSES, "none"))
+
+
+@pytest.fixture(scope="module")
+def branches(tmp_path_factory):
+    """A network with branches, in a file, and what it tells apart: pixels of 0 to 255."""
+    pytest.importorskip("tf2onnx")
+    photos = blobs(120, side=12, channels=3)
+    path = tmp_path_factory.mktemp("branches") / "mine.keras"
+    return path, photos, save_fitted(path, 255 * photos.images, photos.labels)
+
+
+def adapted(photos, names=CLASSES, **options):
+    builder = SavedCNN(**options)
+    assert builder.is_frozen
+    preparation = Preparation(photos.images.shape[1:3], photos.images.shape[3])
+    return builder.adapt(builder.network(), preparation, photos, names)
+
+
+@pytest.mark.parametrize("order", [None, ("right", "left", "center")])
+def test_a_network_with_branches_is_frozen_and_answers_as_in_keras(branches, order):
+    path, photos, model = branches
+    meant = CLASSES if order is None else order
+    labels = np.array([CLASSES.index(meant[label]) for label in photos.labels])
+    photos = Images(np.rint(255 * photos.images / 2) / np.float32(255), labels)
+    network, *_, warning = adapted(photos, path=path, pixels=(0, 255), classes=order)
+    assert warning is None
+    assert network.cuts == ("first", "shrunk", "joined", "last")
+    given = photos.images[:20]
+    wanted = model.predict_on_batch(255 * given)
+    scores = network.backbone([network.head]).maps(given)[:, 0, 0]
+    np.testing.assert_allclose(
+        scores[:, [CLASSES.index(name) for name in meant]], wanted, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_a_network_with_branches_is_examined_as_a_chain_is(branches):
+    path, photos, _ = branches
+    with pytest.raises(InputError, match=r"^pixels=\[0,1\] is not the range.*set pixels=\[0,255\]"):
+        adapted(photos, path=path)
+    with pytest.raises(InputError, match="classes are in another order in the model"):
+        adapted(photos.relabeled((photos.labels + 1) % 3), path=path, pixels=(0, 255))
+    with pytest.raises(InputError, match=r"gives outputs of shape \(None, 3\).*\(None, 4\)"):
+        adapted(photos, (*CLASSES, "none"), path=path, pixels=(0, 255))
+
+
+def test_a_network_without_a_head_has_maps_alone(branches, tmp_path):
+    _, photos, model = branches
+    keras.Model(model.inputs, model.get_layer("last").output).save(tmp_path / "maps.keras")
+    found = adapted(photos, path=tmp_path / "maps.keras", pixels=(0, 255))
+    assert found.network.head is None
+    assert found.network.cuts[-1] == "last"
+
+
+@pytest.mark.parametrize("shape", [(None, None, 3), (12, 12, 4)])
+def test_a_frozen_network_takes_images_of_files(shape, tmp_path):
+    images = keras.Input(shape)
+    twice = keras.layers.Add()([keras.layers.Conv2D(2, 3)(images)] * 2)
+    keras.Model(images, keras.layers.GlobalAveragePooling2D()(twice)).save(tmp_path / "my.keras")
+    builder = SavedCNN(path=tmp_path / "my.keras")
+    assert builder.is_frozen
+    with pytest.raises(InputError, match=r"path=.* one image of a fixed height and width") as error:
+        builder.network()
+    assert error.value.option == "path"

@@ -65,7 +65,7 @@ def test_a_damaged_file_is_named(files):
 
 def test_inputs_of_more_pixels_than_a_file_may_have_are_refused_before_any_is_read(files):
     small = ImageFiles(files.paths, files.labels, files.names, files.contents, 1e-5)
-    with pytest.raises(InputError, match="is more than max_megapixels=1e-05"):
+    with pytest.raises(InputError, match="max_megapixels=1e-05 is fewer than images"):
         small.prepared(PREPARATION)
 
 

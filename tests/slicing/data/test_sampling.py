@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from slicing.data.sampling import group_end, grouped_order, stratified_order
+from slicing.data.sampling import group_end, grouped_order, held_out, stratified_order
 from slicing.errors import InputError
 
 LABELS = st.lists(st.integers(0, 5), min_size=1, max_size=80).map(np.array)
@@ -91,3 +91,34 @@ def test_groups_of_one_class_are_stratified_but_for_a_group():
         for size in range(91):
             ones = labels[order[:size]].sum()
             assert size / 3 - 3 <= ones <= size / 3 + 3
+
+
+@given(labels=LABELS, seed=st.integers(0, 9), data=st.data())
+def test_without_copies_as_many_are_held_out_as_were_asked_for(labels, seed, data):
+    most = len(labels) - len(np.unique(labels))
+    assume(most >= 1)
+    n = data.draw(st.integers(1, most))
+    order = stratified_order(labels, seed)
+    for groups in (None, np.arange(len(labels))[::-1] * 3):
+        kept, sample = held_out(labels, n, seed, groups)
+        np.testing.assert_array_equal(kept, np.sort(order[:-n]))
+        np.testing.assert_array_equal(sample, np.sort(order[-n:]))
+
+
+@given(labels=LABELS, seed=st.integers(0, 9), data=st.data())
+def test_what_is_held_out_has_no_copies_in_what_is_kept(labels, seed, data):
+    assume(len(labels) > 1)
+    numbers = st.lists(st.integers(0, 12), min_size=len(labels), max_size=len(labels))
+    groups = np.array(data.draw(numbers))
+    last = groups[grouped_order(labels, groups, seed)[-1]]
+    n = data.draw(st.integers(1, len(labels) - 1))
+    if {*labels[groups != last]} != {*labels}:
+        # Even the smallest sample takes all of a class with it.
+        with pytest.raises(InputError, match="too many are copies of each other"):
+            held_out(labels, n, seed, groups)
+        return
+    kept, sample = held_out(labels, n, seed, groups)
+    assert sorted([*kept, *sample]) == [*range(len(labels))]
+    assert len(sample)
+    assert {*groups[kept]}.isdisjoint(groups[sample])
+    assert {*labels[kept]} == {*labels}

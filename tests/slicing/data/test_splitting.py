@@ -2,8 +2,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from evolve.protocols import validation
+from slicing.baselines import FineTuned
 from slicing.data import folder
 from slicing.data.image_file import UnreadableImageError
+from slicing.data.image_folder import image_files
+from slicing.data.preparation import Preparation
 from slicing.data.sampling import stratified_order
 from slicing.data.splitting import Prints, split
 from tests.slicing.data.pictures import photo, save
@@ -123,3 +127,36 @@ def test_a_class_of_copies_cannot_be_on_both_sides(photos):
         "lets copies be on both sides."
     }
     assert found
+
+
+@pytest.mark.parametrize("parts", [("",), ("train", "test")])
+def test_copies_are_on_one_side_of_every_split_of_a_run(parts, tmp_path):
+    """Whether the run splits the images, or they were given in two parts."""
+    for number in range(40):
+        picture, label = photo(number), "ab"[number // 2 % 2]
+        place = tmp_path / "photos" / parts[number % len(parts)] / label
+        save(picture, place / f"{number}.png")
+        save(picture, place / f"again-{number}.jpg", quality=60)
+        save(picture.resize((48, 36)), place / f"small-{number}.png")
+    dataset = image_files(directory=tmp_path / "photos")
+
+    def of(part):
+        return {name.rpartition("-")[2].rpartition("/")[2].split(".")[0] for name in part.names}
+
+    def check(one, other, n):
+        assert of(one).isdisjoint(of(other))
+        assert abs(len(other) - n) <= 2
+        assert {*one.labels} == {*other.labels} == {0, 1}
+
+    n = len(dataset.train)
+    held = dataset.hold_out(13, 0)
+    check(held.train, held.calibration, 13)
+    for made in (dataset, dataset.map(lambda part: part.read(Preparation((8, 8), 3)))):
+        roles = validation(made, fraction=0.21)
+        check(roles.references, roles.queries, round(0.21 * n))
+    training, choice = FineTuned(name="any", choice_fraction=0.17)._roles(dataset.train, 2)
+    check(dataset.train[training], dataset.train[choice], round(0.17 * n))
+    # As if they were none.
+    apart = image_files(directory=tmp_path / "photos", duplicate_radius=None).hold_out(13, 0)
+    assert len(apart.calibration) == 13
+    assert of(apart.train) & of(apart.calibration)

@@ -62,6 +62,8 @@ def test_files_give_what_their_maps_give(engine, files, maps, tmp_path):
     assert (tmp_path / "engine.safetensors").stat().st_size == engine.total_bytes
     assert loaded.input_shape == (6, 6, 3)
     assert loaded.for_files() == PREPARATION
+    with pytest.raises(InputError, match=r"^max_megapixels=1e-05 is fewer than images of 6 x 6"):
+        loaded.for_files(1e-5)
     assert loaded.backbone.cuts == ("color", "mixed")
     assert loaded.n_parameters == engine.backbone.n_parameters + engine.stack.n_parameters
     pixels = files.prepared(loaded.for_files())

@@ -39,7 +39,7 @@ def run_onnx(content, images):
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    assert json.loads(session.get_modelmeta().custom_metadata_map["classes"])[0] in ("a", "0")
+    assert len(json.loads(session.get_modelmeta().custom_metadata_map["classes"])) > 1
     return session.run(["label", "votes"], {"images": images})
 
 

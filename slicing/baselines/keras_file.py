@@ -1,0 +1,108 @@
+"""Read a Keras model from a file that anybody may have written."""
+
+import json
+import math
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from slicing.backend import configure_threads, load_keras
+from slicing.checks import archive
+from slicing.errors import InputError
+from slicing.files import open_regular
+from slicing.memory import demand
+
+if TYPE_CHECKING:
+    import keras
+
+# What HDF5 files begin with: Keras saved models so before it had its own format.
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def read_model(given: str | Path, threads: int | None) -> "keras.Model":
+    """Read a ``.keras`` file, in Keras' safe mode: nothing in it is executed.
+
+    Parameters
+    ----------
+    given : path
+    threads : int or None
+        See :func:`slicing.backend.configure_threads`.
+
+    Raises
+    ------
+    InputError
+        For what is no such file, is damaged, has layers of others, weights that are not finite, or
+        layers that are larger than their weights in the file.
+    """
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise InputError(
+            f"path={path} is not a model file: give the path of a .keras file.", "path"
+        )
+    try:
+        with open_regular(path) as file:
+            start = file.read(len(_HDF5))
+    except OSError as error:
+        raise InputError(f"path={path} cannot be read: {error.strerror}.", "path") from error
+    if start == _HDF5:
+        raise InputError(
+            f"path={path} is an HDF5 file: under a name that ends in .h5, read it with "
+            "keras.models.load_model, and save it with model.save('name.keras').",
+            "path",
+        )
+    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
+        raise InputError(
+            f"path={path} is not a complete .keras file: save the model with "
+            "model.save('name.keras').",
+            "path",
+        )
+    unpacked = archive("path", path)
+    way_out = "give a smaller model, or take a larger machine"
+    demand(2 * unpacked, f"path={path} takes", way_out, "path")
+    configure_threads(threads)
+    try:
+        # In a thread of its own, whose variables Keras forgets with it.
+        with ThreadPoolExecutor(1) as thread:
+            needed = thread.submit(_weight_bytes, path).result()
+        if needed > unpacked:
+            raise InputError(
+                f"path={path} has layers of {needed / 1e9:,.1f} GB and holds no such weights: "
+                "give one from a source that you trust.",
+                "path",
+            )
+        model = load_keras().saving.load_model(path, compile=False, safe_mode=True)
+    except InputError:
+        raise
+    except Exception as error:  # what a foreign archive raises is open-ended
+        reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
+        raise InputError(
+            f"path={path} cannot be loaded as a Keras model ({reason}): save a model of Keras' "
+            "own layers, without Lambda, with model.save('name.keras').",
+            "path",
+        ) from error
+    for weight in model.weights:
+        if not np.isfinite(weight.numpy().astype(float)).all():
+            raise InputError(
+                f"path={path} holds weights that are not finite, in {weight.path}: give a model "
+                "whose training did not diverge.",
+                "path",
+            )
+    return model
+
+
+def _weight_bytes(path: Path) -> int:
+    """Count the bytes of the weights that the layers of a ``.keras`` file need, and make none."""
+    keras = load_keras()
+    with zipfile.ZipFile(path) as members:
+        # Without its optimizer, and those of models within: they make variables at once.
+        config = json.loads(members.read("config.json"), object_hook=_without_optimizer)
+    with keras.StatelessScope(initialize_variables=False):
+        model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+    return sum(math.prod(each.shape) * np.dtype(each.dtype).itemsize for each in model.weights)
+
+
+def _without_optimizer(values: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if name != "compile_config"}
