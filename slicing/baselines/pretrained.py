@@ -34,6 +34,9 @@ class Pretrained(BaselineBuilder):
     weights : path, optional
         A file of the weights of a network of ``keras.applications``; by default those that were
         trained on ImageNet, which Keras downloads.
+    mirrored : bool, default=False
+        Whether an image's maps are averaged with those of its mirror image, left to right, which
+        takes twice the time.
     storage : {"float32", "int8"}, default="float32"
         Type of its weights. With int8 they take a quarter of the bytes, and are rounded before
         anything is learned from its maps.
@@ -50,6 +53,7 @@ class Pretrained(BaselineBuilder):
     name: str
     image_size: Sequence[int] | None = None
     weights: str | Path | None = None
+    mirrored: bool = False
     storage: Storage = "float32"
     kernels: int = 0
     kernel_size: int = 3
@@ -76,8 +80,9 @@ class Pretrained(BaselineBuilder):
         return named(self.name, image_size, self.weights, self.threads)
 
     def frozen(self, network: Network, cuts: Sequence[str], pool: int = 1) -> Backbone:
-        """Cut the network, and round its weights; see :meth:`BaselineBuilder.frozen`."""
+        """Cut the network, mirror it, round its weights; see :meth:`BaselineBuilder.frozen`."""
         backbone = super().frozen(network, cuts, pool)
+        backbone = backbone.mirrored() if self.mirrored else backbone
         return backbone.quantized() if self.storage == "int8" else backbone
 
     def shape(self, image_shape: Shape, n_classes: int) -> ConvStack:
