@@ -81,6 +81,9 @@ class Pretrained(Baseline):
     weights: str | None = None
     """A file of the weights of a network of keras.applications; null: those of ImageNet, which
     Keras downloads."""
+    mirrored: bool = False
+    """Whether an image's maps are averaged with those of its mirror image, left to right: mostly
+    better, at twice the time. Not for letters."""
     storage: Storage = Storage.float32
     """Type of the network's weights in the engine: float32, or int8, a quarter of the bytes."""
     kernels: int = 0

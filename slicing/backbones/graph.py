@@ -1,4 +1,4 @@
-"""ONNX graphs of backbones: cut, pooled, with weights in int8, and each in one form only.
+"""ONNX graphs of backbones: cut, pooled, mirrored, in int8, and each in one form only.
 
 A graph here takes ``images`` (n, height, width, channels) and keeps the names of its outputs;
 :func:`canonical` numbers everything else. So equal networks are equal bytes, and the SHA-256 of the
@@ -252,6 +252,53 @@ def cut_and_pooled(network: Any, cuts: Sequence[str], pool: int | None) -> bytes
     channels = sum(sizes[cut][2] for cut in cuts)
     graph.output.append(_value(OUTPUT, (rows, columns, channels)))
     return canonical(network)
+
+
+def mirrored(model: Any) -> bytes:
+    """Let a graph give the mean of its maps of an image and of its mirror image, left to right.
+
+    Both go through it side by side, like two images; the maps of the second are mirrored back.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        It is changed.
+
+    Returns
+    -------
+    bytes
+        In canonical form.
+    """
+    onnx, graph = load_onnx(), model.graph
+    nodes = [*graph.node]
+    del graph.node[:]
+
+    def constant(*values: int) -> str:
+        name = f"constant {len(graph.initializer)}"
+        graph.initializer.append(onnx.numpy_helper.from_array(np.array(values), name))
+        return name
+
+    def add(operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        output = output or f"mirrored {len(graph.node)}"
+        graph.node.append(onnx.helper.make_node(operator, inputs, [output], **attributes))
+        return output
+
+    # From the last column to the one before the first.
+    end = np.iinfo(np.int64).min
+    mirror = add("Slice", INPUT, constant(-1), constant(end), constant(2), constant(-1))
+    both = add("Concat", INPUT, mirror, axis=0)
+    for node in nodes:
+        node.input[:] = [both if name == INPUT else name for name in node.input]
+        node.output[:] = ["maps of both" if name == OUTPUT else name for name in node.output]
+    graph.node.extend(nodes)
+    pairs = add("Reshape", "maps of both", constant(2, -1, *shapes(model)[OUTPUT]))
+    maps = add("Slice", pairs, constant(0), constant(1), constant(0))
+    mirrored_back = add(
+        "Slice", pairs, constant(1, -1), constant(2, end), constant(0, 3), constant(1, -1)
+    )
+    joined = add("Concat", maps, mirrored_back, axis=0)
+    add("ReduceMean", joined, axes=[0], keepdims=0, output=OUTPUT)
+    return canonical(model)
 
 
 def quantized(model: Any) -> bytes:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 # Options that change no weights, or do so in the environment.
 _NO_RECIPE = (
-    *("name", "image_size", "weights", "storage", "kernels", "kernel_size", "threads"),
-    "cache_dir",
+    *("name", "image_size", "weights", "mirrored", "storage", "kernels", "kernel_size"),
+    *("threads", "cache_dir"),
 )
 
 
@@ -51,7 +51,7 @@ class FineTuned(Pretrained):
 
     Parameters
     ----------
-    name, image_size, weights, storage, kernels, kernel_size, seed, threads
+    name, image_size, weights, mirrored, storage, kernels, kernel_size, seed, threads
         See :class:`~slicing.baselines.pretrained.Pretrained`. The seed is that of the order of the
         images, of dropout, of the choice images and of the versions, too.
     layers : int, default=2

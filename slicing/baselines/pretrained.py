@@ -25,8 +25,11 @@ class Pretrained(BaselineBuilder):
 
     Parameters
     ----------
-    name, image_size, weights
+name, image_size, weights
         See :func:`~slicing.backbones.named.named`. Smaller images take less time.
+    mirrored : bool, default=False
+        Whether an image's maps are averaged with those of its mirror image, left to right, which
+        takes twice the time.
     storage : {"float32", "int8"}, default="float32"
         Type of its weights. With int8 they take a quarter of the bytes, and are rounded before
         anything is learned from its maps.
@@ -43,6 +46,7 @@ class Pretrained(BaselineBuilder):
     name: str
     image_size: Sequence[int] | None = None
     weights: str | Path | None = None
+    mirrored: bool = False
     storage: Storage = "float32"
     kernels: int = 0
     kernel_size: int = 3
@@ -69,8 +73,9 @@ class Pretrained(BaselineBuilder):
         return named(self.name, image_size, self.weights, self.threads)
 
     def frozen(self, network: Network, cuts: Sequence[str], pool: int = 1) -> Backbone:
-        """Cut the network, and round its weights; see :meth:`BaselineBuilder.frozen`."""
+        """Cut the network, mirror it, round its weights; see :meth:`BaselineBuilder.frozen`."""
         backbone = super().frozen(network, cuts, pool)
+        backbone = backbone.mirrored() if self.mirrored else backbone
         return backbone.quantized() if self.storage == "int8" else backbone
 
     def shape(self, image_shape: Shape, n_classes: int) -> ConvStack:

@@ -101,6 +101,20 @@ def test_int8_weights_are_on_the_grid_of_their_kernel(backbone):
     np.testing.assert_array_equal(small.quantized().maps(IMAGES), rounded)
 
 
+@pytest.mark.parametrize("pool", [1, 2, 3])
+@pytest.mark.parametrize("is_int8", [False, True])
+def test_a_mirrored_one_gives_the_means_of_both(tmp_path, pool, is_int8):
+    plain = Network.of_model(residual(), (12, 12, 3), cache_dir=tmp_path).backbone(CUTS, pool)
+    both = plain.mirrored()
+    if is_int8:
+        plain, both = plain.quantized(), both.quantized()
+    assert both.map_shape == plain.map_shape
+    assert both.n_parameters == plain.n_parameters
+    wanted = (plain.maps(IMAGES) + plain.maps(IMAGES[:, :, ::-1])[:, :, ::-1]) / 2
+    assert np.abs(wanted - plain.maps(IMAGES)).max() > 1e-3
+    np.testing.assert_allclose(both.maps(IMAGES), wanted, atol=1e-6)
+
+
 def test_int8_becomes_float32_once_when_the_graph_is_loaded(backbone, tmp_path):
     import onnxruntime
 

@@ -41,11 +41,12 @@ def backbone(request, tmp_path_factory):
     return Network.of_model(request.param(), SHAPE, cache_dir=folder).backbone(["first", "last"], 2)
 
 
-@pytest.mark.parametrize("storage", ["float32", "int8"])
-def test_tensorflow_computes_the_same_maps(backbone, storage):
+@pytest.mark.parametrize("change", [[], ["quantized"], ["mirrored"], ["mirrored", "quantized"]])
+def test_tensorflow_computes_the_same_maps(backbone, change):
     import tensorflow as tf
 
-    backbone = backbone.quantized() if storage == "int8" else backbone
+    for name in change:
+        backbone = getattr(backbone, name)()
     wanted = backbone.maps(IMAGES)
     found = as_tensorflow(backbone)(tf.constant(IMAGES)).numpy()
     np.testing.assert_allclose(found, wanted, atol=1e-5 * np.abs(wanted).max())
@@ -75,6 +76,23 @@ def test_litert_computes_the_same_maps_without_a_transposition_beside_convolutio
     assert kinds.count("TRANSPOSE") <= 3
 
 
+def test_litert_computes_the_same_maps_of_mirrored_images(backbone):
+    litert = pytest.importorskip("ai_edge_litert.interpreter")
+    import tensorflow as tf
+
+    both = backbone.mirrored()
+    function = tf.function(
+        as_tensorflow(both), input_signature=[tf.TensorSpec((None, *SHAPE), tf.float32, "images")]
+    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [function.get_concrete_function()], tf.Module()
+    )
+    runner = litert.Interpreter(model_content=converter.convert()).get_signature_runner()
+    (found,) = runner(images=IMAGES).values()
+    wanted = both.maps(IMAGES)
+    np.testing.assert_allclose(found, wanted, atol=1e-5 * np.abs(wanted).max())
+
+
 def test_an_operator_that_is_not_known_is_named(backbone):
     model = onnx.load_model_from_string(backbone.graph)
     for node in model.graph.node:
@@ -86,9 +104,11 @@ def test_an_operator_that_is_not_known_is_named(backbone):
         as_tensorflow(other)
 
 
-def test_a_graph_takes_a_backbone_in(backbone):
+@pytest.mark.parametrize("is_mirrored", [False, True])
+def test_a_graph_takes_a_backbone_in(backbone, is_mirrored):
     import onnxruntime
 
+    backbone = backbone.mirrored() if is_mirrored else backbone
     graph = OnnxGraph()
     # Twice: names do not meet.
     both = graph.add(
