@@ -25,7 +25,7 @@ class Pretrained(BaselineBuilder):
 
     Parameters
     ----------
-name, image_size, weights
+    name, image_size, weights
         See :func:`~slicing.backbones.named.named`. Smaller images take less time.
     mirrored : bool, default=False
         Whether an image's maps are averaged with those of its mirror image, left to right, which
