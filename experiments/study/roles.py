@@ -7,7 +7,7 @@ import numpy as np
 
 from slicing.checks import at_least, between
 from slicing.data.dataset import Dataset
-from slicing.data.sampling import stratified_order
+from slicing.data.sampling import grouped_order
 
 # Choice images that tell classifiers apart by one point or so; with fewer, every image is one once.
 _ENOUGH = 300
@@ -57,8 +57,13 @@ class Roles:
     def of(self, dataset: Dataset[Any], fold: int) -> Dataset[Any]:
         """Give a dataset whose test images are the choice images of a fold, from 0."""
         train = dataset.train
-        order = stratified_order(train.labels, self.seed)
-        ends = np.linspace(0, len(order), self._parts + 1).round().astype(int)
+        groups = np.arange(len(train)) if train.groups is None else train.groups
+        order = grouped_order(train.labels, groups, self.seed)
+        # Copies stay on one side.
+        whole = np.flatnonzero(np.diff(groups[order], prepend=-1, append=-1))
+        ends = whole[
+            np.abs(np.subtract.outer(np.linspace(0, len(order), self._parts + 1), whole)).argmin(1)
+        ]
         # The last first: those at the beginning hold one of every class.
         last = self._parts - fold
         chosen = np.sort(order[ends[last - 1] : ends[last]])

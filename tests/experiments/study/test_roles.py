@@ -1,5 +1,7 @@
 """The roles of training images in a study."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -59,3 +61,18 @@ def test_the_division_is_that_of_the_seed():
 def test_what_is_out_of_range_is_refused(options, sentence):
     with pytest.raises(InputError, match=sentence):
         Roles(**options)
+
+
+def test_copies_judge_together():
+    given = dataset(20)
+    groups = np.arange(60) // 3
+    part = replace(given.train, groups=groups)
+    number = {bytes(each): group for each, group in zip(part.contents, groups, strict=True)}
+    roles = Roles(folds=5)
+    seen = []
+    for fold in range(5):
+        divided = roles.of(replace(given, train=part), fold)
+        choice = {number[bytes(each)] for each in divided.read_test().contents}
+        assert not choice & {number[bytes(each)] for each in divided.train.contents}
+        seen += choice
+    assert sorted(seen) == list(range(20))
