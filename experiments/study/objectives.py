@@ -1,6 +1,6 @@
 """What a study optimizes, and what its classifier may be at most."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, fields
 
 from evolve.trials.search import TRIED, Finished
@@ -106,7 +106,10 @@ def _beats(one: Finished, other: Finished) -> bool:
     return pairs[0] != pairs[1] and all(a <= b for a, b in zip(*pairs, strict=True))
 
 
-def described(options: Mapping[str, object], others: Sequence[str] = ()) -> str:
-    """Write options in a few words, without those that say nothing."""
-    return " ".join(f"{name.rpartition('.')[2]}={value}" for name, value in options.items()
-                    if name not in others)  # fmt: skip
+def described(options: Mapping[str, object], known: Container[str] = ()) -> str:
+    """Write options in a few words, without those that are known."""
+    return " ".join(
+        f"{name.rpartition('.')[2]}={f'{value:.3g}' if isinstance(value, float) else value}"
+        for name, value in options.items()
+        if name not in known
+    )

@@ -1,7 +1,7 @@
 """A study, from the look at its images to its report."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -264,15 +264,13 @@ class _Study:
             for each in search:
                 trials = finished(kept)
                 found = objectives.best(trials)
-                is_better = found is not None and (best is None or found.number != best.number)
-                if found is not None and is_better:
+                if found is not None and (best is None or found.number != best.number):
                     best = found
                     _keep(folder_of(self.folder, best.number) / ENGINE_OF_TRIAL, self.folder)
                 _tidy(self.folder, objectives, trials)
-                line = _line(each, best)
-                if is_better:
-                    self.monitor.say(line)
-                self.monitor.show(self._done(clock, len(trials)), line)
+                known = self.plan.space.families[each.family].fixed
+                self.monitor.say(_line(each, known))
+                self.monitor.show(self._done(clock, len(trials)), _so_far(trials, best))
                 record.trial(each, None if best is None else best.metrics["accuracy"])
 
     def _done(self, clock: Clock, n_trials: int) -> float:
@@ -417,8 +415,12 @@ def _tidy(folder: Path, objectives: Objectives, trials: Sequence[Finished]) -> N
             (folder_of(folder, each.number) / ENGINE_OF_TRIAL).unlink(missing_ok=True)
 
 
-def _line(each: Finished, best: Finished | None) -> str:
-    what = f"trial {each.number}, {each.family} ({described(each.options)})"
-    came = f"{percent(accuracy_of(each))} %" if each.status == TRIED else each.reason
-    so_far = "" if best is None else f"; best {percent(accuracy_of(best))} % by {best.family}"
-    return f"{what}: {came}{so_far}"
+def _line(each: Finished, known: Container[str]) -> str:
+    came = f"{percent(accuracy_of(each))} % right" if each.status == TRIED else each.reason
+    return f"Trial {each.number}, {each.family} {described(each.options, known)}: {came}"
+
+
+def _so_far(trials: Sequence[Finished], best: Finished | None) -> str:
+    if best is None:
+        return f"{len(trials)} trials, none has given an engine"
+    return f"{len(trials)} trials, the best: {percent(accuracy_of(best))} % by {best.family}"

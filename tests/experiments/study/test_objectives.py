@@ -51,7 +51,10 @@ def test_the_front_holds_what_none_beats():
     [
         (lambda: Objectives(()), "^objectives=.* has none, or one twice"),
         (lambda: Objectives(("bytes", "bytes")), "has none, or one twice"),
-        (lambda: Objectives(("acuracy",)), r"^objectives=acuracy is unknown: did you mean accuracy"),
+        (
+            lambda: Objectives(("acuracy",)),
+            r"^objectives=acuracy is unknown: did you mean accuracy",
+        ),
         (lambda: Limits(bytes=0), "^bytes=0 is out of range"),
     ],
 )

@@ -20,8 +20,7 @@ def test_a_run_takes_what_is_proposed(family, of_files):
     context = {"files": of_files}
     words = FOLDER if of_files else ["data=mnist5k"]
     drawn = [
-        family.values(lambda name, parameter: parameter.at(rng.random()), context)
-        for _ in range(5)
+        family.values(lambda name, parameter: parameter.at(rng.random()), context) for _ in range(5)
     ]
     for values in [*family.starts(context), *drawn]:
         options = family.options(values, family.n_rungs - 1)

@@ -98,7 +98,9 @@ def test_mlflow_has_a_parent_and_a_child_for_every_trial(study, project):
     experiment = client.get_experiment_by_name("knn-slicing")
     runs = client.search_runs([experiment.experiment_id], order_by=["start_time ASC"])
     [parent] = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
-    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    children = [
+        run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id
+    ]
     assert {run.data.tags.get("trial") for run in children} == {"0", "1", None}
     assert all(run.info.status == "FINISHED" for run in runs)
     summary = json.loads((project / "study" / "summary.json").read_text())
