@@ -35,18 +35,17 @@ def test_a_target_is_a_loss():
 
 
 @pytest.mark.parametrize(
-    ("budget", "sentence"),
+    ("give", "budget", "sentence"),
     [
-        ({"minutes": 0}, r"^budget\.minutes=0 is out of range"),
-        ({"money": 1}, "^budget.money and budget.price_per_hour belong together"),
-        ({"price_per_hour": -1, "money": 1}, r"^budget\.price_per_hour=-1 is out of range"),
-        ({"target_accuracy": 98}, r"^budget\.target_accuracy=98 is no share"),
+        (seconds_of, {"minutes": 0}, r"^budget\.minutes=0 is out of range"),
+        (seconds_of, {"money": 1}, "^budget.money and budget.price_per_hour belong together"),
+        (seconds_of, {"price_per_hour": -1, "money": 1}, r"^budget\.price_per_hour=-1 is out of"),
+        (target_of, {"target_accuracy": 98}, r"^budget\.target_accuracy=98 is no share"),
     ],
 )
-def test_what_is_no_budget_is_refused(budget, sentence):
+def test_what_is_no_budget_is_refused(give, budget, sentence):
     with pytest.raises(InputError, match=sentence):
-        seconds_of({**NOTHING, **budget})
-        target_of({**NOTHING, **budget})
+        give({**NOTHING, **budget})
 
 
 def test_time_for_making_the_winner_again_is_kept_where_the_budget_has_it():

@@ -56,7 +56,8 @@ def study(project, monkeypatch, capsys, digits):
         if not any(word.startswith("resume=") for word in words):
             words = (
                 "data=mnist", f"data.directory={digits}", "data.train_size=300",
-                "data.test_size=60", "space=[few.yaml]", "output=study", "threads=1", "folds=1", *words,
+                "data.test_size=60", "space=[few.yaml]", "output=study", "threads=1", "folds=1",
+                *words,
             )  # fmt: skip
         monkeypatch.setattr(sys, "argv", ["study", *words])
         code = 0
@@ -124,7 +125,7 @@ def test_a_study_repeats_itself(study, project):
 def test_a_finished_study_goes_on_with_more_budget(study, project):
     study("budget.trials=2")
     first = trials_of(project)
-    code, out, err = study("resume=study", "budget.trials=4")
+    code, _, err = study("resume=study", "budget.trials=4")
     assert code == 0, err
     assert trials_of(project)[:2] == first
     assert len(trials_of(project)) == 4
@@ -140,13 +141,13 @@ def test_ctrl_c_hands_over_the_best_so_far_and_what_was_under_way_is_repeated(st
         return work(task)
 
     Direct.hook = interrupted
-    code, out, err = study("budget.trials=4")
+    code, _, _ = study("budget.trials=4")
     assert code == 130
     assert len(trials_of(project)) == 2
     assert json.loads((project / "study" / "summary.json").read_text())["refit"] is None
     assert (project / "study" / "engine.safetensors").exists()
     Direct.hook = None
-    code, out, err = study("resume=study")
+    code, _, err = study("resume=study")
     assert code == 0, err
     whole = trials_of(project)
     study("budget.trials=4", "output=whole")
