@@ -54,7 +54,7 @@ def test_the_front_holds_what_none_beats():
         (lambda: Objectives(("bytes", "bytes")), "has none, or one twice"),
         (
             lambda: Objectives(("acuracy",)),
-            "^objectives=acuracy is unknown: did you"),
+            "^objectives=acuracy is unknown: did you",
         ),
         (lambda: Limits(bytes=0), "^bytes=0 is out of range"),
     ],
