@@ -141,21 +141,9 @@ class _Loaded(NamedTuple):
 
 def _load(components: "Components", dataset: "Dataset[Any]", terminal: Terminal) -> _Loaded:
     from experiments.reading import network_of
-    from slicing.baselines import FineTuned
 
-    builder = components.baseline()
-    if isinstance(builder, FineTuned):
-        raise InputError(
-            "baseline is a network that is trained before it is cut: choose the one that it starts "
-            "from, such as efficientnet_lite0, or let a run find the cut (slicing.cut=auto).",
-            "baseline",
-        )
+    builder = components.frozen_baseline()
     with components.naming("data"), components.naming("baseline"):
-        if not builder.is_frozen:
-            raise InputError(
-                f"baseline is no network that is frozen up to its cut ({type(builder).__name__}): "
-                "choose one, such as baseline=efficientnet_lite0."
-            )
         network, preparation = network_of(builder, components.options["data"], terminal)
         adapted = builder.adapt(network, preparation, dataset.train, dataset.classes)
     network = adapted.network

@@ -376,6 +376,6 @@ def _names(config: DictConfig, owner: str = "") -> list[str]:
     for name in map(str, config):
         names.append(f"{owner}{name}")
         node = config._get_node(name)
-        if isinstance(node, DictConfig) and not node._is_missing():
+        if isinstance(node, DictConfig) and not (node._is_missing() or node._is_none()):
             names += _names(node, f"{owner}{name}.")
     return names
