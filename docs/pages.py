@@ -137,9 +137,9 @@ def inference_table() -> str:
     return inference.report([Measured(**each) for each in _read("inference")["results"]])
 
 
-def photos_table() -> str:
-    """Write the table of the photos."""
-    return photos.report([photos.Cell(**each) for each in _read("photos")["cells"]])
+def photos_table(data: str) -> str:
+    """Write the table of a dataset of photos."""
+    return photos.report([photos.Cell(**each) for each in _read("photos")["cells"]], data)
 
 
 def faults_table() -> str:
@@ -253,6 +253,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "sizes": lambda folder: sizes(),
     "inference": lambda folder: inference_table(),
     "faults": lambda folder: faults_table(),
-    "photos": lambda folder: photos_table(),
+    "photos flowers17": lambda folder: photos_table("flowers17"),
+    "photos cifar10": lambda folder: photos_table("cifar10"),
 }
 """What can stand in a page, by the name that the page gives it."""
