@@ -62,6 +62,10 @@ _FLOWERS, _GOALS = 80, {20: 95.0, 40: 97.0, 60: 98.0}
 _SEEDS = 5
 # The best for training images that were left out.
 _BOTH = ("data.fit=crop", "baseline.mirrored=true")
+_KERNELS = (
+    "slicing.cut=block16", "slicing.pool=3", "baseline.kernels=16", "optimizer=sep_cmaes",
+    "strategy.max_seconds=60",
+)  # fmt: skip
 _SMALL = ("baseline=efficientnet_lite2", "baseline.image_size=[192,192]", "baseline.mirrored=true")
 _LAST_12 = f"slicing.cut=[{','.join(f'block{n}' for n in range(11, 22))},top]"
 
@@ -72,7 +76,7 @@ def _flowers(name: str, text: str, *options: str) -> Iterator[Job]:
         yield Job("flowers17", name, text, f"{n} a class", given, _SEEDS, goal)
 
 
-def _cifar(name: str, text: str, training: str, goal: float, *options: str) -> Job:
+def _cifar(name: str, text: str, training: str, goal: float | None, *options: str) -> Job:
     return Job("cifar10", name, text, training, ("data=cifar10", *options), goal=goal)
 
 
@@ -80,6 +84,11 @@ JOBS = (
     *_flowers("lite0", "Lite0", "baseline=efficientnet_lite0"),
     *_flowers("lite0-both", "Lite0, crop, mirrored", "baseline=efficientnet_lite0", *_BOTH),
     *_flowers("lite2-both", "Lite2, crop, mirrored", "baseline=efficientnet_lite2", *_BOTH),
+    Job(
+        "flowers17", "evolved", "Lite0, 16 kernels on its last block", "20 a class",
+        ("data=folder", "baseline=efficientnet_lite0", "data.test_fraction=0.75", *_KERNELS),
+        _SEEDS,
+    ),
     _cifar(
         "few", "Lite2 at 192 x 192, mirrored", "1,000 a class", 84.0,
         "data.sample=stratified", "data.train_size=10000", *_SMALL, "slicing.k=25",
@@ -87,6 +96,19 @@ JOBS = (
     _cifar(
         "all", "Lite2 at 192 x 192, mirrored, 12 cuts", "5,000 a class", 87.0,
         *_SMALL, _LAST_12, "slicing.k=25",
+    ),
+    _cifar(
+        "finetuned", "Lite0 at 128 x 128, its last 8 blocks trained, mirrored", "5,000 a class",
+        92.0, "baseline=finetuned", "baseline.image_size=[128,128]", "baseline.layers=8",
+        "baseline.epochs=3", "baseline.versions=3", "baseline.batch_size=64",
+        "baseline.learning_rate=5e-4", "baseline.shift=0.1", "baseline.crop=0", "baseline.color=0",
+        "baseline.choice_fraction=0.05", "baseline.mirrored=true", "slicing.k=25",
+    ),
+    _cifar(
+        "small", "a CNN of three convolutions, trained here", "5,000 a class", None,
+        "baseline.filters=[48,96,128]", "baseline.pooling=[true,true,true]",
+        "baseline.batch_norm=true", "baseline.dropout=0.5", "baseline.epochs=8",
+        "slicing=prototypes", "slicing.storage=int8", "strategy.max_seconds=120",
     ),
 )  # fmt: skip
 """All of them."""
