@@ -108,7 +108,7 @@ def network_of(
         Options of the group ``data``.
     monitor : Monitor
     """
-    monitor.say("Making the network, or reading it from the cache")
+    monitor.say("Loading the network")
     network = builder.network()
     height, width, channels = network.input_shape
     for name in ("image_size", "channels"):
@@ -151,6 +151,7 @@ def through_network(
     with monitor.task("training"):
         adapted = builder.adapt(network, preparation, dataset.train, dataset.classes, monitor.show)
     network = adapted.network
+    monitor.say(f"Converting {network.name}, or reading it from the cache")
 
     def send(part: Part, backbone: "Backbone") -> "Maps":
         with monitor.task("features"):

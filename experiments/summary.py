@@ -30,7 +30,7 @@ _SUBJECTS = {
     "reduction": "making the engine smaller",
     "slicing": "the saved engine instead of the baseline",
 }
-NOTHING = "Nothing is evolved: the network has no convolution"
+NOTHING = "Nothing is evolved: this baseline has no kernels that evolution may move"
 # The engines, the saved one first.
 _ENGINES = ("engine", "evolved", "sliced")
 

@@ -42,7 +42,7 @@ def test_a_run_goes_to_its_end_and_says_that_nothing_is_evolved(kind, plain, dig
     assert run.summary.saved.test.value > 0.5
     facts = run.summary.facts()
     assert [fact for fact in facts if "evol" in fact] == [
-        "Nothing is evolved: the network has no convolution"
+        "Nothing is evolved: this baseline has no kernels that evolution may move"
     ]
     assert any(fact.startswith("the saved engine instead of the baseline") for fact in facts)
     said = [json.loads(line) for line in (run.folder / "events.jsonl").read_text().splitlines()]
