@@ -169,6 +169,7 @@ def _score(loaded: Sequence[_Loaded], dataset: "Dataset[Any]", terminal: Termina
 
     found = list[Place]()
     for name, builder, network, preparation in loaded:
+        terminal.say(f"Converting {name}, or reading it from the cache")
         every = builder.frozen(network, network.cuts)
         with terminal.task("features"):
             maps = through(every, preparation, dataset.train, show=terminal.show)

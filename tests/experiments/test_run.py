@@ -80,6 +80,8 @@ def test_what_a_user_sees(swept):
             f"MLflow model {model}, served by: MLFLOW_TRACKING_URI=sqlite:///mlflow.db "
             f"mlflow models serve --env-manager local -m models:/{model}\n"
         ) in process.out
+        engine = f"engine={folder / 'engine.safetensors'}"
+        assert f"python -m experiments.predict {engine} images=...\n" in process.out
         assert (folder / "summary.md").read_text().strip() in process.out
         assert "evolved by" in (folder / "run.log").read_text()
     # Nothing else is left in the user's folder.
