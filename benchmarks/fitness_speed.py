@@ -16,7 +16,7 @@ Ours
 Peers
     Each evaluates one candidate a call, from putting its weights into the network to the labels of
     the queries: ``keras+sklearn`` (the paper's way), ``jax`` (one jitted graph) and ``faiss``
-    (features by JAX, neighbors by faiss). ``pip install 'knn-slicing[peers]'`` installs those
+    (features by JAX, neighbors by faiss). The extra ``peers`` installs those
     that are optional; one that is missing is left out.
 Agreement
     The share of pairs of a candidate and a query that a peer gets right or wrong,
@@ -60,7 +60,7 @@ from benchmarks.peers import Peer, find_peers
 from evolve.protocols import Split
 from experiments.console import exit_on_mistake, say
 from slicing.baselines import TrainedCNN
-from slicing.errors import InputError
+from slicing.errors import InputError, installing
 from slicing.stack import ConvStack
 
 # Evaluations of a block in the default run: 14 generations of 20, and one to check.
@@ -156,7 +156,7 @@ def _run(
         raise InputError(f"{_name(most)} images cannot be had: {error}") from error
     peers, missing = find_peers()
     for name in missing:
-        say(f"{name} is not installed and left out: pip install 'knn-slicing[peers]' brings it")
+        say(f"{name} is not installed and left out: {installing('peers')}")
     say("training the network, or reading it from the cache")
     stack = TrainedCNN().build(images.references[:_TRAIN_SIZE], tuple("0123456789")).stack
     try:

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -15,7 +15,7 @@ _FORKS = get_context("forkserver")
 _FORKS.set_forkserver_preload(["experiments.pipeline", "mlflow.store.tracking.sqlalchemy_store"])
 
 
-def _run(project: Path, said: Path, arguments: Sequence[str]) -> None:
+def _run(project: Path, said: Path, arguments: Sequence[str], prepare: Callable[[], None]) -> None:
     """Do what ``python -m experiments.run`` does, its output in files of the folder ``said``."""
     os.chdir(project)
     for number in (1, 2):
@@ -23,15 +23,26 @@ def _run(project: Path, said: Path, arguments: Sequence[str]) -> None:
     # What was started in the background ignores a closed terminal, and would hand that on.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     sys.argv = ["experiments.run", *arguments]
+    prepare()
     main()
 
 
-def begin(arguments: Sequence[str], project: Path, said: Path | None = None) -> ForkServerProcess:
+def _as_it_is() -> None:
+    """Prepare nothing."""
+
+
+def begin(
+    arguments: Sequence[str],
+    project: Path,
+    said: Path | None = None,
+    prepare: Callable[[], None] = _as_it_is,
+) -> ForkServerProcess:
     """Start an experiment in a process of its own, with ``project`` as its directory.
 
     What it prints goes into ``std1`` and ``std2`` of the folder ``said``, by default the project.
+    Before it starts, the process calls ``prepare``, a function of a module.
     """
-    process = _FORKS.Process(target=_run, args=(project, said or project, arguments))
+    process = _FORKS.Process(target=_run, args=(project, said or project, arguments, prepare))
     process.start()
     return process
 

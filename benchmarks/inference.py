@@ -49,6 +49,7 @@ from slicing.checks import between
 from slicing.engine.engine import Engine
 from slicing.engine.export import to_litert, to_onnx
 from slicing.engine.onnx_graph import OnnxGraph
+from slicing.errors import installing
 
 # The packages of the runtimes that are extras, and those extras.
 _PACKAGES = {
@@ -210,7 +211,7 @@ def _installed(runtimes: Sequence[str]) -> list[str]:
     for runtime in runtimes:
         package, extra = _PACKAGES.get(runtime, ("numba", ""))
         if find_spec(package) is None:
-            say(f"{runtime} is not installed and left out: python -m pip install -e '.[{extra}]'.")
+            say(f"{runtime} is not installed and left out: {installing(extra)}")
         else:
             found.append(runtime)
     return found

@@ -15,7 +15,14 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from benchmarks import faults, fitness_report, inference, optimizers_report, photos
+from benchmarks import (
+    faults,
+    fitness_report,
+    inference,
+    optimizers_report,
+    photo_latency,
+    photos,
+)
 from benchmarks.paper_cells import Store
 from benchmarks.paper_jobs import BUDGETS, PAIRS, jobs
 from benchmarks.paper_report import text
@@ -137,9 +144,15 @@ def inference_table() -> str:
     return inference.report([Measured(**each) for each in _read("inference")["results"]])
 
 
-def photos_table() -> str:
-    """Write the table of the photos."""
-    return photos.report([photos.Cell(**each) for each in _read("photos")["cells"]])
+def photos_table(data: str) -> str:
+    """Write the table of a dataset of photos."""
+    return photos.report([photos.Cell(**each) for each in _read("photos")["cells"]], data)
+
+
+def photo_latency_table() -> str:
+    """Write what a photo takes."""
+    found = _read("photo_latency")["results"]
+    return photo_latency.report([photo_latency.Latency(**each) for each in found])
 
 
 def faults_table() -> str:
@@ -253,6 +266,8 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "sizes": lambda folder: sizes(),
     "inference": lambda folder: inference_table(),
     "faults": lambda folder: faults_table(),
-    "photos": lambda folder: photos_table(),
+    "photos flowers17": lambda folder: photos_table("flowers17"),
+    "photos cifar10": lambda folder: photos_table("cifar10"),
+    "photo_latency": lambda folder: photo_latency_table(),
 }
 """What can stand in a page, by the name that the page gives it."""

@@ -31,7 +31,7 @@ from experiments.recipes import check_options, recipe_of, tune_of
 from experiments.schema.run import GROUPS
 from experiments.summary import NOTHING
 from experiments.wording import worded
-from slicing.baselines import Baseline, BaselineBuilder
+from slicing.baselines import Baseline, BaselineBuilder, FineTuned
 from slicing.baselines.examination import check_features
 from slicing.checks import between
 from slicing.data.dataset import Dataset, Images
@@ -265,6 +265,29 @@ class Components:
                 "baseline._target_",
             )
         self._builder = builder
+        return builder
+
+    def frozen_baseline(self) -> BaselineBuilder:
+        """Give the baseline, where it is a network that is frozen as it comes.
+
+        Raises
+        ------
+        InputError
+            For any other.
+        """
+        builder = self.baseline()
+        if isinstance(builder, FineTuned):
+            raise InputError(
+                "baseline is a network that is trained before it is cut: choose the one that it "
+                "starts from, such as efficientnet_lite0.",
+                "baseline",
+            )
+        with self.naming("baseline"):
+            if not builder.is_frozen:
+                raise InputError(
+                    f"baseline is no network that is frozen up to its cut "
+                    f"({type(builder).__name__}): choose one, such as baseline=efficientnet_lite0."
+                )
         return builder
 
     def make_baseline(

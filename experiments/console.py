@@ -1,5 +1,7 @@
 """Print lines, fall silent once the reader has closed the pipe, and end a program."""
 
+import atexit
+import gc
 import io
 import logging
 import os
@@ -119,6 +121,8 @@ def exit_on_mistake(more: Sentences | None = None) -> Iterator[None]:
         Sentences for more exception types, or other ones for the usual; the most specific type
         wins.
     """
+    # Else the end looks for cycles among all that TensorFlow, Numba and MLflow have made: seconds.
+    atexit.register(gc.freeze)
     sentences = {**_SENTENCES, **(more or {})}
     kinds: tuple[type[BaseException], ...] = (*sentences, Exception)
     interrupted = False

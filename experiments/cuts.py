@@ -141,21 +141,9 @@ class _Loaded(NamedTuple):
 
 def _load(components: "Components", dataset: "Dataset[Any]", terminal: Terminal) -> _Loaded:
     from experiments.reading import network_of
-    from slicing.baselines import FineTuned
 
-    builder = components.baseline()
-    if isinstance(builder, FineTuned):
-        raise InputError(
-            "baseline is a network that is trained before it is cut: choose the one that it starts "
-            "from, such as efficientnet_lite0, or let a run find the cut (slicing.cut=auto).",
-            "baseline",
-        )
+    builder = components.frozen_baseline()
     with components.naming("data"), components.naming("baseline"):
-        if not builder.is_frozen:
-            raise InputError(
-                f"baseline is no network that is frozen up to its cut ({type(builder).__name__}): "
-                "choose one, such as baseline=efficientnet_lite0."
-            )
         network, preparation = network_of(builder, components.options["data"], terminal)
         adapted = builder.adapt(network, preparation, dataset.train, dataset.classes)
     network = adapted.network
@@ -181,6 +169,7 @@ def _score(loaded: Sequence[_Loaded], dataset: "Dataset[Any]", terminal: Termina
 
     found = list[Place]()
     for name, builder, network, preparation in loaded:
+        terminal.say(f"Converting {name}, or reading it from the cache")
         every = builder.frozen(network, network.cuts)
         with terminal.task("features"):
             maps = through(every, preparation, dataset.train, show=terminal.show)

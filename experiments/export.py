@@ -6,6 +6,7 @@ from pathlib import Path
 
 from omegaconf import MISSING
 
+from experiments.progress import Terminal
 from experiments.tools import run_tool
 from slicing import tensor_file
 from slicing.engine.engine import Engine
@@ -25,7 +26,7 @@ class Options:
     """Convert an engine, the file engine.safetensors of a run, to one graph of another format."""
 
     engine: str = MISSING
-    """The engine's file."""
+    """The engine's file, engine.safetensors in the folder of a run."""
     format: Format = MISSING
     """litert (TensorFlow Lite) or onnx."""
     output: str | None = None
@@ -55,7 +56,9 @@ def main(options: Options) -> None:
         raise InputError(f"There is no folder {target.parent}: create it.")
     set_bound(options.max_gigabytes)
     engine = Engine.load(source)
-    content = to_litert(engine) if options.format == Format.litert else to_onnx(engine)
+    with Terminal() as terminal:
+        terminal.say(f"Converting {source}")
+        content = to_litert(engine) if options.format == Format.litert else to_onnx(engine)
     tensor_file.write(target, content)
     print(f"{target}: {len(content):,} bytes ({source.name}: {engine.total_bytes:,})")
 

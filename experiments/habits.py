@@ -1,5 +1,7 @@
 """What people write out of habit, and the options that do it here."""
 
+import re
+
 OPTIONS = {
     "seed": ("random_state", "random_seed", "manual_seed"),
     "name": ("run_name",),
@@ -29,6 +31,12 @@ _BY_HABIT = {habit: option for option, habits in OPTIONS.items() for habit in ha
 _PROCESSOR = "all but TensorFlow's part computes on the processor, on threads=... of its cores."
 _NOWHERE = dict.fromkeys(("gpu", "gpus", "device", "cuda", "accelerator"), _PROCESSOR)
 
+# Families of keras.applications.
+_PRETRAINED = (
+    "resnet", "vgg", "densenet", "inception", "xception", "mobilenet", "nasnet", "convnext",
+    "efficientnet",
+)  # fmt: skip
+
 _GRADIENT = {"adam", "adamw", "adamax", "nadam", "sgd", "rmsprop", "adagrad", "lion", "lbfgs"}
 
 
@@ -48,6 +56,13 @@ def advice(name: str) -> str | None:
 
 def advice_on_value(group: str, value: str, options: list[str]) -> str | None:
     """Do the same for the option of a group."""
+    if group == "data" and re.search(r"[/.~]", value):
+        return f"write data=folder data.directory={value}."
+    if group == "baseline" and value.lower().startswith(_PRETRAINED):
+        return (
+            "pretrained networks are baseline=efficientnet_lite0, _lite1, _lite2, and "
+            "baseline=application baseline.name=MobileNetV2, or another of keras.applications."
+        )
     if group == "optimizer" and value.lower() in _GRADIENT:
         return (
             f"these optimizers evolve kernels without gradients, choose one of "

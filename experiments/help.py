@@ -67,7 +67,7 @@ def _values(config: DictConfig, owner: str = "") -> Iterator[str]:
     assert is_dataclass(schema)
     for each in fields(schema):
         node = config._get_node(each.name)
-        if isinstance(node, DictConfig):
+        if isinstance(node, DictConfig) and not node._is_none():
             yield from _values(node, f"{owner}{each.name}.")
         elif each.name != "_target_":
             doc = field_docs(schema)[each.name]

@@ -15,6 +15,7 @@ from experiments.overrides import check, check_flags
 from experiments.programs import INSPECT
 from experiments.progress import Terminal
 from experiments.schema.run import plain
+from slicing.errors import InputError
 
 PAGE, FIGURES = "inspect.html", "inspect.json"
 """The files that it writes."""
@@ -60,7 +61,9 @@ def inspect(config: DictConfig, terminal: Terminal) -> str:
     # Here, not above: --help and mistakes on the command line do not need it.
     from experiments import pages
     from experiments.components import Components
+    from experiments.environment import set_threads
     from experiments.json_values import plain_values
+    from experiments.reading import features_of, through_network
     from experiments.tables import finding_cells, table
     from slicing.data.quality import Quality
     from slicing.files import replacing
@@ -69,13 +72,27 @@ def inspect(config: DictConfig, terminal: Terminal) -> str:
     options["data"]["calibration_fraction"] = 0.0
     if "max_unreadable" in options["data"]:
         options["data"]["max_unreadable"] = _ALL
-    dataset = Components(options, {}).dataset(terminal)
+    components = Components(options, {})
+    builder = components.frozen_baseline() if options["baseline"] else None
+    dataset = components.dataset(terminal)
+    features = None
+    if builder is not None:
+        if dataset.survey is None:
+            raise InputError(
+                f"baseline looks at files, and those of {dataset.name} are none: leave it out.",
+                "baseline",
+            )
+        set_threads(options["threads"])
+        how = {"data": options["data"], "slicing": {"cut": "auto", "pool": 1}}
+        with components.naming("data"), components.naming("baseline"):
+            read = through_network(dataset, dataset, dataset.train, how, builder, terminal).dataset
+        features = features_of(dataset.survey.paths, (read.train, read.read_test()))
     terminal.say("Looking for copies and wrong labels")
     if dataset.survey is None:
         test = (dataset.read_test_all or dataset.read_test)()
         quality = Quality.of_images(dataset.train, test, dataset.classes)
     else:
-        quality = dataset.survey.quality(seed=options["seed"])
+        quality = dataset.survey.quality(features, seed=options["seed"])
     folder = made_for_output(options["output"])
     with replacing(folder / FIGURES) as file:
         text = json.dumps(plain_values(quality), indent=1, ensure_ascii=False, allow_nan=False)

@@ -29,7 +29,7 @@ from experiments.schema.docs import CONF
 from experiments.schema.run import GROUPS
 from experiments.words import as_one, check_words, parse, refuse_code
 from slicing.checks import between
-from slicing.errors import InputError
+from slicing.errors import InputError, installing
 
 # Hydra's launchers that come as plugins, and the extra that installs each.
 _LAUNCHER = "hydra/launcher"
@@ -282,9 +282,7 @@ def _is_choice(program: Program, override: Override) -> bool:
     extras = _EXTRAS if group == _LAUNCHER else {}
     if option not in options:
         if option in extras:
-            raise InputError(
-                f"{line} is not installed: python -m pip install -e '.[{extras[option]}]'"
-            )
+            raise InputError(f"{line} is not installed: {installing(extras[option])}")
         known = sorted({*options, *extras})
         if words := advice_on_value(group, option, known):
             raise InputError(f"{group}={option} is unknown: {words}")
@@ -361,7 +359,8 @@ def _suggest_name(program: Program, name: str, known: Sequence[str]) -> str:
     if field in program.groups:
         return f"did you mean {field}={'|'.join(program.groups[field])}?"
     if others:
-        return f"it belongs to {' and '.join(f'{owner}={option}' for option in others)}."
+        choices = " or ".join(f"{owner}={option}" for option in others)
+        return f"it belongs to {choices}: add {'it' if len(others) == 1 else 'one'}."
     if words := advice(name):
         return words
     if owner in known and siblings:
@@ -376,6 +375,6 @@ def _names(config: DictConfig, owner: str = "") -> list[str]:
     for name in map(str, config):
         names.append(f"{owner}{name}")
         node = config._get_node(name)
-        if isinstance(node, DictConfig) and not node._is_missing():
+        if isinstance(node, DictConfig) and not (node._is_missing() or node._is_none()):
             names += _names(node, f"{owner}{name}.")
     return names

@@ -125,6 +125,7 @@ def _run(
     checkpoint: Checkpoint,
     monitor: Monitor,
 ) -> Summary:
+    monitor.say("Reading the images")
     options, source = components.options, components.dataset(monitor)
     builder = components.baseline()
     threads = set_threads(options["threads"])

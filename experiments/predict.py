@@ -31,7 +31,7 @@ from slicing.data.layouts import unpacked_photos
 from slicing.engine.engine import Engine
 from slicing.errors import InputError
 from slicing.memory import set_bound
-from slicing.names import class_name, csv_cell, shown
+from slicing.names import class_name, counted, csv_cell, shown
 
 # Images that are in memory at a time, or fewer: so many pixels, in millions.
 _BATCH, _BATCH_MEGAPIXELS = 100, 100
@@ -50,7 +50,7 @@ class Options:
     """Classify images with an engine, the file engine.safetensors of a run."""
 
     engine: str = MISSING
-    """The engine's file."""
+    """The engine's file, engine.safetensors in the folder of a run."""
     images: Any = MISSING
     """A folder, which is searched with all its folders, an archive (zip, tar) of images, an image
     file, or [several,of,them]."""
@@ -218,8 +218,9 @@ class _Score:
         accuracy = Accuracy(sum(self._right), len(self._right))
         low, high = accuracy.interval()
         return (
-            f"{accuracy.correct:,} of {accuracy.total:,} images are taken for the class that their "
-            f"folder names: {accuracy.value:.2%} (95 % interval {low:.2%} to {high:.2%})."
+            f"Taken for the class that their folder names: {accuracy.correct:,} of "
+            f"{counted(accuracy.total, 'image')}, {accuracy.value:.2%} (95 % interval {low:.2%} to "
+            f"{high:.2%}). Images that taught the engine flatter it."
         )
 
 
@@ -279,8 +280,8 @@ def _print_table(engine: Engine, paths: Sequence[Path], rows: Iterator[Predictio
         )
     if engine.confidence is None:
         say(
-            "This engine gives no confidence: the run that makes it needs "
-            "data.calibration_fraction=0.1, or more, of its training images to be 50 at least."
+            "This engine gives no confidence: a run learns it from training images that it holds "
+            "out, data.calibration_fraction=0.1 of them, where these are 50 or more."
         )
 
 

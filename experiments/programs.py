@@ -51,13 +51,23 @@ RUN = Program(
 )
 """Runs one experiment, or a sweep of them."""
 
+# Networks that are frozen as they come.
+_NETWORKS = {
+    name: GROUPS["baseline"][name]
+    for name in (
+        *("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"),
+        *("application", "file"),
+    )
+}
+
 INSPECT = Program(
     "experiments.inspect",
     "inspect",
     Inspection,
-    {"data": GROUPS["data"]},
+    {"data": GROUPS["data"], "baseline": _NETWORKS},
     """\
   python -m experiments.inspect data.directory=images
+  python -m experiments.inspect data.directory=images baseline=efficientnet_lite0
   python -m experiments.inspect data.directory=images data.test_directory=others output=look
   python -m experiments.inspect data=mnist5k
 """,
@@ -68,7 +78,7 @@ CUTS = Program(
     "experiments.cuts",
     "cuts",
     Cuts,
-    {group: GROUPS[group] for group in ("data", "baseline", "tracking")},
+    {"data": GROUPS["data"], "baseline": _NETWORKS, "tracking": GROUPS["tracking"]},
     """\
   python -m experiments.cuts data.directory=images
   python -m experiments.cuts data.directory=images baseline=efficientnet_lite0,efficientnet_lite2

@@ -113,7 +113,7 @@ def network_of(
         Options of the group ``data``.
     monitor : Monitor
     """
-    monitor.say("Making the network, or reading it from the cache")
+    monitor.say("Loading the network")
     network = builder.network()
     height, width, channels = network.input_shape
     for name, taken in (("image_size", [height, width]), ("channels", channels)):
@@ -160,6 +160,7 @@ def through_network(
     with monitor.task("training"):
         adapted = builder.adapt(network, preparation, references, dataset.classes, monitor.show)
     network = adapted.network
+    monitor.say(f"Converting {network.name}, or reading it from the cache")
 
     def send(part: Part, backbone: "Backbone") -> "Maps":
         with monitor.task("features"):

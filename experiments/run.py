@@ -118,6 +118,7 @@ def _job(config: DictConfig) -> float:
             # need it.
             with deferred():
                 from experiments.pipeline import run
+                from experiments.stages import ENGINE
 
             summary = run(config, choices, folder, overrides, terminal)
     except InputError as error:
@@ -143,6 +144,8 @@ def _job(config: DictConfig) -> float:
         mistake = sentence + _way_on(folder, is_mistake=True)
     else:
         say(f"\n{summary.text()}\n\nEngine, report.html, figures and log: {folder}", sys.stdout)
+        engine = _option("engine", folder / ENGINE)
+        say(f"Classify with it: python -m experiments.predict {engine} images=...", sys.stdout)
         if summary.mlflow_model:
             from experiments.mlflow_store import serving
 
@@ -177,8 +180,6 @@ def _way_on(folder: Path, is_mistake: bool = False) -> str:
         load(folder)
     except InputError:
         return ""
-    is_plain = re.fullmatch(r"[\w./-]+", str(folder), re.ASCII)
-    word = f"resume={folder}" if is_plain else shlex.quote(f"resume={quoted(folder)}")
     # A program of the user's own brings options that ours does not know.
     program = sys.argv[0]
     is_own = program.endswith(".py") and Path(program).resolve() != Path(__file__).resolve()
@@ -189,7 +190,13 @@ def _way_on(folder: Path, is_mistake: bool = False) -> str:
             "What was found is kept. Once that is mended (of the options only executor, tracking "
             "and paths of images and models may be other ones), resume it by"
         )
-    return f" {lead} {start} {word}"
+    return f" {lead} {start} {_option('resume', folder)}"
+
+
+def _option(name: str, path: Path) -> str:
+    """Write an option so that a shell and Hydra take any path."""
+    is_plain = re.fullmatch(r"[\w./-]+", str(path), re.ASCII)
+    return f"{name}={path}" if is_plain else shlex.quote(f"{name}={quoted(path)}")
 
 
 def _with_resumed(overrides: list[str], multirun: bool) -> list[str]:

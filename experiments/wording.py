@@ -16,6 +16,7 @@ _WORDS = {
     "a smaller test_fraction or a larger train_size": (
         "a smaller data.test_fraction or a larger data.train_size"
     ),
+    "or max_unreadable=": "or data.max_unreadable=",
     "or duplicate_radius=null": "or data.duplicate_radius=null",
     "set pixels=": "set baseline.pixels=",
     "set classes=": "set baseline.classes=",

@@ -1,4 +1,4 @@
-"""The exception for mistakes that a user can correct."""
+"""The exception for mistakes that a user can correct, and what installs what is missing."""
 
 import re
 
@@ -35,3 +35,8 @@ class InputError(ValueError):
         if re.match(rf"{re.escape(self.option)}\b", sentence):
             sentence = f"{group}.{sentence}"
         return InputError(sentence, option)
+
+
+def installing(extra: str) -> str:
+    """Give the command that installs an extra, in the versions that are known to work together."""
+    return f"python -m pip install -c constraints.txt -e '.[{extra}]'"

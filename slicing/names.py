@@ -49,3 +49,9 @@ def csv_cell(text: object) -> str:
     cell = shown(text)
     # Before it is written safely, too: a tab is then no tab anymore.
     return f"'{cell}" if str(text).startswith(_FORMULA) else cell
+
+
+def counted(n: int, noun: str) -> str:
+    """Write a number of things: ``1 class``, ``1,200 files``."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{n:,} {noun if n == 1 else plural}"

@@ -75,7 +75,8 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
     except TooLargeError:
         raise
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+        reason = error.strerror or error
+        raise InputError(f"{path} cannot be read ({reason}): give {what}.") from error
     except MemoryError as error:
         sentence = f"{path} is larger than the memory that is free: give {what}."
         raise TooLargeError(sentence) from error

@@ -11,6 +11,9 @@ from tests import figures
 
 # What the libraries hold is looked through again and again: a tenth of all seconds, by default.
 gc.set_threshold(20_000, 20, 20)
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A thread that waits for one without a core takes the core that the other waits for.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def set_threads():

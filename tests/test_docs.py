@@ -32,7 +32,7 @@ from sklearn.datasets import load_digits
 
 from benchmarks.paper_report import SLIDES
 from experiments.overrides import check
-from experiments.programs import CUTS
+from experiments.programs import CUTS, INSPECT
 from experiments.schema.docs import CONF, field_docs, option_doc
 from experiments.schema.run import GROUPS, Config
 from tests.experiments.runs import give_store
@@ -336,6 +336,9 @@ def test_a_command_is_right(command, workshop, monkeypatch, capsys):
     match words:
         case ["python", "-m", "experiments.run", *rest]:
             run(rest, monkeypatch, capsys)
+        # A pretrained network takes long; the tests of these programs have small ones.
+        case ["python", "-m", "experiments.inspect", directory, network]:
+            assert check([directory, network], program=INSPECT)
         case ["python", script, *rest] if (workshop / script).is_file():
             run(rest, monkeypatch, capsys, script)
         case [
@@ -348,7 +351,6 @@ def test_a_command_is_right(command, workshop, monkeypatch, capsys):
             runpy.run_module(tool, run_name="__main__", alter_sys=False)
             assert capsys.readouterr().out
         case ["python", "-m", "experiments.cuts", *rest]:
-            # A pretrained network takes long; tests/experiments/test_cuts.py has small ones.
             assert check(rest, multirun=True, program=CUTS)
         case ["python", "-m", module, *rest] if module.startswith("benchmarks."):
             parse(module, rest, monkeypatch)

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from evolve.executors.base import MAX_DEATHS, Executor, R, T, too_many_deaths
 from slicing.checks import at_least
-from slicing.errors import InputError
+from slicing.errors import InputError, installing
 
 
 class RayExecutor(Executor[T, R]):
@@ -50,9 +50,7 @@ class RayExecutor(Executor[T, R]):
         try:
             import ray
         except ImportError as error:
-            raise InputError(
-                "RayExecutor needs the package ray: python -m pip install -e '.[ray]'."
-            ) from error
+            raise InputError(f"RayExecutor needs the package ray: {installing('ray')}") from error
         self._ray: Any = ray
         self._wanted, self._address = workers, address
         self._workers: list[Any] = []

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slicing.backbones import graph as graphs
-from slicing.errors import InputError
+from slicing.errors import InputError, installing
 from slicing.pixels import Pixels, unit_pixels
 from slicing.stack import Shape
 
@@ -176,8 +176,8 @@ class Backbone:
             except ImportError as error:
                 raise InputError(
                     "ONNX Runtime is not installed, and the backbone "
-                    f"{self.name} needs it: python -m pip install -e '.[onnx]', or '.[pretrained]' "
-                    "to cut networks, too."
+                    f"{self.name} needs it: {installing('onnx')}, or '.[pretrained]' to cut "
+                    "networks, too."
                 ) from error
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads, options.inter_op_num_threads = threads, 1

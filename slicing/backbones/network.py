@@ -20,7 +20,7 @@ from slicing.backbones import graph as graphs
 from slicing.backbones.backbone import Backbone
 from slicing.backbones.conversion import UNSCALED, Converted, Scaling, convert
 from slicing.checks import between
-from slicing.errors import InputError
+from slicing.errors import InputError, installing
 from slicing.files import delete_oldest
 from slicing.stack import Shape
 
@@ -187,8 +187,8 @@ class Network:
             versions = [version(package) for package in _PACKAGES]
         except PackageNotFoundError as error:
             raise InputError(
-                "Networks are converted by tf2onnx and onnx, and one is not installed: python -m "
-                "pip install -e '.[pretrained]'."
+                "Networks are converted by tf2onnx and onnx, and one is not installed: "
+                f"{installing('pretrained')}"
             ) from error
         determinants = {
             "network": self.digest,

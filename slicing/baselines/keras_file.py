@@ -39,9 +39,8 @@ def read_model(given: str | Path, threads: int | None) -> "keras.Model":
     """
     path = Path(given).expanduser()
     if not path.is_file():
-        raise InputError(
-            f"path={path} is not a model file: give the path of a .keras file.", "path"
-        )
+        fault = "is no file" if path.exists() else "is not there"
+        raise InputError(f"path={path} {fault}: give the path of a .keras file.", "path")
     try:
         with open_regular(path) as file:
             start = file.read(len(_HDF5))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from slicing.data.listing import LISTED, Listing, some
 from slicing.errors import InputError
-from slicing.names import class_name
+from slicing.names import class_name, counted
 
 
 def list_class_folders(root: Path, max_megapixels: float) -> Listing:
@@ -43,13 +43,13 @@ def only_folders(root: Path, listing: Listing) -> list[Path]:
     strays = [path for path in meant if not path.is_dir()]
     if strays and not folders:
         raise InputError(
-            f"{root} holds {len(strays):,} file(s) and no class folders: name the folder above it, "
-            "if it is one of them, move the images of each class into a folder, or give a table "
-            "of paths and labels."
+            f"{root} holds {counted(len(strays), 'file')} and no class folders: name the folder "
+            "above it, if it is one of them, move the images of each class into a folder, or give "
+            "a table of paths and labels."
         )
     if strays:
         raise InputError(
-            f"{root} holds {len(strays):,} file(s) outside the class folders, "
+            f"{root} holds {counted(len(strays), 'file')} outside the class folders, "
             f"{some(strays, LISTED)}: move them into one, or elsewhere."
         )
     return folders

@@ -28,7 +28,7 @@ from slicing.data.splitting import Prints, split
 from slicing.data.survey import Survey
 from slicing.errors import InputError
 from slicing.memory import demand
-from slicing.names import shown
+from slicing.names import counted, shown
 from slicing.show import Show, silent
 
 log = logging.getLogger(__name__)
@@ -217,7 +217,7 @@ def image_files(
     ]
     if n_copies:
         notes.append(
-            f"{n_copies:,} file(s) are copies of others: copies are on one side of the split."
+            f"Copies of others: {counted(n_copies, 'file')}. Copies are on one side of the split."
         )
     listed = ImageFiles(
         np.array(files, object),
@@ -255,14 +255,15 @@ def _require_classes(root: Path, known: Listing, apart: Listing) -> tuple[str, .
     classes = tuple(sorted(known.places))
     if len(classes) < 2:
         raise InputError(
-            f"{root} holds {len(classes)} class(es): give it at least two, each in its folder."
+            f"{root} holds {counted(len(classes), 'class')}: give it at least two, each in its "
+            "folder."
         )
     for name, place in known.places.items():
         # Where test images are apart, a class may have its training images in several folders.
         if known.counts[name] < 2 and not apart.sources:
             raise InputError(
-                f"{place} holds {known.counts[name]} image(s) of the class {name}: it needs at "
-                "least two, one to train and one to test."
+                f"{place} holds {counted(known.counts[name], 'image')} of the class {name}: it "
+                "needs at least two, one to train and one to test."
             )
     for name, place in apart.places.items():
         if name not in classes:
@@ -292,9 +293,9 @@ def _require_readable(unreadable: Sequence[UnreadableImageError], n: int, most: 
             paths.setdefault(error.reason, []).append(error.path)
         reasons = " and ".join(f"{some(paths[each], LISTED)} ({each})" for each in paths)
         raise InputError(
-            f"max_unreadable={most} is fewer than the {len(unreadable):,} of {n:,} files that "
-            f"cannot be read as images, {reasons}: raise it to leave them out, or give intact "
-            "copies.",
+            f"max_unreadable={most} allows fewer than the {len(unreadable):,} of {n:,} files that "
+            f"cannot be read as images, {reasons}: give intact copies, or "
+            f"max_unreadable={len(unreadable)} to leave them out.",
             "max_unreadable",
         )
 
@@ -319,4 +320,4 @@ def _on_files(
     ):
         if paths:
             log.info("Files %s: %s", what, ", ".join(map(shown, paths)))
-            yield f"{len(paths):,} file(s) {what} ({some(path.name for path in paths)})."
+            yield f"{counted(len(paths), 'file')} {what} ({some(path.name for path in paths)})."

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from slicing.data.listing import LISTED, PART_OF, Listing, folders_in, some
 from slicing.errors import InputError
-from slicing.names import class_name
+from slicing.names import class_name, counted
 
 # What columns are called, in lower case and without what separates words.
 _CALLED = {
@@ -125,7 +125,7 @@ def _rows(table: Path) -> list[_Row]:
     names = lines[0][1]
     if ragged := [number for number, line in lines if len(line) != len(names)]:
         raise InputError(
-            f"{table} has {len(names)} column(s) in its first line and another number in "
+            f"{table} has {counted(len(names), 'column')} in its first line and another number in "
             f"{_lines(ragged)}: correct them."
         )
     columns = _columns(table, names)

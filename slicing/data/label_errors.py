@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from slicing.data.sampling import group_end, grouped_order
-from slicing.errors import InputError
+from slicing.errors import InputError, installing
 from slicing.scatter import add_products, completed, shrunk
 from slicing.threads import single_threaded_blas
 
@@ -89,8 +89,7 @@ def find_label_errors(
         from cleanlab.filter import find_label_issues
     except ImportError as error:
         raise InputError(
-            "cleanlab is not installed, which finds wrong labels: python -m pip install -c "
-            "constraints.txt -e '.[inspect]'"
+            f"cleanlab is not installed, which finds wrong labels: {installing('inspect')}"
         ) from error
     scores, is_checked = _out_of_fold(vectors, labels, n_classes, groups, seed)
     is_right = scores.argmax(axis=1) == labels

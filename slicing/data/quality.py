@@ -186,7 +186,7 @@ class Quality:
             (f"classes of fewer than {TINY} training images", len(tiny), ", ".join(tiny[:_NAMED])),
             ("times as many training images in one class as in another",
              ratio if ratio >= _IMBALANCE else 0, f"{largest} and {smallest}"),
-            ("images that have copies in all", counts.images,
+            ("images that have copies", counts.images,
              str(self.copies[0] if self.copies else "")),
             ("files passed over: no images", len(self.passed_over),
              next(iter(self.passed_over), "")),

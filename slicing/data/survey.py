@@ -129,7 +129,7 @@ class Survey:
         try:
             found = find_label_errors(vectors, self.labels, len(self.classes), groups, seed)
         except InputError as error:
-            return [], f"Wrong labels were not looked for, from {what}. {error}"
+            return [], f"Wrong labels were not looked for in {what}. {error}"
         errors = [
             LabelError(
                 self._image(index),

@@ -11,6 +11,7 @@ from benchmarks import inference, runtimes
 from benchmarks.inference import main, write_networks
 from benchmarks.runtimes import RUNTIMES, measure
 from slicing.data import mnist5k
+from slicing.errors import installing
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,4 @@ def test_the_command_line(files, monkeypatch, tmp_path, capsys):
     }
     printed = capsys.readouterr()
     assert len(printed.out.splitlines()) == 2 + 2
-    assert (
-        "OpenVINO is not installed and left out: python -m pip install -e '.[openvino]'"
-        in printed.err
-    )
+    assert f"OpenVINO is not installed and left out: {installing('openvino')}" in printed.err

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from evolve.evaluation import Evaluator, NetworkExecutor, Task
 from evolve.executors import ProcessExecutor, RayExecutor, SerialExecutor
 from evolve.optimizers import CMAES
 from evolve.schedule import Parallel, Serial
-from slicing.errors import InputError
+from slicing.errors import InputError, installing
 from tests.evolve.blocks import make_blocks
 from tests.evolve.test_checkpoint import make, make_fitness, outcome
 from tests.evolve.work import Deadly, half
@@ -236,5 +237,5 @@ def test_a_cluster_that_is_not_there_is_one_sentence():
 
 def test_ray_is_optional(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InputError, match=r"python -m pip install -e '\.\[ray\]'"):
+    with pytest.raises(InputError, match=re.escape(installing("ray"))):
         RayExecutor()

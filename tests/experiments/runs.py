@@ -18,6 +18,7 @@ from benchmarks import forked_runs
 from experiments.overrides import check, chosen
 from experiments.pipeline import run
 from experiments.schema.docs import CONF
+from tests.figures import leave_blank_for_good
 
 N_TRAIN, N_TEST = 1000, 400
 
@@ -99,14 +100,19 @@ def finish(process):
     return SimpleNamespace(code=process.returncode, out=out, err=err)
 
 
+def begin(arguments, project, said=None):
+    """Start a command line in a fork, which has imported all that a run needs."""
+    return forked_runs.begin(arguments, project, said, prepare=leave_blank_for_good)
+
+
 def forked(arguments, project, number=None, words=""):
-    """What a command line comes to, in a fork, which has imported all that a run needs.
+    """What a command line comes to, in a fork.
 
     A signal ``number`` is sent as soon as standard error shows ``words``.
     """
     with TemporaryDirectory() as folder:
         said = Path(folder)
-        process = forked_runs.begin(arguments, project, said)
+        process = begin(arguments, project, said)
         if number is not None:
             forked_runs.wait_for(process, said, words)
             os.kill(process.pid, number)

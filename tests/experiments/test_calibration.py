@@ -143,7 +143,7 @@ def test_an_engine_without_a_confidence_says_how_to_get_one(predicted, engine, c
     content = file.read_bytes()
     engine.remove_class("9").save(file)
     try:
-        assert "the run that makes it needs data.calibration_fraction=0.1" in predicted().err
+        assert "holds out, data.calibration_fraction=0.1 of them" in predicted().err
         assert {row["confidence"] for row in json.loads(predicted("format=json").out)} == {None}
         _, *lines = csv.reader(io.StringIO(predicted("format=csv").out))
         assert {line[2] for line in lines} == {""}

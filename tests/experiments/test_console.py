@@ -187,3 +187,17 @@ def test_where_nothing_can_be_said_the_exit_code_still_tells(stream):
         assert found.stderr == (
             "standard output cannot be read or written: No space left on device.\n"
         )
+
+
+ENDS = """
+import atexit, gc
+atexit.register(lambda: print(gc.get_freeze_count() > 1000))
+from experiments.console import exit_on_mistake
+with exit_on_mistake():
+    pass
+"""
+
+
+def test_an_end_looks_through_nothing_that_it_frees_anyway():
+    found = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True)
+    assert found.stdout == "True\n"

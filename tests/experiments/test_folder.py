@@ -86,8 +86,8 @@ def test_the_first_lines_say_what_was_read(project):
     line = r"3 classes, \d\d training images of photos\\udcff-3of4, each 28 x 28 pixels, gray, /"
     assert re.search(line, process.err)
     for note in (
-        "1 file(s) passed over: no images (notes.txt).",
-        "1 file(s) left out: they cannot be read as images (cut.jpg).",
+        "1 file passed over: no images (notes.txt).",
+        "1 file left out: they cannot be read as images (cut.jpg).",
         "Color is dropped: data.channels=3 keeps it.",
     ):
         assert note in process.err.splitlines()

@@ -6,9 +6,13 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from experiments import inspect
+from slicing.backbones.network import Network
+from slicing.backend import load_keras
+from slicing.baselines import Pretrained
 from slicing.data.quality import Quality
 from tests.slicing.data.pictures import photo, save
 
@@ -83,6 +87,48 @@ def test_images_that_are_no_files(monkeypatch, capsys, digits, tmp_path):
     assert re.search(r"- 500 images of 10 classes\.", out)
 
 
+class Colors(Pretrained):
+    """A network that sees the mean color of a photo, and nothing of its shapes."""
+
+    def network(self):
+        return Network.of_model(color_network(), (16, 16, 3), name="color")
+
+
+def color_network():
+    keras = load_keras()
+    images = keras.Input((16, 16, 3))
+    out = keras.layers.Conv2D(3, 1, name="same")(images)
+    model = keras.Model(images, keras.layers.GlobalAveragePooling2D()(out), name="color")
+    model.get_layer("same").set_weights([np.eye(3)[None, None] * 2 - 1, np.full(3, 0.2)])
+    return model
+
+
+@pytest.fixture
+def colors(monkeypatch):
+    pytest.importorskip("tf2onnx")
+    monkeypatch.setattr(Pretrained, "network", Colors.network)
+
+
+def test_a_network_judges_the_labels(monkeypatch, capsys, tmp_path, colors):
+    pytest.importorskip("cleanlab")
+    tints = {"green": (-60, 120, -60), "red": (120, -60, -60)}
+    for number in range(40):
+        for name, tint in tints.items():
+            save(
+                photo(2 * number + (name == "red"), tint=tint), tmp_path / f"p/{name}/{number}.png"
+            )
+    # One is under the wrong label.
+    save(photo(99, tint=tints["red"]), tmp_path / "p/green/wrong.png")
+    given = ["data.directory=p", "baseline=efficientnet_lite0"]
+    code, _, err = look(monkeypatch, capsys, tmp_path, *given, "output=look")
+    assert code == 0, err
+    assert "files read" in err
+    found = Quality.read(json.loads(Path("look/inspect.json").read_text("utf-8")))
+    assert "linear discriminants on the network's features" in found.probe
+    assert found.label_errors[0].image.path.endswith("green/wrong.png")
+    assert found.label_errors[0].probable == "red"
+
+
 FAULTS = {
     (): "data.directory is missing: give it as data.directory=...",
     ("data.directory=nowhere",): (
@@ -91,8 +137,20 @@ FAULTS = {
     ("data.directory=photos", "data.duplicate_radius=65"): (
         "data.duplicate_radius=65 is out of range: choose 0 to 64."
     ),
+    ("data.directory=photos", "strategy=serial"): (
+        "strategy=serial is for a run: experiments.inspect has no strategy, leave it out."
+    ),
     ("data.directory=photos", "baseline=lenet"): (
-        "baseline=lenet is for a run: experiments.inspect has no baseline, leave it out."
+        "baseline is no network that is frozen up to its cut (TrainedCNN): choose one, such as "
+    ),
+    ("data.directory=photos", "baseline=finetuned"): (
+        "baseline is a network that is trained before it is cut: choose the one that it starts from"
+    ),
+    ("data.directory=photos", "baseline=efficientnet_lite0", "data.channels=1"): (
+        "data.channels=1 is for networks that are trained on your images, and color takes channels"
+    ),
+    ("data=mnist5k", "data.train_size=20", "data.test_size=10", "baseline=efficientnet_lite0"): (
+        "baseline looks at files, and those of mnist5k are none: leave it out."
     ),
     ("data.directory=photos", "sed=1"): "sed is unknown: did you mean seed?",
     ("data.directory=photos", "data=foldr"): "data=foldr is unknown: did you mean data=folder?",
@@ -101,7 +159,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("words", FAULTS)
-def test_a_mistake_is_one_sentence(words, monkeypatch, capsys, project):
+def test_a_mistake_is_one_sentence(words, monkeypatch, capsys, project, colors):
     code, out, err = look(monkeypatch, capsys, project, *words)
     assert (code, out) == (2, "")
     assert FAULTS[words] in err.splitlines()[-1]
@@ -114,6 +172,7 @@ def test_help_has_its_options_alone(monkeypatch, capsys, tmp_path):
     assert code == 0
     for word in ("data=folder", "data.duplicate_radius=8", "output=null", "seed=0"):
         assert word in out
-    assert "baseline=" not in out
+    assert "baseline=efficientnet_lite0" in out
+    assert "baseline=lenet" not in out
     assert "+experiment" not in out
     assert max(map(len, out.splitlines())) <= 100

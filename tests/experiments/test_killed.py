@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from benchmarks.forked_runs import begin, finish, kill, wait_for
-from tests.experiments.runs import files_of, give_store, run_folder, run_here, runs_of
+from benchmarks.forked_runs import finish, kill, wait_for
+from tests.experiments.runs import begin, files_of, give_store, run_folder, run_here, runs_of
 
 KILLS = 3
 OPTIMIZERS = ("cmaes", "pso", "deap_cmaes")

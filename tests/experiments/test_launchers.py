@@ -9,8 +9,8 @@ from hydra.core.config_store import ConfigStore
 
 from benchmarks import forked_runs
 from experiments.overrides import check
-from slicing.errors import InputError
-from tests.experiments.runs import command_line, finish, give_store, runs_of
+from slicing.errors import InputError, installing
+from tests.experiments.runs import begin, command_line, finish, give_store, runs_of
 
 
 def test_joblib_runs_each_once(tiny, tmp_path):
@@ -36,7 +36,7 @@ def test_sigterm_ends_a_sweep(moment, tiny, tmp_path):
     """At once or after the generation, and its other runs do not begin."""
     give_store(tmp_path)
     sweep = ["--multirun", "seed=0,1,2", "strategy.generations=100000"]
-    process = forked_runs.begin([*tiny, *sweep], tmp_path)
+    process = begin([*tiny, *sweep], tmp_path)
     forked_runs.wait_for(process, tmp_path, moment)
     os.kill(process.pid, signal.SIGTERM)
     code, said = forked_runs.finish(process, tmp_path, seconds=120)
@@ -100,8 +100,6 @@ def test_a_missing_plugin_is_one_sentence(launcher, extra, monkeypatch):
         monkeypatch.delitem(launchers, name)
     with pytest.raises(InputError) as error:
         check([f"hydra/launcher={launcher}"], multirun=True)
-    assert str(error.value) == (
-        f"hydra/launcher={launcher} is not installed: python -m pip install -e '.[{extra}]'"
-    )
+    assert str(error.value) == f"hydra/launcher={launcher} is not installed: {installing(extra)}"
     with pytest.raises(InputError, match="did you mean hydra/launcher=joblib"):
         check(["hydra/launcher=jobli"], multirun=True)

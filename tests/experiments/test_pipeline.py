@@ -476,5 +476,5 @@ def test_tensorflow_is_started_before_it_reads_a_network(stubs, tiny, tmp_path, 
     with pytest.raises(InputError, match="enough"):
         start([*words, "baseline=file", "baseline.path=any.keras"], tmp_path, stubs)
     assert [*dict.fromkeys(stubs.happened)] == [
-        "Starting TensorFlow", "1 threads", "network read", "checked",
+        "Reading the images", "Starting TensorFlow", "1 threads", "network read", "checked",
     ]  # fmt: skip

@@ -1,6 +1,7 @@
 """The command line as a user meets it, in processes of its own."""
 
 import json
+import re
 import signal
 
 import pytest
@@ -79,6 +80,8 @@ def test_what_a_user_sees(swept):
             f"MLflow model {model}, served by: MLFLOW_TRACKING_URI=sqlite:///mlflow.db "
             f"mlflow models serve --env-manager local -m models:/{model}\n"
         ) in process.out
+        engine = f"engine={folder / 'engine.safetensors'}"
+        assert f"python -m experiments.predict {engine} images=...\n" in process.out
         assert (folder / "summary.md").read_text().strip() in process.out
         assert "evolved by" in (folder / "run.log").read_text()
     # Nothing else is left in the user's folder.
@@ -141,8 +144,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, sentence, tmp_path):
     # A run says what it is before it looks at its images; a slow machine repeats that.
     *before, line = process.err.splitlines(keepends=True)
     assert sentence in line
-    begun = {f"Running {' '.join(arguments)}"} if "data.directory=/nowhere" in arguments else set()
-    assert {each.partition(": ")[0] for each in before} == begun
+    is_begun = "data.directory=/nowhere" in arguments
+    begun = {f"Running {' '.join(arguments)}", "Reading the images"} if is_begun else set()
+    assert {re.split(r": | \(\d|\n", each)[0] for each in before} == begun
     assert process.out == ""
     assert list(tmp_path.iterdir()) == []
 

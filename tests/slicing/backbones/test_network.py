@@ -194,5 +194,5 @@ def test_a_network_that_draws_numbers_is_refused(tmp_path):
 
 def test_what_is_missing_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "tf2onnx.tfonnx", None)
-    with pytest.raises(InputError, match=r"pip install -e '\.\[pretrained\]'"):
+    with pytest.raises(InputError, match=r"pip install -c constraints.txt -e '\.\[pretrained\]'"):
         Network.of_model(residual(), SHAPE, cache_dir=tmp_path).backbone(["last"])

@@ -11,6 +11,7 @@ from slicing.baselines import TrainedCNN, training
 from slicing.baselines.weight_cache import Trained, write_trained
 from slicing.errors import InputError
 from tests.slicing.baselines.blobs import CLASSES, blobs, flipped, truncated
+from tests.slicing.baselines.cache_keys import cache_key
 
 SMALL = {"filters": (4,), "pooling": (True,), "units": 8, "epochs": 1}
 
@@ -120,19 +121,18 @@ def test_the_default_cache_is_the_users(train, tmp_path, monkeypatch):
     ],
     ids=str,
 )
-def test_every_option_is_part_of_the_cache_key(change, train, tmp_path):
-    keys = baseline_keys(train, tmp_path, [{}, change])
-    assert len(set(keys)) == 2
+def test_every_option_is_part_of_the_cache_key(change, train):
+    assert key_of(train, **change) != key_of(train)
 
 
 def test_what_else_determines_the_weights_is_part_of_the_cache_key(train, tmp_path, monkeypatch):
     same = blobs()
     other = blobs()
     other.images[0, 0, 0, 0] += 0.5
-    [key] = baseline_keys(train, tmp_path, [{}])
-    assert baseline_keys(same, tmp_path, [{"cache_dir": tmp_path}]) == [key]
-    assert baseline_keys(other, tmp_path, [{}]) != [key]
-    assert baseline_keys(train, tmp_path, [{}], (*CLASSES, "none")) != [key]
+    key = key_of(train)
+    assert key_of(same, cache_dir=tmp_path) == key
+    assert key_of(other) != key
+    assert key_of(train, (*CLASSES, "none")) != key
     for owner, name, value in [
         (training, "configure_threads", lambda threads: 77),
         (training, "processor", lambda: "other"),
@@ -141,7 +141,7 @@ def test_what_else_determines_the_weights_is_part_of_the_cache_key(train, tmp_pa
     ]:
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, value)
-            assert baseline_keys(train, tmp_path, [{}]) != [key]
+            assert key_of(train) != key
     for name, value in [
         ("TF_ENABLE_ONEDNN_OPTS", "0"),
         ("TF_DETERMINISTIC_OPS", "1"),
@@ -153,30 +153,15 @@ def test_what_else_determines_the_weights_is_part_of_the_cache_key(train, tmp_pa
     ]:
         with monkeypatch.context() as patch:
             patch.setenv(name, value)
-            assert baseline_keys(train, tmp_path, [{}]) != [key]
+            assert key_of(train) != key
     with monkeypatch.context() as patch:
         patch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
         patch.setenv("TF_VAR_password", "of Terraform")
-        assert baseline_keys(train, tmp_path, [{}]) == [key]
+        assert key_of(train) == key
 
 
-def baseline_keys(train, folder, changes, classes=CLASSES):
-    """Return the names of the cache files that would be read, without training."""
-    names = []
-
-    class FoundError(Exception):
-        pass
-
-    def read_trained(path, shapes):
-        names.append(path.name)
-        raise FoundError
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "read_trained", read_trained)
-        for change in changes:
-            with pytest.raises(FoundError):
-                TrainedCNN(**{"cache_dir": folder, **SMALL, **change}).build(train, classes)
-    return names
+def key_of(images, classes=CLASSES, **change):
+    return cache_key(TrainedCNN(**{**SMALL, **change}), images, classes)
 
 
 @pytest.mark.parametrize(

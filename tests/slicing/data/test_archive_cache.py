@@ -114,8 +114,8 @@ def test_damaged_images_and_strays_are_those_of_any_folder(tmp_path, cache):
         folder(**options)
     data = folder(**options, max_unreadable=2)
     assert len(data.train) + len(data.read_test()) == 12
-    assert any(note.startswith("2 file(s) passed over: no images (") for note in data.notes)
-    assert any(note.startswith("2 file(s) left out: they cannot be read") for note in data.notes)
+    assert any(note.startswith("2 files passed over: no images (") for note in data.notes)
+    assert any(note.startswith("2 files left out: they cannot be read") for note in data.notes)
 
 
 def test_a_refused_archive_leaves_nothing(tmp_path, cache):

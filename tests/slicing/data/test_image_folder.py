@@ -125,9 +125,10 @@ def test_damaged_images_are_found_before_hours_of_work(tmp_path):
     with pytest.raises(InputError) as error:
         folder(directory=tmp_path)
     assert str(error.value).startswith(
-        "max_unreadable=0 is fewer than the 2 of 10 files that cannot be read as images, "
+        "max_unreadable=0 allows fewer than the 2 of 10 files that cannot be read as images, "
     )
     assert str(error.value).count(".png") == 2
+    assert str(error.value).endswith(": give intact copies, or max_unreadable=2 to leave them out.")
     assert str(error.value).count("(image file is truncated") == 1
     truncate(intact.train[:3])
     with pytest.raises(InputError, match=r"the 5 of 10 files") as error:
@@ -177,7 +178,7 @@ def test_damaged_images_may_be_left_out(colors, caplog):
         assert f"{name} cannot be read as an image" in caplog.text
         assert name not in [*rest.train.names, *rest.read_test().names]
     [note] = [note for note in rest.notes if "left out" in note]
-    assert note.startswith(f"{len({*names, 'red/0.jpg'})} file(s) left out: they cannot be read")
+    assert note.startswith(f"{len({*names, 'red/0.jpg'})} files left out: they cannot be read")
 
 
 def test_what_lies_beside_images_is_passed_over(colors):
@@ -190,9 +191,7 @@ def test_what_lies_beside_images_is_passed_over(colors):
     data = folder(directory=colors)
     assert data.train.digest == intact.train.digest
     assert data.classes == intact.classes
-    assert (
-        "8 file(s) passed over: no images (.hidden, Thumbs.db, __MACOSX and 5 more)." in data.notes
-    )
+    assert "8 files passed over: no images (.hidden, Thumbs.db, __MACOSX and 5 more)." in data.notes
 
 
 def test_names_and_what_is_dropped(colors):
@@ -291,10 +290,10 @@ def remove_all_but(n, path):
 
 
 FAULTS = {
-    "{root} holds 1 file(s) outside the class folders, {root}/a.png: move them": lambda root: (
+    "{root} holds 1 file outside the class folders, {root}/a.png: move them": lambda root: (
         Image.new("L", (4, 4)).save(root / "a.png")
     ),
-    "{root} holds 3 file(s) and no class folders: name the folder above it": lambda root: [
+    "{root} holds 3 files and no class folders: name the folder above it": lambda root: [
         (shutil.rmtree(root / name), Image.new("L", (4, 4)).save(root / f"{name}.png"))
         for name in COLORS
     ],
@@ -313,16 +312,16 @@ FAULTS = {
     "{unreadable}, {root}/red/gone.png (No such file or directory)": lambda root: (
         root / "red" / "gone.png"
     ).symlink_to(root / "nowhere.png"),
-    "{root}/red holds 1 image(s) of the class red: it needs at least two": lambda root: (
-        remove_all_but(1, root / "red")
+    "{root}/red holds 1 image of the class red: it needs at least two": lambda root: remove_all_but(
+        1, root / "red"
     ),
-    "{root}/empty holds 0 image(s) of the class empty: it needs at least two": lambda root: (
+    "{root}/empty holds 0 images of the class empty: it needs at least two": lambda root: (
         root / "empty"
     ).mkdir(),
-    "{root} holds 1 class(es): give it at least two": lambda root: [
+    "{root} holds 1 class: give it at least two": lambda root: [
         (root / name).rename(root / f".{name}") for name in ("red", "green")
     ],
-    "{root} holds 0 class(es): give it at least two": lambda root: [
+    "{root} holds 0 classes: give it at least two": lambda root: [
         path.rename(path.with_name(f".{path.name}")) for path in list(root.iterdir())
     ],
     "directory={root} is neither a folder nor a table or an archive: name a": lambda root: (
@@ -340,7 +339,8 @@ def test_a_fault_of_the_input_is_one_sentence(colors, fault):
     FAULTS[fault](colors)
     with pytest.raises(InputError) as error:
         folder(directory=colors)
-    unreadable = "max_unreadable=0 is fewer than the 1 of 31 files that cannot be read as images"
+    unreadable = "max_unreadable=0 allows fewer than the 1 of 31 files that cannot be read as "
+    unreadable += "images"
     assert str(error.value).startswith(fault.format(root=colors, unreadable=unreadable))
     assert ". " not in str(error.value)
 

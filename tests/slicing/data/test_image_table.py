@@ -135,7 +135,7 @@ FAULTS = {
     "{table} has several columns for the path, file, image: ": (
         "file,image,label\na.png,b.png,red\n"
     ),
-    "{table} has 2 column(s) in its first line and another number in lines 3, 4: ": (
+    "{table} has 2 columns in its first line and another number in lines 3, 4: ": (
         "path,label\na.png,red\nb.png\nsub/c 1.png,blue,x\n"
     ),
     "{table} has no path in line 2: add it": "a.png,red\n,blue\n",
@@ -155,7 +155,7 @@ FAULTS = {
         "path,label,split\na.png,red,train\na.png,red,test\n"
     ),
     "{table} cannot be read as a table ('": 'a.png,red\nb.png,"bl"ue\n',
-    "{table} holds 1 class(es): ": "a.png,red\nsub/c 1.png,red\n",
+    "{table} holds 1 class: ": "a.png,red\nsub/c 1.png,red\n",
     "{table} has a path where no file is in line 1 (" + "x" * 300: "x" * 300 + ",red\nb.png,blue\n",
 }
 

@@ -75,7 +75,7 @@ def test_a_folder_in_a_folder_is_entered(tmp_path, above):
 
 def test_a_lone_class_is_not_taken_for_the_dataset(tmp_path):
     paint(tmp_path / "red" / "0.png", "red")
-    with pytest.raises(InputError, match=r"holds 1 class\(es\): give it at least two"):
+    with pytest.raises(InputError, match=r"holds 1 class: give it at least two"):
         folder(directory=tmp_path)
 
 
@@ -97,10 +97,10 @@ FAULTS = {
     "{root} holds train and pred, of which it is not known": lambda root: paint(
         root / "pred" / "0.png", "red"
     ),
-    "{root}/test holds 1 file(s) and no class folders: ": lambda root: paint(
+    "{root}/test holds 1 file and no class folders: ": lambda root: paint(
         root / "test" / "0.png", "red"
     ),
-    "{root} holds 1 file(s) outside the class folders, {root}/0.png: move": lambda root: paint(
+    "{root} holds 1 file outside the class folders, {root}/0.png: move": lambda root: paint(
         root / "0.png", "red"
     ),
     "{root}/test holds no test images": lambda root: (root / "test").mkdir(),

@@ -95,7 +95,7 @@ def test_a_folder_keeps_copies_on_one_side(photos):
         dataset = folder(directory=root, channels=3, seed=seed)
         train, test = sides(dataset)
         assert not train & test
-        note = "8 file(s) are copies of others: copies are on one side of the split."
+        note = "Copies of others: 8 files. Copies are on one side of the split."
         assert note in dataset.notes
         assert dataset.survey.quality().duplicates.test_in_training == 0
     both = [sides(folder(directory=root, duplicate_radius=None, seed=seed)) for seed in range(3)]

@@ -223,7 +223,10 @@ def file(engine, tmp_path):
 
 def test_what_is_cut_short_or_foreign_is_refused(file, tmp_path):
     content = file.read_bytes()
-    with pytest.raises(InputError, match="cannot be read: No such file"):
+    with pytest.raises(
+        InputError,
+        match=r"cannot be read \(No such .*\): give a file of a knn-slicing",
+    ):
         Engine.load(tmp_path / "nowhere")
     with pytest.raises(InputError, match="cannot be read"):
         Engine.load(tmp_path)
@@ -377,7 +380,7 @@ def test_a_large_file_of_another_kind_is_not_read(tmp_path):
 @pytest.mark.parametrize("name", ["pipe", "/dev/zero", "a\0b", ""])
 def test_what_is_no_file_is_not_opened(tmp_path, name):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputError, match="cannot be read: it"):
+    with pytest.raises(InputError, match=r"cannot be read \(it"):
         Engine.load(tmp_path / name)
 
 
