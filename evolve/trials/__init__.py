@@ -6,7 +6,8 @@ more epochs, or more evaluations. After each, a pruner decides whether it goes o
 
 from evolve.trials.proposers import PROPOSERS, proposer
 from evolve.trials.pruning import PRUNERS, pruner
-from evolve.trials.search import Budget, Finished, Search, Task, Tried
+from evolve.trials.results import Finished, Task, Tried, finished
+from evolve.trials.search import Budget, Search
 from evolve.trials.space import Family, Parameter, Space
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Space",
     "Task",
     "Tried",
+    "finished",
     "proposer",
     "pruner",
 ]

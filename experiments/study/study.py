@@ -10,12 +10,11 @@ from typing import Any
 
 import optuna
 from omegaconf import DictConfig, OmegaConf
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
 from evolve.executors.supervised import Fallen, Supervised
-from evolve.trials import Budget, Finished, Search, Task, Tried, proposer, pruner
-from evolve.trials.search import TRIED, finished
+from evolve.trials import Budget, Finished, Search, Task, Tried, finished, proposer, pruner
+from evolve.trials.results import TRIED
+from evolve.trials.storage import open_study
 from experiments.components import Components
 from experiments.environment import cores
 from experiments.folders import made_for_output
@@ -110,12 +109,8 @@ def study(
     for note in (_described(dataset, n_folds, roles), *dataset.notes, *left_out):
         monitor.say(note)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    kept = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
-        directions=["minimize"] * len(objectives.names),
-        pruner=prune,
-        study_name=options["name"] or "study",
-        load_if_exists=True,
+    kept = open_study(
+        options["storage"] or folder / JOURNAL, options["name"] or "study", len(objectives.names)
     )
     executor = components._executor()
     workers = getattr(executor, "_wanted", 1)
@@ -126,7 +121,7 @@ def study(
         kept, space, propose, executor, work, objectives,
         Budget(_minus(clock.seconds, clock.passed), options["budget"]["trials"],
                _target(options["budget"])),
-        starts=_starts(space), workers=workers,
+        pruner=prune, starts=_starts(space), workers=workers,
         reserve=lambda: _reserve(clock, objectives.best(finished(kept))),
     )  # fmt: skip
     best: Finished | None = objectives.best(finished(kept))
