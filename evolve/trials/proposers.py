@@ -1,11 +1,12 @@
 """What is tried next: by chance, in order, or where earlier trials were good.
 
-Each gives, for the number of a trial, a sampler of Optuna, which draws the values. Those of our own
-optimizers draw from a candidate: a vector with one coordinate from 0 to 1 for every parameter.
+Each gives, for the number of a proposal, a sampler of Optuna, which draws the values. Those of our
+own optimizers draw from a candidate: a vector with one coordinate from 0 to 1 for every parameter.
 """
 
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,11 +14,13 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from evolve.optimizers import CMAES, PSO, DeapGA, Optimizer
+from evolve.trials.nsga2 import NSGA2
 from evolve.trials.space import FAMILY, Family, Parameter, Space, label
-from slicing.checks import one_of
+from slicing.checks import at_least, one_of
 
 WORST = 2.0
 """Loss of a trial that failed: above every share of wrong answers, and every broken limit's."""
@@ -26,6 +29,8 @@ WORST = 2.0
 _GRID = 4
 # Trials by chance before the tree-structured Parzen estimator learns (Optuna's default).
 _AT_RANDOM = 10
+# Trials of a generation of the genetic algorithm.
+_GENERATION = 10
 
 
 class Given(BaseSampler):
@@ -50,7 +55,7 @@ class Given(BaseSampler):
 
 
 class Proposer(ABC):
-    """Proposes trials.
+    """Proposes trials: the number of a proposal, from 0, decides what it is.
 
     Parameters
     ----------
@@ -63,51 +68,53 @@ class Proposer(ABC):
     def __init__(self, space: Space, seed: int, population: int | None) -> None:
         self.space, self.seed, self.population = space, seed, population
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether it can propose now; otherwise it waits for trials to be told."""
+    def is_ready(self, number: int) -> bool:
+        """Say whether it can make a proposal now; otherwise it waits for others to be told."""
         return True
 
     @abstractmethod
-    def sampler(self, number: int) -> BaseSampler | None:
-        """Give what draws the values of proposal ``number``, from 0; None: nothing is left."""
+    def sampler(self, number: int, place: int = 0) -> BaseSampler | None:
+        """Give what draws the values of a proposal; None where nothing is left to propose.
 
-    def tell(self, number: int, loss: float) -> None:  # noqa: B027
-        """Learn the loss of a proposal; those of Optuna read it from the study."""
+        Parameters
+        ----------
+        number : int
+            Of the proposal.
+        place : int
+            Of the parameter that it draws alone, from 1; 0: those that are drawn together. Chance
+            has a seed of its own at each place: a process that ends within a proposal does not
+            change how the next one completes it.
+        """
 
-    def _seed(self, number: int) -> int:
-        # One a trial: a search that goes on draws what it would have drawn.
-        return int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
+    def tell(self, number: int, losses: Sequence[float]) -> None:  # noqa: B027
+        """Learn the losses of a proposal; those of Optuna read them from the study."""
+
+    def _seed(self, number: int, place: int) -> int:
+        return int(np.random.SeedSequence([self.seed, number, place]).generate_state(1)[0])
 
 
 class Random(Proposer):
     """Draws by chance."""
 
-    def sampler(self, number: int) -> BaseSampler:
+    def sampler(self, number: int, place: int = 0) -> BaseSampler:
         """See :meth:`Proposer.sampler`."""
-        return RandomSampler(self._seed(number))
+        return RandomSampler(self._seed(number, place))
 
 
 class TPE(Proposer):
     """The tree-structured Parzen estimator (Bergstra et al., 2011), for all options jointly."""
 
-    def sampler(self, number: int) -> BaseSampler:
+    def sampler(self, number: int, place: int = 0) -> BaseSampler:
         """See :meth:`Proposer.sampler`."""
-        return TPESampler(
-            seed=self._seed(number), multivariate=True, group=True, n_startup_trials=_AT_RANDOM,
-            warn_independent_sampling=False,
-        )  # fmt: skip
-
-
-class NSGA2(Proposer):
-    """A genetic algorithm for several objectives (Deb et al., 2002).
-
-    Optuna's own generations of 50 would make a search of fewer trials one by chance.
-    """
-
-    def sampler(self, number: int) -> BaseSampler:
-        """See :meth:`Proposer.sampler`."""
-        return NSGAIISampler(population_size=self.population or 10, seed=self._seed(number))
+        with warnings.catch_warnings():
+            # ``group``, without which options of several families are not learned jointly.
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return TPESampler(
+                seed=self._seed(number, place),
+                multivariate=True,
+                group=True,
+                n_startup_trials=_AT_RANDOM,
+            )
 
 
 class Grid(Proposer):
@@ -117,42 +124,46 @@ class Grid(Proposer):
         super().__init__(space, seed, population)
         self._points = [*_points(space)]
 
-    def sampler(self, number: int) -> BaseSampler | None:
+    def sampler(self, number: int, place: int = 0) -> BaseSampler | None:
         """See :meth:`Proposer.sampler`."""
         return Given(self._points[number]) if number < len(self._points) else None
 
 
-class Population(Proposer):
-    """Proposes the candidates of one of our own optimizers, a generation at a time."""
+class Generations(Proposer):
+    """Proposes candidates a generation at a time, and learns once all of it have been told."""
 
-    def __init__(
-        self, space: Space, seed: int, population: int | None, *, kind: type[Optimizer]
-    ) -> None:
+    def __init__(self, space: Space, seed: int, population: int | None) -> None:
         super().__init__(space, seed, population)
         names = [FAMILY]
         for family in space.families.values():
             names += [f"{family.name}:{option}" for option in family.parameters]
         self._places = {name: place for place, name in enumerate(names)}
-        # The box is that of all shares: half its width is two step sizes.
-        self._optimizer = kind(
-            np.full(len(names), 0.5), 0.25, np.random.default_rng(seed),
-            population=max(population or 0, 4) if population else None, bounds=2.0,
-        )  # fmt: skip
-        self._first = 0
-        self._asked: NDArray[np.float64] = self._optimizer.ask()
-        self._losses = dict[int, float]()
+        self._begin(len(names), np.random.default_rng(seed))
+        self._first, self._asked = 0, self._ask()
+        self._losses = dict[int, Sequence[float]]()
 
-    @property
-    def is_ready(self) -> bool:
-        """See :attr:`Proposer.is_ready`."""
-        return self._n_proposed < len(self._asked)
+    @abstractmethod
+    def _begin(self, dim: int, rng: np.random.Generator) -> None:
+        """Begin to optimize vectors with so many coordinates, from 0 to 1."""
 
-    _n_proposed = 0
+    @abstractmethod
+    def _ask(self) -> NDArray[np.float64]:
+        """Give a generation of shape (n, dim)."""
 
-    def sampler(self, number: int) -> BaseSampler:
+    @abstractmethod
+    def _learn(self, losses: Sequence[Sequence[float]]) -> None:
+        """Learn the losses of the generation."""
+
+    def is_ready(self, number: int) -> bool:
+        """See :meth:`Proposer.is_ready`."""
+        return number < self._first + len(self._asked)
+
+    def sampler(self, number: int, place: int = 0) -> BaseSampler:
         """See :meth:`Proposer.sampler`."""
+        if not self.is_ready(number):
+            # Where several processes search, another has taken the last of the generation.
+            return RandomSampler(self._seed(number, place))
         candidate = self._asked[number - self._first]
-        self._n_proposed = number - self._first + 1
         values = dict[str, Any]()
 
         def draw(name: str, parameter: Parameter) -> Any:
@@ -163,21 +174,56 @@ class Population(Proposer):
         self.space.proposal(draw)
         return Given(values)
 
-    def tell(self, number: int, loss: float) -> None:
+    def tell(self, number: int, losses: Sequence[float]) -> None:
         """See :meth:`Proposer.tell`."""
-        self._losses[number - self._first] = loss
-        if len(self._losses) == len(self._asked):
-            losses = [self._losses[place] for place in range(len(self._asked))]
-            self._optimizer.tell(self._asked, losses)
+        self._losses[number] = losses
+        while all(self._first + place in self._losses for place in range(len(self._asked))):
+            self._learn([self._losses[self._first + place] for place in range(len(self._asked))])
             self._first += len(self._asked)
-            self._asked, self._losses, self._n_proposed = self._optimizer.ask(), {}, 0
+            self._asked = self._ask()
+
+
+class Population(Generations):
+    """Proposes the candidates of one of our own optimizers, which learns the first loss."""
+
+    def __init__(
+        self, space: Space, seed: int, population: int | None, *, kind: type[Optimizer]
+    ) -> None:
+        self._kind = kind
+        super().__init__(space, seed, population)
+
+    def _begin(self, dim: int, rng: np.random.Generator) -> None:
+        # The box is that of all shares: half its width is two step sizes.
+        self._optimizer = self._kind(
+            np.full(dim, 0.5), 0.25, rng, population=self.population, bounds=2.0
+        )
+
+    def _ask(self) -> NDArray[np.float64]:
+        return self._optimizer.ask()
+
+    def _learn(self, losses: Sequence[Sequence[float]]) -> None:
+        self._optimizer.tell(self._asked, [each[0] for each in losses])
+
+
+class Genetic(Generations):
+    """Proposes the candidates of NSGA-II, which learns all losses."""
+
+    def _begin(self, dim: int, rng: np.random.Generator) -> None:
+        # Larger generations would make a search of few trials one by chance.
+        self._algorithm = NSGA2(dim, self.population or _GENERATION, rng)
+
+    def _ask(self) -> NDArray[np.float64]:
+        return self._algorithm.ask()
+
+    def _learn(self, losses: Sequence[Sequence[float]]) -> None:
+        self._algorithm.tell(self._asked, losses)
 
 
 PROPOSERS: dict[str, Callable[..., Proposer]] = {
     "tpe": TPE,
     "random": Random,
     "grid": Grid,
-    "nsga2": NSGA2,
+    "nsga2": Genetic,
     "cmaes": partial(Population, kind=CMAES),
     "pso": partial(Population, kind=PSO),
     "ga": partial(Population, kind=DeapGA),
@@ -191,9 +237,10 @@ def proposer(name: str, space: Space, seed: int, population: int | None = None) 
     Raises
     ------
     InputError
-        For a name that is not of :data:`PROPOSERS`.
+        For a name that is not of :data:`PROPOSERS`, or a population of fewer than 4.
     """
     one_of("sampler", name, tuple(PROPOSERS))
+    at_least("population", population, 4)
     return PROPOSERS[name](space, seed, population)
 
 

@@ -1,45 +1,54 @@
 """The search: it proposes trials, has them tried, and decides which go on."""
 
+import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from evolve.executors.base import Executor
-from evolve.trials.proposers import WORST, Proposer, given, suggest
-from evolve.trials.pruning import step_of
-from evolve.trials.space import Space, Values
+from evolve.trials.proposers import WORST, Given, Proposer, given, suggest
+from evolve.trials.pruning import FACTOR, Pruner
+from evolve.trials.results import (
+    PROCESS,
+    RUNGS,
+    TIME,
+    TRIED,
+    Finished,
+    Rung,
+    Task,
+    Tried,
+    n_tried,
+    rungs_of,
+)
+from evolve.trials.space import Parameter, Space, Values
 from slicing.checks import at_least, positive
 
-TRIED = "tried"
-"""Status of a trial that has a loss."""
-
-# What a study keeps of a trial, besides its values.
-_FAMILY, _OPTIONS, _PROPOSAL, _RUNG = "family", "options", "proposal", "rung"
-_STATUS, _REASON, _METRICS, _DETAILS, _SECONDS = "status", "reason", "metrics", "details", "seconds"
-_VALUES = "losses"
-_KEPT = (_STATUS, _REASON, _METRICS, _DETAILS, _SECONDS, _RUNG, _OPTIONS)
-
-_ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+# Of several losses of a trial that failed, those but the first.
+_WORST_OF_OTHERS = 1e12
+# Seconds that the first trial has, whatever the budget: the shortest search finds something.
+_FIRST = 60.0
 
 
 @dataclass(frozen=True)
 class Budget:
-    """When a search ends.
+    """When a search ends; what is reached first counts.
 
     Attributes
     ----------
     seconds : float or None
         Time from its start.
     trials : int or None
-        Trials that were told, those of earlier sessions included.
+        Trials that have ended, those of earlier searches included.
     target : float or None
-        A loss at which it ends.
+        A loss at which it ends: the first, where there are several.
+    trial_seconds : float or None
+        Time of a trial; one that takes longer has failed.
 
     Raises
     ------
@@ -49,121 +58,31 @@ class Budget:
     seconds: float | None = None
     trials: int | None = None
     target: float | None = None
+    trial_seconds: float | None = None
 
     def __post_init__(self) -> None:
         positive("seconds", self.seconds)
         at_least("trials", self.trials, 1)
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a worker tries.
-
-    Attributes
-    ----------
-    number : int
-        Of the trial, within the study.
-    family : str
-    options : mapping of str to object
-    rung : int
-    seconds : float or None
-        After which it is too late.
-    """
-
-    number: int
-    family: str
-    options: Mapping[str, Any]
-    rung: int = 0
-    seconds: float | None = None
-
-
-@dataclass(frozen=True)
-class Tried:
-    """What came of a task.
-
-    Attributes
-    ----------
-    status : str
-        ``tried``, or what happened: ``refused``, ``failed``, ``memory``, ``time``, ``killed``.
-    reason : str
-        A sentence about what happened.
-    metrics : mapping of str to float
-    details : mapping of str to object
-        Of the kinds of JSON.
-    """
-
-    status: str = TRIED
-    reason: str = ""
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    details: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A trial as it stands in the study.
-
-    Attributes
-    ----------
-    number : int
-    family : str
-    options : dict
-        Of its last rung.
-    rung : int
-    status, reason, metrics, details
-        See :class:`Tried`; of the last rung that was tried, where there is one.
-    values : tuple of float
-        Its losses; empty where it has none.
-    is_pruned : bool
-        Whether it could have gone on.
-    seconds : float
-        That it took, on all rungs.
-    """
-
-    number: int
-    family: str
-    options: Values
-    rung: int
-    status: str
-    reason: str
-    metrics: dict[str, float]
-    details: dict[str, Any]
-    values: tuple[float, ...]
-    is_pruned: bool
-    seconds: float
-
-    @property
-    def is_engine(self) -> bool:
-        """Whether there is an engine of it."""
-        return bool(self.details.get("engine"))
-
-    @classmethod
-    def of(cls, trial: FrozenTrial) -> "Finished":
-        """Read a trial of a study."""
-        kept = trial.user_attrs
-        is_tried = kept[_STATUS] == TRIED
-        return cls(
-            trial.number, kept[_FAMILY], kept[_OPTIONS], kept[_RUNG], kept[_STATUS],
-            kept[_REASON], kept[_METRICS], kept[_DETAILS],
-            tuple(kept[_VALUES]) if is_tried else (),
-            is_tried and trial.state == TrialState.PRUNED, kept[_SECONDS],
-        )  # fmt: skip
-
-
-def finished(study: optuna.Study) -> list[Finished]:
-    """Read the trials of a study that have ended, but for those that were interrupted."""
-    return [Finished.of(each) for each in study.get_trials(deepcopy=False, states=_ENDED)]
+        positive("trial_seconds", self.trial_seconds)
 
 
 class Search:
     """Iterating it tries what a space holds, and yields each trial that has ended.
 
-    It ends by itself once the budget is used up, and by KeyboardInterrupt out of ``work``: what is
-    under way is then forgotten. A later search with the same study goes on.
+    It ends by itself once the budget is used up, but not before it has tried something, and by
+    KeyboardInterrupt out of ``work``. A later
+    search with the same study goes on: a trial that was under way is tried again, under its number,
+    and so is one that the end of the time cut short on its first rung. A trial's number decides
+    what is proposed, so that the trials are those of a search that nothing interrupted.
+
+    Several processes, on several machines, may search in one study at the same time. Each proposes
+    the next number. A process that has to wait for the trial of another tries it, too, and what is
+    told first counts.
 
     Parameters
     ----------
     study : optuna.Study
-        Keeps the trials.
+        Keeps the trials; all of its directions are ``minimize``.
     space : Space
     proposer : Proposer
     executor : Executor
@@ -172,12 +91,21 @@ class Search:
     losses : callable
         Gives the values to minimize for the metrics of a trial; the first decides who goes on.
     budget : Budget
+    pruner : callable
+        See :data:`evolve.trials.pruning.Pruner`.
     starts : sequence of (str, Values)
         Families and values that are tried first.
     reserve : callable
         Seconds of the budget that must be left for what comes after.
     workers : int
         Tasks at the same time, at most.
+    process : str
+        Names this process in the trials that it tries.
+    has_ended : callable
+        Whether the process of a name has ended, as far as is known here: trials that it left are
+        tried again. The default is right where no other process searches in the study.
+    clock : callable
+        Gives the time in seconds.
 
     Attributes
     ----------
@@ -197,25 +125,28 @@ class Search:
         losses: Callable[[Mapping[str, float]], Sequence[float]],
         budget: Budget,
         *,
+        pruner: Pruner,
         starts: Sequence[tuple[str, Values]] = (),
         reserve: Callable[[], float] = lambda: 0.0,
         workers: int = 1,
+        process: str = "this",
+        has_ended: Callable[[str], bool] = lambda name: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._study, self._space, self._proposer = study, space, proposer
         self._executor, self._work, self._losses = executor, work, losses
         self._budget, self._reserve, self._workers = budget, reserve, workers
+        self._pruner, self._starts = pruner, tuple(starts)
+        self._process, self._has_ended = process, has_ended
         self._clock, self._begun = clock, clock()
-        self._starts = deque(enumerate(starts))
-        self._n_starts = len(starts)
-        self._n_proposed = 0
-        self._again = deque[int]()
         self._running = dict[int, _Running]()
+        self._learned = set[int]()
+        self._least = math.inf
+        self._worst = [WORST, *[_WORST_OF_OTHERS] * (len(study.directions) - 1)]
         self.ended = ""
         self.overhead = 0.0
 
     def __iter__(self) -> Iterator[Finished]:
-        self._go_on()
         with self._executor as executor:
             executor.start(self._work, self._workers)
             try:
@@ -224,162 +155,227 @@ class Search:
                     if not self._running:
                         break
                     slot, tried = executor.wait()
-                    if (ended := self._told(slot, tried)) is not None:
+                    began = self._clock()
+                    ended = self._told(slot, tried)
+                    self.overhead += self._clock() - began
+                    if ended is not None:
                         yield ended
             except KeyboardInterrupt:
                 self.ended = "interrupted"
             finally:
-                # They are repeated where the search goes on, and counted once.
-                for running in self._running.values():
-                    self._study.tell(running.trial, state=TrialState.FAIL)
-        if not self.ended:
-            self.ended = self._over() or "all tried"
-
-    def _go_on(self) -> None:
-        """Learn what an earlier search has found, and forget what it had under way."""
-        told = dict[int, float]()
-        for trial in self._study.get_trials(deepcopy=False):
-            if trial.state == TrialState.RUNNING:
-                self._study.tell(trial.number, state=TrialState.FAIL)
-            elif trial.state in _ENDED:
-                told[trial.user_attrs[_PROPOSAL]] = self._loss_of(trial)
-        self._starts = deque(each for each in self._starts if each[0] not in told)
-        own = {n - self._n_starts: loss for n, loss in told.items() if n >= self._n_starts}
-        self._n_proposed = max(own, default=-1) + 1
-        self._again = deque(n for n in range(self._n_proposed) if n not in own)
-        for number in range(self._n_proposed):
-            # A proposer of generations learns them in its own order.
-            self._proposer.sampler(number)
-            if number in own:
-                self._proposer.tell(number, own[number])
-
-    def _loss_of(self, trial: FrozenTrial) -> float:
-        kept = trial.user_attrs
-        return float(kept[_VALUES][0]) if kept[_STATUS] == TRIED else WORST
-
-    def _over(self) -> str | None:
-        """Say why nothing more is begun."""
-        budget = self._budget
-        ended = finished(self._study)
-        if budget.seconds is not None and self._left() <= 0:
-            return "time"
-        if budget.trials is not None and len(ended) + len(self._running) >= budget.trials:
-            return "trials"
-        if budget.target is not None and any(
-            each.values and each.values[0] <= budget.target for each in ended
-        ):
-            return "target"
-        return None
-
-    def _left(self) -> float:
-        """Seconds until the last task must have ended."""
-        assert self._budget.seconds is not None
-        return self._budget.seconds - (self._clock() - self._begun) - self._reserve()
+                for slot in tuple(self._running):
+                    self._let_go(slot)
 
     def _fill(self) -> None:
         """Begin trials in the slots that are free."""
         for slot in range(self._executor.n_slots):
-            if slot in self._running or self._over():
+            if slot in self._running:
                 continue
             began = self._clock()
-            running = self._next()
+            seen = self._seen()
+            self.ended = self._over(seen) or ""
+            running = None if self.ended else self._next(seen)
+            if running is not None:
+                self._running[slot] = running
+                self._submit(slot)
             self.overhead += self._clock() - began
             if running is None:
+                self.ended = self.ended or "all tried"
                 return
-            self._running[slot] = running
-            self._submit(slot)
 
-    def _next(self) -> "_Running | None":
-        if self._starts:
-            number, (family, values) = self._starts.popleft()
-            sampler = given(family, values)
-        elif not self._again and not self._proposer.is_ready:
-            return None
-        else:
-            own = self._again.popleft() if self._again else self._n_proposed
-            self._n_proposed = max(self._n_proposed, own + 1)
-            number, found = own + self._n_starts, self._proposer.sampler(own)
-            if found is None:
+    def _seen(self) -> "_Seen":
+        """Look at the trials of the study, and learn from those that have ended."""
+        trials = self._study.get_trials(deepcopy=False)
+        running = [each for each in trials if each.state == TrialState.RUNNING]
+        for trial in trials:
+            if trial.state.is_finished() and trial.number not in self._learned:
+                self._learned.add(trial.number)
+                self._learn(trial)
+        own = {each.trial.number for each in self._running.values()}
+        others = [each for each in running if each.number not in own]
+        left = [each for each in others if self._is_left(each)]
+        n_failed = sum(each.state == TrialState.FAIL for each in trials)
+        return _Seen(len(trials), len(trials) - n_failed - len(left), others, left)
+
+    def _learn(self, trial: FrozenTrial) -> None:
+        rungs = rungs_of(trial)
+        n = n_tried(rungs)
+        losses = rungs[max(n - 1, 0)].losses if rungs else self._worst
+        if n:
+            self._least = min(self._least, losses[0])
+        if trial.number >= len(self._starts):
+            self._proposer.tell(trial.number - len(self._starts), losses)
+
+    def _is_left(self, trial: FrozenTrial) -> bool:
+        process = trial.user_attrs.get(PROCESS, "")
+        return not process or self._has_ended(process)
+
+    def _over(self, seen: "_Seen") -> str | None:
+        """Say why nothing more is begun."""
+        budget = self._budget
+        if self._is_over_in_time() and seen.n_all:
+            return "time"
+        if budget.target is not None and self._least <= budget.target:
+            return "target"
+        if budget.trials is not None and seen.n_counted >= budget.trials:
+            return "trials"
+        return None
+
+    def _left(self) -> float:
+        """Seconds until the last task must have ended."""
+        if self._budget.seconds is None:
+            return math.inf
+        return self._budget.seconds - (self._clock() - self._begun) - self._reserve()
+
+    def _is_over_in_time(self) -> bool:
+        return self._left() <= 0
+
+    def _next(self, seen: "_Seen") -> "_Running | None":
+        """Begin a trial: one that was left, or the next; None where there is none now."""
+        if seen.left:
+            return self._begun_trial(seen.left[0]._trial_id, seen.left[0].number)
+        proposal = seen.n_all - len(self._starts)
+        if proposal >= 0:
+            if not self._proposer.is_ready(proposal):
+                if self._running or not seen.others:
+                    return None
+                return self._begun_trial(seen.others[0]._trial_id, seen.others[0].number)
+            if self._proposer.sampler(proposal) is None:
                 return None
-            sampler = found  # type: ignore[assignment]
-        self._study.sampler = sampler
+        self._study.sampler = Given({})
         trial = self._study.ask()
-        trial.set_user_attr(_PROPOSAL, number)
-        family, values = self._space.proposal(partial(suggest, trial))
-        trial.set_user_attr(_FAMILY, family)
-        return _Running(trial, number, family, values)
+        # Another process may have asked meanwhile: the number decides what is proposed.
+        return self._begun_trial(trial._trial_id, trial.number)
+
+    def _begun_trial(self, trial_id: int, number: int) -> "_Running | None":
+        """Draw what a trial has not drawn yet."""
+        sampler = self._sampler(number)
+        if sampler is None:
+            self._study.tell(number, state=TrialState.FAIL)
+            return None
+        self._study.sampler = sampler
+        trial = optuna.Trial(self._study, trial_id)
+        trial.set_user_attr(PROCESS, self._process)
+        # Those that depend on each other are drawn together, and now.
+        assert trial.relative_params is not None
+        place = 0
+
+        def draw(name: str, parameter: Parameter) -> object:
+            nonlocal place
+            place += 1
+            self._study.sampler = self._sampler(number, place) or sampler
+            return suggest(trial, name, parameter)
+
+        family, values = self._space.proposal(draw)
+        return _Running(trial, family, values)
+
+    def _sampler(self, number: int, place: int = 0) -> BaseSampler | None:
+        if number < len(self._starts):
+            return given(*self._starts[number])
+        return self._proposer.sampler(number - len(self._starts), place)
 
     def _submit(self, slot: int) -> None:
-        running = self._running[slot]
-        seconds = None if self._budget.seconds is None else max(self._left(), 0.1)
-        options = self._space.families[running.family].options(running.values, running.rung)
-        running.options = options
-        running.began = self._clock()
-        number = running.trial.number
-        self._executor.submit(slot, Task(number, running.family, options, running.rung, seconds))
+        running, limit = self._running[slot], self._budget.trial_seconds
+        left = self._left()
+        if running.trial.number == 0:
+            left = max(left, _FIRST)
+        if limit is not None:
+            left = min(left, limit - sum(each.seconds for each in running.rungs))
+        rung = len(running.rungs)
+        options = self._space.families[running.family].options(running.values, rung)
+        running.options, running.began = options, self._clock()
+        seconds = None if left == math.inf else max(left, 0.1)
+        self._executor.submit(
+            slot, Task(running.trial.number, running.family, options, rung, seconds)
+        )
 
     def _told(self, slot: int, tried: Tried) -> Finished | None:
         """Take a result; give the trial, if it has ended."""
         running = self._running[slot]
-        trial, family = running.trial, self._space.families[running.family]
-        running.seconds += self._clock() - running.began
-        began = self._clock()
-        is_single = len(self._study.directions) == 1
+        if tried.status == TIME and not running.rungs and self._is_over_in_time():
+            # It has not failed: there was no time for it.
+            self._let_go(slot)
+            return None
+        losses = self._worst
         if tried.status == TRIED:
-            running.last = tried, running.rung, running.options
-            running.losses = [*self._losses(tried.metrics)]
-            goes_on = running.rung + 1 < family.n_rungs and not self._over_in_time()
-            should_stop = False
-            if is_single:
-                trial.report(running.losses[0], step_of(running.rung))
-                should_stop = goes_on and trial.should_prune()
-            if goes_on and not should_stop:
-                running.rung += 1
-                self._submit(slot)
-                self.overhead += self._clock() - began
-                return None
-        elif running.last is not None:
-            # It fell on a later rung: what it was on the one before stays.
-            tried = Tried(TRIED, tried.reason, running.last[0].metrics, running.last[0].details)
-            should_stop = False
-        else:
-            running.losses = [WORST] * len(self._study.directions)
-            running.last = tried, running.rung, running.options
-            should_stop = is_single
-            if is_single:
-                trial.report(WORST, step_of(running.rung))
-        kept = (
-            tried.status, tried.reason, dict(tried.metrics), dict(tried.details), running.seconds,
-            *running.last[1:],
+            found = [float(each) for each in self._losses(tried.metrics)]
+            if any(map(math.isnan, found)):
+                tried = Tried("failed", "Its loss is not a number.")
+            else:
+                losses = found
+        seconds = self._clock() - running.began
+        running.rungs.append(
+            Rung(
+                tried.status, tried.reason, dict(tried.metrics), dict(tried.details),
+                running.options, losses, seconds, self._process,
+            )
         )  # fmt: skip
-        for name, value in (*zip(_KEPT, kept, strict=True), (_VALUES, running.losses)):
-            trial.set_user_attr(name, value)
-        if should_stop:
-            self._study.tell(trial, state=TrialState.PRUNED)
-        else:
-            self._study.tell(trial, running.losses)
-        if running.number >= self._n_starts:
-            loss = running.losses[0] if tried.status == TRIED else WORST
-            self._proposer.tell(running.number - self._n_starts, loss)
+        # Another process that tried it, too, may have told it.
+        with suppress(UpdateFinishedTrialError):
+            running.trial.set_user_attr(RUNGS, [asdict(each) for each in running.rungs])
+            if tried.status == TRIED or len(running.rungs) == 1:
+                self._report(running)
+            if tried.status == TRIED and self._goes_on(running):
+                self._submit(slot)
+                return None
+            self._end(running)
         del self._running[slot]
-        self.overhead += self._clock() - began
-        return Finished.of(self._study.get_trials(deepcopy=False)[trial.number])
+        return Finished.of(self._study.get_trials(deepcopy=False)[running.trial.number])
 
-    def _over_in_time(self) -> bool:
-        return self._budget.seconds is not None and self._left() <= 0
+    def _report(self, running: "_Running") -> None:
+        """Keep the loss of a rung as Optuna does, which knows no rungs for several losses."""
+        if len(self._study.directions) == 1:
+            trial, rung = running.trial, len(running.rungs) - 1
+            # Not trial.report, which would not replace that of a trial that is tried again.
+            trial.storage.set_trial_intermediate_value(
+                trial._trial_id, FACTOR**rung, running.rungs[rung].losses[0]
+            )
+
+    def _goes_on(self, running: "_Running") -> bool:
+        rung, number = len(running.rungs) - 1, running.trial.number
+        if rung + 1 == self._space.families[running.family].n_rungs or self._is_over_in_time():
+            return False
+        others = dict[int, float]()
+        for trial in self._study.get_trials(deepcopy=False):
+            rungs = trial.user_attrs.get(RUNGS, [])
+            if len(rungs) > rung and rungs[rung]["status"] == TRIED and trial.number != number:
+                others[trial.number] = rungs[rung]["losses"][0]
+        return self._pruner(number, rung, running.rungs[rung].losses[0], others)
+
+    def _end(self, running: "_Running") -> None:
+        """Tell the study the losses of the last rung that was tried."""
+        n = n_tried(running.rungs)
+        n_rungs = self._space.families[running.family].n_rungs
+        if n == n_rungs or len(self._study.directions) > 1:
+            # Optuna learns nothing from a pruned trial with several losses.
+            losses = running.rungs[max(n - 1, 0)].losses
+            self._study.tell(running.trial.number, losses, skip_if_finished=True)
+        else:
+            self._study.tell(running.trial.number, state=TrialState.PRUNED, skip_if_finished=True)
+
+    def _let_go(self, slot: int) -> None:
+        """Leave a trial to who goes on."""
+        with suppress(UpdateFinishedTrialError):
+            self._running.pop(slot).trial.set_user_attr(PROCESS, "")
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """How a study stands: its trials, those that count, and those of others that are under way."""
+
+    n_all: int
+    n_counted: int
+    others: list[FrozenTrial]
+    left: list[FrozenTrial]
 
 
 @dataclass(eq=False)
 class _Running:
-    """A trial under way: ``last`` is what came of its last rung, which one, and its options."""
+    """A trial under way: ``rungs`` is what came of it so far."""
 
     trial: optuna.Trial
-    number: int
     family: str
     values: Values
-    rung: int = 0
     options: Values = field(default_factory=dict)
-    losses: list[float] = field(default_factory=list)
-    last: tuple[Tried, int, Values] | None = None
+    rungs: list[Rung] = field(default_factory=list)
     began: float = 0.0
-    seconds: float = 0.0

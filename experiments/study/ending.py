@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evolve.trials.search import TRIED, Tried
+from evolve.trials.results import TRIED, Tried
 from slicing.errors import InputError
 
 WINNER = "winner"

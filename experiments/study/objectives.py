@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, fields
 
-from evolve.trials.search import TRIED, Finished
+from evolve.trials.results import TRIED, Finished
 from slicing.checks import one_of, positive
 from slicing.errors import InputError
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from evolve.trials.search import TRIED, Finished
+from evolve.trials.results import TRIED, Finished
 from experiments.mlflow_store import OVERRIDES
 from experiments.secrets import masked_values
 from experiments.study.trial import folder_of, words_of

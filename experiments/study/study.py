@@ -8,24 +8,17 @@ from typing import Any
 
 import optuna
 from omegaconf import DictConfig, OmegaConf
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
 from evolve.executors.supervised import Fallen, Supervised
-from evolve.trials import (
-    Budget,
-    Finished,
-    Proposer,
-    Search,
-    Space,
-    Task,
-    Tried,
-    finished,
-    proposer,
-    pruner,
-)
-from evolve.trials.search import TRIED
+from evolve.trials import Budget, Finished, Search, Space, Task, Tried, finished
+from evolve.trials import proposer as proposer_of
+from evolve.trials import pruner as pruner_of
+from evolve.trials.proposers import Proposer
+from evolve.trials.pruning import Pruner
+from evolve.trials.results import TRIED
+from evolve.trials.storage import open_study
 from experiments.components import Components, Options
+from experiments.dead_runs import has_ended, this_process
 from experiments.environment import cores, machine, versions
 from experiments.folders import made_for_output, remove_if_only
 from experiments.monitor import Monitor
@@ -104,7 +97,7 @@ class _Plan:
     space: Space
     left_out: tuple[str, ...]
     proposer: Proposer
-    pruner: optuna.pruners.BasePruner
+    pruner: Pruner
 
 
 def _plan(options: Options) -> _Plan:
@@ -122,8 +115,8 @@ def _plan(options: Options) -> _Plan:
         Roles(options["choice_fraction"], options["folds"], options["seed"]),
         space,
         tuple(left_out),
-        proposer(options["sampler"], space, options["seed"], options["population"]),
-        pruner(options["pruner"], max(each.n_rungs for each in space.families.values())),
+        proposer_of(options["sampler"], space, options["seed"], options["population"]),
+        pruner_of(options["pruner"], max(each.n_rungs for each in space.families.values())),
     )
 
 
@@ -142,7 +135,11 @@ class _Study:
         origin = self._origin()
         clock = Clock(self._seconds(origin), self.begun)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        kept = self._kept()
+        kept = open_study(
+            self.options["storage"] or self.folder / JOURNAL,
+            self.options["name"] or "study",
+            len(self.plan.objectives.names),
+        )
         record = StudyRecord(self.options["tracking"], self.folder)
 
         def begun(run_id: str) -> None:
@@ -204,19 +201,6 @@ class _Study:
             )
         return whole - origin.seconds
 
-    def _kept(self) -> optuna.Study:
-        storage: Any = self.options["storage"] or JournalStorage(
-            JournalFileBackend(str(self.folder / JOURNAL))
-        )
-        return optuna.create_study(
-            storage=storage,
-            directions=["minimize"] * len(self.plan.objectives.names),
-            pruner=self.plan.pruner,
-            # Hyperband draws from the name.
-            study_name=self.options["name"] or "study",
-            load_if_exists=True,
-        )
-
     def _workers(self) -> int:
         executor = self.options["executor"]
         return int(executor.get("workers") or cores()) if "workers" in executor else 1
@@ -234,21 +218,23 @@ class _Study:
         words = [*self._of_runs(), "data.calibration_fraction=0", "tracking.model=false"]
         limits = self.plan.objectives.limits
         trial = Trial(words, self.folder, self.plan.roles, judged, limits)
-        gigabytes, most = (
-            self.options["limits"][name] for name in ("trial_gigabytes", "trial_minutes")
-        )
+        gigabytes = self.options["limits"]["trial_gigabytes"]
         free, _ = available()
         n_bytes = 0.9 * free / self._workers() if gigabytes is None else 1e9 * gigabytes
 
-        return Supervised(trial, _fallen, _TimeOf(most), int(n_bytes))
+        return Supervised(trial, _fallen, _time_of, int(n_bytes))
 
     def _search(self, kept: optuna.Study, work: Supervised[Any, Tried], clock: Clock) -> Search:
         budget, plan = self.options["budget"], self.plan
-        left = clock.left
+        left, minutes = clock.left, self.options["limits"]["trial_minutes"]
         return Search(
             kept, plan.space, plan.proposer, Components(self.options, {}).executor(), work,
             plan.objectives,
-            Budget(None if left is None else max(left, 0.1), budget["trials"], plan.target),
+            Budget(
+                None if left is None else max(left, 0.1), budget["trials"], plan.target,
+                None if minutes is None else 60 * minutes,
+            ),
+            pruner=plan.pruner, process=this_process(), has_ended=has_ended,
             starts=_starts(plan.space), workers=self._workers(),
             reserve=lambda: clock.reserve(
                 plan.objectives.best(finished(kept)), len(self.dataset.train)
@@ -373,16 +359,8 @@ class _Study:
         )
 
 
-@dataclass(frozen=True)
-class _TimeOf:
-    """Gives the time that a task may take."""
-
-    most: float | None
-
-    def __call__(self, task: Task | Ending) -> float | None:
-        if isinstance(task, Ending) or self.most is None:
-            return task.seconds
-        return min(60 * self.most, task.seconds or float("inf"))
+def _time_of(task: Task | Ending) -> float | None:
+    return task.seconds
 
 
 def _group(word: str) -> str:

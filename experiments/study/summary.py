@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evolve.trials.search import TRIED, Finished
+from evolve.trials.results import TRIED, Finished
 from experiments.json_values import plain_values
 from experiments.statistics import Accuracy
 from experiments.study.objectives import described

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evolve.trials.search import TRIED, Task, Tried
+from evolve.trials.results import TRIED, Task, Tried
 from experiments.study.ending import Ending, end
 from experiments.study.objectives import Limits
 from experiments.study.roles import Roles

@@ -1,0 +1,167 @@
+"""What a worker is given to try, what comes of it, and what a study keeps of that."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from evolve.trials.space import FAMILY, Values
+
+TRIED = "tried"
+"""Status of a task that has a loss."""
+
+TIME = "time"
+"""Status of a task that took too long."""
+
+PROCESS, RUNGS = "process", "rungs"
+"""What a study keeps of a trial besides its values: who tries it now, what came of its rungs."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker tries.
+
+    Attributes
+    ----------
+    number : int
+        Of the trial, within the study.
+    family : str
+    options : mapping of str to object
+    rung : int
+        From 0.
+    seconds : float or None
+        After which it is too late; None: any time will do.
+    """
+
+    number: int
+    family: str
+    options: Mapping[str, Any]
+    rung: int = 0
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What came of a task.
+
+    Attributes
+    ----------
+    status : str
+        ``tried``, or what happened: ``refused``, ``failed``, ``memory``, ``time``, ``killed``.
+    reason : str
+        A sentence about what happened.
+    metrics : mapping of str to float
+    details : mapping of str to object
+        Of the kinds of JSON.
+    """
+
+    status: str = TRIED
+    reason: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What came of a rung, as a study keeps it.
+
+    Attributes
+    ----------
+    status, reason, metrics, details
+        See :class:`Tried`.
+    options : dict
+        That were tried.
+    losses : list of float
+        Those of a failure are worse than all others.
+    seconds : float
+        That it took.
+    process : str
+        Who tried it, see :class:`~evolve.trials.search.Search`.
+    """
+
+    status: str
+    reason: str
+    metrics: Mapping[str, float]
+    details: Mapping[str, Any]
+    options: Values
+    losses: list[float]
+    seconds: float
+    process: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A trial that has ended, as it stands in the study.
+
+    Attributes
+    ----------
+    number : int
+    family : str
+    options : dict
+        Of its last rung that was tried, where there is one, otherwise of the one that failed.
+    rung : int
+        Which one that is, from 0.
+    status, metrics, details, process
+        Of that rung, see :class:`Rung`.
+    reason : str
+        What ended the trial, where it failed, on this rung or on the next.
+    values : tuple of float
+        Its losses; empty where it has none.
+    seconds : float
+        That it took, on all rungs.
+    """
+
+    number: int
+    family: str
+    options: Values
+    rung: int
+    status: str
+    reason: str
+    metrics: dict[str, float]
+    details: dict[str, Any]
+    values: tuple[float, ...]
+    seconds: float
+    process: str
+
+    @property
+    def is_engine(self) -> bool:
+        """Whether there is an engine of it."""
+        return bool(self.details.get("engine"))
+
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> "Finished":
+        """Read a trial of a study."""
+        rungs = rungs_of(trial)
+        place = max(n_tried(rungs) - 1, 0)
+        rung, last = rungs[place], rungs[-1]
+        return cls(
+            number=trial.number,
+            family=trial.params[FAMILY],
+            options=rung.options,
+            rung=place,
+            status=rung.status,
+            reason=last.reason,
+            metrics=dict(rung.metrics),
+            details=dict(rung.details),
+            values=tuple(rung.losses) if rung.status == TRIED else (),
+            seconds=sum(each.seconds for each in rungs),
+            process=rung.process,
+        )
+
+
+def rungs_of(trial: FrozenTrial) -> list[Rung]:
+    """Read what came of the rungs of a trial."""
+    return [Rung(**each) for each in trial.user_attrs.get(RUNGS, [])]
+
+
+def n_tried(rungs: list[Rung]) -> int:
+    """Count the rungs that have a loss: all but one that failed, which is the last."""
+    return sum(each.status == TRIED for each in rungs)
+
+
+def finished(study: optuna.Study) -> list[Finished]:
+    """Read the trials of a study that have ended, but for those that were interrupted."""
+    ended = (TrialState.COMPLETE, TrialState.PRUNED)
+    return [Finished.of(each) for each in study.get_trials(deepcopy=False, states=ended)]
