@@ -10,7 +10,6 @@ import errno
 import logging
 import os
 import re
-import shlex
 import sys
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
@@ -30,7 +29,7 @@ from experiments.progress import Terminal
 from experiments.schema.docs import CONF
 from experiments.secrets import masked
 from experiments.signals import deferred
-from experiments.words import quoted
+from experiments.words import of_path, quoted
 from slicing.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -177,8 +176,7 @@ def _way_on(folder: Path, is_mistake: bool = False) -> str:
         load(folder)
     except InputError:
         return ""
-    is_plain = re.fullmatch(r"[\w./-]+", str(folder), re.ASCII)
-    word = f"resume={folder}" if is_plain else shlex.quote(f"resume={quoted(folder)}")
+    word = of_path("resume", folder)
     # A program of the user's own brings options that ours does not know.
     program = sys.argv[0]
     is_own = program.endswith(".py") and Path(program).resolve() != Path(__file__).resolve()

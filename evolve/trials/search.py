@@ -117,6 +117,8 @@ class Finished:
         Whether it could have gone on.
     seconds : float
         That it took, on all rungs.
+    ended : float
+        When it ended, in seconds since 1970.
     """
 
     number: int
@@ -130,6 +132,7 @@ class Finished:
     values: tuple[float, ...]
     is_pruned: bool
     seconds: float
+    ended: float
 
     @property
     def is_engine(self) -> bool:
@@ -141,11 +144,13 @@ class Finished:
         """Read a trial of a study."""
         kept = trial.user_attrs
         is_tried = kept[_STATUS] == TRIED
+        assert trial.datetime_complete is not None
         return cls(
             trial.number, kept[_FAMILY], kept[_OPTIONS], kept[_RUNG], kept[_STATUS],
             kept[_REASON], kept[_METRICS], kept[_DETAILS],
             tuple(kept[_VALUES]) if is_tried else (),
             is_tried and trial.state == TrialState.PRUNED, kept[_SECONDS],
+            trial.datetime_complete.timestamp(),
         )  # fmt: skip
 
 
