@@ -16,6 +16,15 @@ HAPPENED = {
 }
 """What has become of a trial that gave no classifier, by its status."""
 
+ENDED = {
+    "time": "its time was over",
+    "trials": "it had tried as many as it may",
+    "target": "its target was reached",
+    "all tried": "nothing was left to try",
+    "interrupted": "it was interrupted",
+}
+"""Why a search ended, by :attr:`.Search.ended`."""
+
 
 def ranked(trials: Sequence[Finished]) -> list[Finished]:
     """Give the trials that were judged, the best first."""

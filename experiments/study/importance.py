@@ -26,7 +26,8 @@ def importance(study: optuna.Study, winner: Finished) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        Shares of 1, the largest first; empty where too few trials were judged, or nothing varied.
+        Shares of 1, the largest first; empty where too few trials were judged, or nearly all did
+        equally well.
     """
     # Here, not above: it is only of use at the end.
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
@@ -40,11 +41,13 @@ def importance(study: optuna.Study, winner: Finished) -> dict[str, float]:
             params = {name: trial.params[name] for name in own}
             loss = 1.0 - each["metrics"]["accuracy"]
             judged.append(create_trial(value=loss, params=params, distributions=own))
-    if len(judged) < _ENOUGH:
+    n_best = max(_BEST, round(0.1 * len(judged)))
+    losses = sorted(each.values[0] for each in judged)
+    if len(judged) < _ENOUGH or losses[n_best - 1] == losses[-1]:
         return {}
     alone = optuna.create_study()
     alone.add_trials(judged)
-    best = PedAnovaImportanceEvaluator(target_quantile=max(0.1, _BEST / len(judged)))
+    best = PedAnovaImportanceEvaluator(target_quantile=n_best / len(judged))
     found = get_param_importances(alone, evaluator=best, normalize=True)
     ranked = sorted(found.items(), key=lambda item: (-item[1], item[0]))
     return {name.removeprefix(prefix): share for name, share in ranked}

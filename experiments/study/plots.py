@@ -59,6 +59,7 @@ def timeline(trials: Sequence[Finished], families: Sequence[str], winner: int, p
             transform=axes.get_xaxis_transform(),
         )  # fmt: skip
     _mark(axes, [(minutes[each.number], each) for each in engines if each.number == winner])
+    axes.set_xlim(left=0)
     axes.set_xlabel("minutes of the search")
     _finish(figure, [axes], path)
 

@@ -64,6 +64,7 @@ def write(summary: StudySummary, handed: Handed, engine: Path) -> None:
         figures={name: pages.embedded((folder / f"{name}.png").read_bytes()) for name in drawn},
         classes=class_cells(classes, figures),
         confused=confused_cells(classes, handed.labels, handed.predicted),
+        n_shown=_n_shown(summary, handed),
         command=f"python -m experiments.run {shlex.join(summary.command)}",
         about=_about(summary),
     )
@@ -88,6 +89,12 @@ def _draw(folder: Path, summary: StudySummary, handed: Handed) -> list[str]:
     return [*FIGURES]
 
 
+def _n_shown(summary: StudySummary, handed: Handed) -> int:
+    """Give the number of test images among which the winner's run looks for wrong ones."""
+    tested = None if handed.run is None else handed.run.saved.test
+    return summary.tested.total if tested is None else tested.total
+
+
 def _part(page: Path, name: str) -> Markup:
     """Give a section of the report of a run, as it stands there: names in it are escaped."""
     _, _, rest = page.read_text("utf-8").partition(f'<section id="{name}">')
@@ -103,7 +110,8 @@ def _about(summary: StudySummary) -> dict[str, object]:
         f"the trials{folds}; {summary.tested.total:,} test images, read once, at the end",
         "optimized": ", ".join(summary.objectives),
         "trials": f"{len(summary.trials):,} in {summary.seconds:.0f} s, of which "
-        f"{summary.overhead:.1f} s chose what to try; ended: {summary.ended}",
+        f"{summary.overhead:.1f} s chose what to try; the search ended because "
+        f"{cells.ENDED[summary.ended]}",
         "seed": summary.seed,
         "versions": ", ".join(f"{name} {text}" for name, text in summary.versions.items()),
         **summary.machine,

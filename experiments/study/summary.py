@@ -10,7 +10,7 @@ from pathlib import Path
 from evolve.trials.search import Finished
 from experiments.json_values import plain_values
 from experiments.statistics import Accuracy
-from experiments.study.cells import fallen, happened, ranked
+from experiments.study.cells import ENDED, fallen, happened, ranked
 from experiments.study.objectives import accuracy_of, described
 from experiments.tables import percent, shorten, table
 from slicing.files import replacing
@@ -126,7 +126,7 @@ class StudySummary:
         constant = _constant(self.trials)
         rows = [
             [
-                str(each.number),
+                f"{each.number} (winner)" if each.number == self.winner else str(each.number),
                 each.family,
                 percent(accuracy_of(each)),
                 f"{each.metrics['bytes']:,.0f}",
@@ -160,7 +160,8 @@ class StudySummary:
             f"on {self.tested.total:,} test images, which chose nothing: {tested}",
             f"{len(self.trials):,} trials in {self.seconds:.0f} s"
             + (f", of which {len(failed):,} failed ({why})" if failed else "")
-            + f"; ended: {self.ended}; choosing what to try took {self.overhead:.1f} s",
+            + f"; the search ended because {ENDED[self.ended]}; choosing what to try took "
+            f"{self.overhead:.1f} s",
             *self.left_out,
             f"as a plain run: python -m experiments.run {shlex.join(self.command)}",
         ]

@@ -11,7 +11,9 @@ _NAMES, _FEW, _FEW_OF_CLASS = 6, 200, 10
 def told(summary: StudySummary) -> list[str]:
     """Say what the winner is, to people who train no networks."""
     names = summary.classes
-    some = ", ".join(names[:_NAMES]) + (", …" if len(names) > _NAMES else "")
+    some = ", ".join(names[:_NAMES])
+    if len(names) > _NAMES:
+        some += f" and {len(names) - _NAMES:,} more"
     most = max(_recalls(summary).values(), key=lambda each: each.total).total
     made = "It was made from all training images."
     if summary.refit is None:
@@ -27,7 +29,7 @@ def told(summary: StudySummary) -> list[str]:
     ]
 
 
-def next_steps(summary: StudySummary, n_findings: int) -> list[str]:
+def next_steps(summary: StudySummary, n_findings: int) -> list[tuple[str, str]]:
     """Say what to do next, what matters most first.
 
     Parameters
@@ -35,31 +37,36 @@ def next_steps(summary: StudySummary, n_findings: int) -> list[str]:
     summary : StudySummary
     n_findings : int
         Kinds of what was found in the images.
+
+    Returns
+    -------
+    list of (str, str)
+        A sentence, and a command that belongs to it or nothing.
     """
-    steps = []
+    steps = list[tuple[str, str]]()
     if n_findings:
-        steps.append("Look at what was found in your images: wrong labels and copies mislead.")
+        found = "Look at what was found in your images: wrong labels and copies mislead."
+        steps.append((found, ""))
     if summary.tested.total < _FEW:
-        steps.append(
-            f"Only {summary.tested.total:,} images tested it. With more of them, you know better "
-            "how good it is."
-        )
+        few = f"Only {summary.tested.total:,} images tested it: with more, you know it better."
+        steps.append((few, ""))
     if (weakest := _weakest(summary)) is not None:
         name, recall = weakest
-        steps.append(
+        weak = (
             f"It is weakest at {name}: {recall.correct:,} of {recall.total:,} test images right. "
             "More training images of that class are the first thing to try."
         )
+        steps.append((weak, ""))
     more = f"python -m experiments.study {of_path('resume', summary.folder)}"
+    better = "With more, it may find a better one:"
     steps += {
-        "interrupted": [f"The search was interrupted. It goes on with: {more}"],
-        "time": [
-            "The search ended with its time. With more, it may find a better one: "
-            f"{more} budget.minutes=20"
-        ],
+        "interrupted": [("The search was interrupted. It goes on with:", more)],
+        "time": [(f"The search ended with its time. {better}", f"{more} budget.minutes=20")],
         "trials": [
-            "The search ended with its number of trials. With more, it may find a better one: "
-            f"{more} budget.trials={2 * len(summary.trials)}"
+            (
+                f"The search ended with its number of trials. {better}",
+                f"{more} budget.trials={2 * len(summary.trials)}",
+            )
         ],
     }.get(summary.ended, [])
     return steps

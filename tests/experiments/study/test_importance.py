@@ -54,7 +54,14 @@ def test_from_few_trials_of_the_family_nothing_is_said(study):
     assert importance(study, WINNER) == {}
 
 
-def test_options_that_never_varied_are_no_error():
-    assert all(
-        math.isfinite(each) for each in importance(kept(20, is_constant=True), WINNER).values()
-    )
+@pytest.mark.filterwarnings("error")
+def test_where_all_did_equally_well_nothing_is_said():
+    assert importance(kept(20, is_constant=True), WINNER) == {}
+
+
+def test_a_family_without_options_has_none_that_matter():
+    study = optuna.create_study()
+    for each in kept(20).trials:
+        each.params, each.distributions = {}, {}
+        study.add_trial(each)
+    assert importance(study, WINNER) == {}
