@@ -82,10 +82,10 @@ def convergence(history: Sequence[Generation | BlockEnd], path: Path, title: str
             axes.set_ylim(low - margin, top + 2 * margin)
     axes.set_xlabel("evaluations")
     axes.set_ylabel("loss")
-    axes.set_title(_plain(title), pad=18)
+    axes.set_title(plain(title), pad=18)
     axes.legend(loc="upper right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def kernels(before: ConvStack, after: ConvStack, path: Path) -> None:
@@ -116,7 +116,7 @@ def kernels(before: ConvStack, after: ConvStack, path: Path) -> None:
             axes.set_title(f"{what}: {when}", fontsize="medium")
             axes.set_axis_off()
         figure.colorbar(drawn, ax=list(row), shrink=0.8, pad=0.01)
-    _save(figure, path)
+    save(figure, path)
 
 
 def confusion(
@@ -154,7 +154,7 @@ def confusion(
             fontsize=min(8.5, _POINTS * cell / digits),
             color="white" if shares[row, col] > 0.5 else "black",
         )  # fmt: skip
-    labeled = [_plain(name, 24) for name in classes]
+    labeled = [plain(name, 24) for name in classes]
     slant: dict[str, Any] = {}
     if max(map(len, labeled)) > 3 or n > _SLANTED:
         slant = {"rotation": 90} if n > _SLANTED else {"rotation": 45, "ha": "right"}
@@ -163,8 +163,8 @@ def confusion(
     axes.set_yticks(range(n), labeled, fontsize=size)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(_plain(title), fontsize="medium", wrap=True)
-    _save(figure, path)
+    axes.set_title(plain(title), fontsize="medium", wrap=True)
+    save(figure, path)
 
 
 def training(epochs: Sequence[Epoch], path: Path, title: str = "") -> None:
@@ -192,8 +192,8 @@ def training(epochs: Sequence[Epoch], path: Path, title: str = "") -> None:
         axes.set_xlabel("epochs")
         axes.set_ylabel(what)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(_plain(title))
-    _save(figure, path)
+    figure.suptitle(plain(title))
+    save(figure, path)
 
 
 def accuracy(networks: Sequence[NetworkResult], path: Path, title: str = "") -> None:
@@ -221,7 +221,7 @@ def accuracy(networks: Sequence[NetworkResult], path: Path, title: str = "") -> 
         beside = ScaledTranslation(sizes.count(row.total_bytes) / 6, 0, figure.dpi_scale_trans)
         axes.errorbar(
             row.total_bytes, percent, [[percent - low], [high - percent]], fmt=marker, color=color,
-            capsize=3, label=_plain(row.name), transform=axes.transData + beside,
+            capsize=3, label=plain(row.name), transform=axes.transData + beside,
         )  # fmt: skip
         axes.set_ylabel(f"% of {measured.total:,} test images")
         sizes.append(row.total_bytes)
@@ -235,11 +235,11 @@ def accuracy(networks: Sequence[NetworkResult], path: Path, title: str = "") -> 
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(EngFormatter("B"))
     axes.set_xlabel("bytes")
-    axes.set_title(_plain(title))
+    axes.set_title(plain(title))
     axes.grid(axis="y", color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def reliability(reliabilities: Mapping[str, Reliability], path: Path, title: str = "") -> None:
@@ -271,12 +271,12 @@ def reliability(reliabilities: Mapping[str, Reliability], path: Path, title: str
         below.bar(lefts, totals, width, color=color, align="edge")
     axes.set_ylabel("% of the answers that are right")
     axes.legend(loc="upper left", frameon=False)
-    axes.set_title(_plain(title), fontsize="medium", wrap=True)
+    axes.set_title(plain(title), fontsize="medium", wrap=True)
     below.set_xlabel("% by the confidence, or by the votes")
     below.set_ylabel("test images")
     for each_axes in (axes, below):
         each_axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def places(found: Places, path: Path) -> None:
@@ -299,7 +299,7 @@ def places(found: Places, path: Path) -> None:
     for label, (style, _, _) in styles.items():
         axes.plot([], [], style, color=_GRAY, markersize=4, fillstyle="none", label=label)
     for (name, each), color in zip(found.networks.items(), cycle(_COLORS[1:]), strict=False):
-        axes.plot([], [], "s", color=color, label=_plain(name, 40))
+        axes.plot([], [], "s", color=color, label=plain(name, 40))
         for style, is_set, what in styles.values():
             chosen = [place for place in each if (len(place.score.cuts) > 1) == is_set]
             times = [place.milliseconds for place in chosen]
@@ -310,18 +310,18 @@ def places(found: Places, path: Path) -> None:
     best = found.ranked[0]
     axes.plot(
         best.milliseconds, 100 * best.score.discriminants, "*", color=_ORANGE, markersize=14,
-        label=f"the best: {_plain(best.name, 40)}",
+        label=f"the best: {plain(best.name, 40)}",
     )  # fmt: skip
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("ms an image, one thread")
     axes.set_ylabel(f"% of {found.n_images:,} training images right, left out")
-    axes.set_title(_plain(found.title), wrap=True)
+    axes.set_title(plain(found.title), wrap=True)
     axes.grid(axis="y", color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _line_by_block(
@@ -352,8 +352,8 @@ def _grid(conv: Conv, columns: int) -> NDArray[np.float32]:
     return grid
 
 
-def _plain(text: str, longest: int = 90) -> str:
-    """Give a text of the user's as matplotlib draws it as it is.
+def plain(text: str, longest: int = 90) -> str:
+    """Write a text of the user's so that matplotlib draws it as it is.
 
     A dollar sign begins no formula, what is not Unicode becomes a question mark, and each line is
     cut at a length.
@@ -364,7 +364,8 @@ def _plain(text: str, longest: int = 90) -> str:
     return "\n".join(cut).replace("$", r"\$")
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG file, whole or not at all."""
     with replacing(path) as file, warnings.catch_warnings():
         # Names hold letters that the font does not have; boxes stand for them.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")

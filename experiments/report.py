@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from experiments import pages
 from experiments.statistics import ClassFigures
 from experiments.summary import Summary
-from experiments.tables import addition_cells, bin_cells, class_cells, confidence_cells
+from experiments.tables import (
+    addition_cells,
+    bin_cells,
+    class_cells,
+    confidence_cells,
+    confused_cells,
+)
 from experiments.tracking import leaves
 from slicing.data.dataset import Images
 from slicing.data.survey import Survey
@@ -107,6 +113,7 @@ def write(
                 answers.predicted, answers.test.labels, len(answers.engine.classes)
             ),
         ),
+        confused=confused_cells(answers.engine.classes, answers.test.labels, answers.predicted),
         about=_about(summary, answers),
         figures={name: pages.embedded(png) for name, png in figures.items()},
         n_test=len(answers.test),

@@ -10,7 +10,6 @@ import errno
 import logging
 import os
 import re
-import shlex
 import sys
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
@@ -30,7 +29,7 @@ from experiments.progress import Terminal
 from experiments.schema.docs import CONF
 from experiments.secrets import masked
 from experiments.signals import deferred
-from experiments.words import quoted
+from experiments.words import of_path, quoted
 from slicing.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -144,7 +143,7 @@ def _job(config: DictConfig) -> float:
         mistake = sentence + _way_on(folder, is_mistake=True)
     else:
         say(f"\n{summary.text()}\n\nEngine, report.html, figures and log: {folder}", sys.stdout)
-        engine = _option("engine", folder / ENGINE)
+        engine = of_path("engine", folder / ENGINE)
         say(f"Classify with it: python -m experiments.predict {engine} images=...", sys.stdout)
         if summary.mlflow_model:
             from experiments.mlflow_store import serving
@@ -190,13 +189,7 @@ def _way_on(folder: Path, is_mistake: bool = False) -> str:
             "What was found is kept. Once that is mended (of the options only executor, tracking "
             "and paths of images and models may be other ones), resume it by"
         )
-    return f" {lead} {start} {_option('resume', folder)}"
-
-
-def _option(name: str, path: Path) -> str:
-    """Write an option so that a shell and Hydra take any path."""
-    is_plain = re.fullmatch(r"[\w./-]+", str(path), re.ASCII)
-    return f"{name}={path}" if is_plain else shlex.quote(f"{name}={quoted(path)}")
+    return f" {lead} {start} {of_path('resume', folder)}"
 
 
 def _with_resumed(overrides: list[str], multirun: bool) -> list[str]:

@@ -2,11 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from experiments.new_classes import ClassAddition
 from experiments.reliability import Reliability
 from experiments.statistics import Accuracy, ClassFigures
 from slicing.data.quality import Quality
 from slicing.names import shown
+
+# Pairs of classes in the table of those that are confused.
+_CONFUSED = 10
 
 Cells = tuple[list[str], list[list[str]]]
 """A header, and rows of as many cells."""
@@ -54,6 +60,11 @@ def _safe(cell: str) -> str:
     return shown(cell).replace("|", "\\|")
 
 
+def shorten(text: str, longest: int) -> str:
+    """Cut a text at a length, and mark where it was cut."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
 def percent(accuracy: Accuracy | None) -> str:
     """Write an accuracy in percent, with its 95 % interval; a dash for none."""
     if accuracy is None:
@@ -70,6 +81,19 @@ def class_cells(classes: Sequence[str], figures: Sequence[ClassFigures]) -> Cell
         for name, (recall, precision) in zip(classes, figures, strict=True)
     ]
     return header, body
+
+
+def confused_cells(
+    classes: Sequence[str], labels: NDArray[np.int64], predicted: NDArray[np.int64]
+) -> Cells:
+    """Give the table of the classes that were taken for which most often."""
+    counts = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(counts, (labels, predicted), 1)
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:_CONFUSED]
+    pairs = [(*map(int, divmod(place, len(classes))), int(counts.flat[place])) for place in order]
+    body = [[classes[true], classes[taken], f"{n:,}"] for true, taken, n in pairs if n]
+    return ["class", "taken for", "test images"], body
 
 
 def confidence_cells(reliability: Mapping[str, Reliability]) -> Cells:

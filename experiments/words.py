@@ -48,6 +48,12 @@ def as_one(line: str) -> str:
     return _for_shell(f"{name}={quoted(value)}")
 
 
+def of_path(name: str, path: object) -> str:
+    """Write an option whose value is a path so that a shell and Hydra take it as it is."""
+    is_plain = re.fullmatch(r"[\w./-]+", str(path), re.ASCII)
+    return f"{name}={path}" if is_plain else shlex.quote(f"{name}={quoted(path)}")
+
+
 def _for_shell(word: str) -> str:
     """Quote a word for a shell, in a way that can be read."""
     return shlex.quote(word) if re.search(r'["$`\\!]', word) else f'"{word}"'

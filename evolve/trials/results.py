@@ -109,8 +109,12 @@ class Finished:
         What ended the trial, where it failed, on this rung or on the next.
     values : tuple of float
         Its losses; empty where it has none.
+    is_pruned : bool
+        Whether it could have gone on: others were better.
     seconds : float
         That it took, on all rungs.
+    ended : float
+        When it ended, in seconds since 1970.
     """
 
     number: int
@@ -122,8 +126,10 @@ class Finished:
     metrics: dict[str, float]
     details: dict[str, Any]
     values: tuple[float, ...]
+    is_pruned: bool
     seconds: float
-    process: str
+    ended: float = 0.0
+    process: str = ""
 
     @property
     def is_engine(self) -> bool:
@@ -133,6 +139,7 @@ class Finished:
     @classmethod
     def of(cls, trial: FrozenTrial) -> "Finished":
         """Read a trial of a study."""
+        assert trial.datetime_complete is not None
         rungs = rungs_of(trial)
         place = max(n_tried(rungs) - 1, 0)
         rung, last = rungs[place], rungs[-1]
@@ -146,7 +153,9 @@ class Finished:
             metrics=dict(rung.metrics),
             details=dict(rung.details),
             values=tuple(rung.losses) if rung.status == TRIED else (),
+            is_pruned=last.status == TRIED and trial.state == TrialState.PRUNED,
             seconds=sum(each.seconds for each in rungs),
+            ended=trial.datetime_complete.timestamp(),
             process=rung.process,
         )
 

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from evolve.trials.results import TRIED, Tried
 from slicing.errors import InputError
 
-WINNER = "winner"
-"""Folder of the winner's run, within that of the study."""
+WINNER, PREDICTIONS = "winner", "predictions.npz"
+"""Folder of the winner's run, within that of the study; file in both, with the answers to the test
+images."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,10 @@ def end(ending: Ending) -> Tried:
     -------
     Tried
         Its details: ``right``, the right answers to the test images, and ``total``, their number.
+        The answers are in the file :data:`PREDICTIONS` of the run, or beside the engine.
     """
     # Here, not above: the process of the study needs none of it.
+    from experiments.arrays import save_arrays
     from experiments.components import Components
     from experiments.monitor import Silent
     from experiments.overrides import check, chosen
@@ -58,24 +64,30 @@ def end(ending: Ending) -> Tried:
     if ending.refit:
         ending.folder.mkdir(parents=True, exist_ok=True)
         summary = run(config, choices, ending.folder, ending.words, Silent())
-        assert summary.saved.test is not None
-        return Tried(TRIED, details={"right": summary.saved.test.correct})
+        tested = summary.saved.test_all or summary.saved.test
+        assert tested is not None
+        return Tried(TRIED, details={"right": tested.correct, "total": tested.total})
     engine = Engine.load(ending.engine)
-    test = Components(plain(config), choices).dataset().read_test()
-    return Tried(TRIED, details={"right": _right(engine, test), "total": len(test)})
+    dataset = Components(plain(config), choices).dataset()
+    test = (dataset.read_test_all or dataset.read_test)()
+    predicted = _predicted(engine, test)
+    arrays = {"labels": test.labels, "engine": predicted}
+    save_arrays(arrays, ending.engine.parent / PREDICTIONS)
+    right = int((predicted == test.labels).sum())
+    return Tried(TRIED, details={"right": right, "total": len(test)})
 
 
-def _right(engine: Any, part: Any) -> int:
-    """Count the right answers of an engine that takes images, a few at a time."""
-    right = 0
+def _predicted(engine: Any, part: Any) -> NDArray[np.int64]:
+    """Give the answers of an engine that takes images, a few at a time."""
+    predicted = []
     for start in range(0, len(part), 64):
         some = part[start : start + 64]
         if engine.preparation is not None:
             pixels = some.prepared(engine.preparation)
         else:
             pixels = some.images
-        right += int((engine.predict_labels(pixels) == some.labels).sum())
-    return right
+        predicted.append(engine.predict_labels(pixels))
+    return np.concatenate(predicted)
 
 
 def words_of_run(words: Sequence[str], options: Mapping[str, Any]) -> tuple[str, ...]:

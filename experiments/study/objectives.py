@@ -4,6 +4,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, fields
 
 from evolve.trials.results import TRIED, Finished
+from experiments.statistics import Accuracy
 from slicing.checks import one_of, positive
 from slicing.errors import InputError
 
@@ -104,6 +105,11 @@ def _beats(one: Finished, other: Finished) -> bool:
     pairs = [(-each.metrics["accuracy"], each.metrics["bytes"], each.metrics["milliseconds"])
              for each in (one, other)]  # fmt: skip
     return pairs[0] != pairs[1] and all(a <= b for a, b in zip(*pairs, strict=True))
+
+
+def accuracy_of(trial: Finished) -> Accuracy:
+    """Give the accuracy of a trial on the choice images."""
+    return Accuracy(int(trial.details["correct"]), int(trial.details["total"]))
 
 
 def described(options: Mapping[str, object], known: Container[str] = ()) -> str:

@@ -27,12 +27,14 @@ from experiments.secrets import masked_values
 from experiments.statistics import Accuracy
 from experiments.study.budget import REPORT, Clock, refit_seconds, seconds_of, target_of
 from experiments.study.ending import WINNER, Ending
-from experiments.study.objectives import Limits, Objectives, described
+from experiments.study.handed import Handed
+from experiments.study.importance import importance
+from experiments.study.objectives import Limits, Objectives, accuracy_of, described
 from experiments.study.origin import ORIGIN, StudyOrigin
 from experiments.study.recording import StudyRecord
 from experiments.study.roles import Roles
 from experiments.study.spaces import can_be_tried, families
-from experiments.study.summary import SUMMARY, StudySummary, accuracy_of
+from experiments.study.summary import SUMMARY, StudySummary
 from experiments.study.trial import ENGINE_OF_TRIAL, Trial, folder_of, words_of
 from experiments.tables import percent
 from slicing.data.dataset import Dataset
@@ -157,7 +159,7 @@ class _Study:
             self._follow(search, kept, clock, record)
             origin = replace(StudyOrigin.read(self.folder), seconds=origin.seconds + clock.passed)
             origin.write(self.folder)
-            summary = self._end(search, finished(kept), clock, record, work)
+            summary = self._end(search, kept, clock, record, work)
         except BaseException as error:
             record.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
@@ -270,12 +272,13 @@ class _Study:
     def _end(
         self,
         search: Search,
-        trials: list[Finished],
+        kept: optuna.Study,
         clock: Clock,
         record: StudyRecord,
         work: Supervised[Any, Tried],
     ) -> StudySummary:
         """Test the winner, make it again where there is time, and report."""
+        trials = finished(kept)
         winner = self.plan.objectives.best(trials)
         if winner is None:
             reason = next((each.reason for each in reversed(trials) if each.reason), "")
@@ -285,6 +288,8 @@ class _Study:
             )
         command = (*self._of_runs(), *words_of(winner.options))
         as_tried, refit, why_not = self._hand_over(winner, command, clock, search, record, work)
+        handed = Handed.read(self.folder, refit is not None)
+        engine = self.folder / ENGINE
         summary = StudySummary(
             dataset=self.dataset.name,
             classes=tuple(self.dataset.classes),
@@ -307,11 +312,22 @@ class _Study:
             seed=self.options["seed"],
             versions=versions(),
             machine=machine(),
+            engine_bytes=engine.stat().st_size,
+            by_class=handed.by_class(self.dataset.classes),
+            importance=importance(kept, winner),
         )
         summary.write(self.folder / SUMMARY)
+        self.monitor.say("Writing the report")
+        # Here, not above: nothing else needs a library for figures.
+        from experiments.study import report
+
+        report.write(summary, handed, engine)
         self.monitor.say("Sending the results to MLflow")
         record.finish(
-            summary.metrics(), (CONFIG, SUMMARY), summary.text(), search.ended == "interrupted"
+            summary.metrics(),
+            (CONFIG, SUMMARY, report.REPORT),
+            summary.text(),
+            search.ended == "interrupted",
         )
         return summary
 

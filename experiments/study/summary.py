@@ -2,21 +2,23 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evolve.trials.results import TRIED, Finished
+from evolve.trials.results import Finished
 from experiments.json_values import plain_values
 from experiments.statistics import Accuracy
-from experiments.study.objectives import described
-from experiments.tables import percent, table
+from experiments.study.cells import ENDED, fallen, happened, ranked
+from experiments.study.objectives import accuracy_of, described
+from experiments.tables import percent, shorten, table
 from slicing.files import replacing
 
 SUMMARY = "summary.json"
 
-# Trials in the table at the end.
-_SHOWN = 10
+# Trials in the table at the end, and letters of its lines.
+_SHOWN, _WIDTH = 10, 120
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,12 @@ class StudySummary:
         Of each family, where the values come from that were tried first.
     versions, machine : mapping of str to str
         See :class:`experiments.summary.Summary`.
+    engine_bytes : int
+        Of the engine that is handed over.
+    by_class : mapping of str to mapping of str to Accuracy or None
+        Its ``recall`` and ``precision`` on the test images, by the names of the classes.
+    importance : mapping of str to float
+        See :func:`experiments.study.importance.importance`.
     """
 
     dataset: str
@@ -78,13 +86,16 @@ class StudySummary:
     sources: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
+    engine_bytes: int = 0
+    by_class: Mapping[str, Mapping[str, Accuracy | None]] = field(default_factory=dict)
+    importance: Mapping[str, float] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, float]:
         """Figures by the names under which MLflow has them."""
         found = {
             "choice/accuracy": self.best.metrics["accuracy"],
             "as_tried/test_accuracy": self.as_tried.value,
-            "engine/bytes": self.best.metrics["bytes"],
+            "engine/bytes": self.engine_bytes,
             "engine/milliseconds": self.best.metrics["milliseconds"],
             "trials": len(self.trials),
             "time/seconds": self.seconds,
@@ -104,58 +115,63 @@ class StudySummary:
         return next(each for each in self.trials if each.number == self.winner)
 
     @property
-    def ranked(self) -> list[Finished]:
-        """The trials that were judged, the best first."""
-        judged = [each for each in self.trials if each.status == TRIED]
-        return sorted(judged, key=lambda each: (-each.metrics["accuracy"], each.metrics["bytes"]))
+    def tested(self) -> Accuracy:
+        """On the test images: the engine that is handed over."""
+        return self.refit or self.as_tried
 
     def text(self) -> str:
         """Write it in Markdown that reads well on a terminal, too."""
-        header = ["trial", "family", "% right", "bytes", "ms", "seconds", "options"]
+        header = ["trial", "family", "% right", "bytes", "ms", "s", "options"]
+        best = ranked(self.trials)[:_SHOWN]
+        constant = _constant(self.trials)
         rows = [
             [
-                str(each.number),
+                f"{each.number} (winner)" if each.number == self.winner else str(each.number),
                 each.family,
                 percent(accuracy_of(each)),
                 f"{each.metrics['bytes']:,.0f}",
                 f"{each.metrics['milliseconds']:.2f}",
                 f"{each.seconds:.0f}",
-                described(each.options),
+                described(each.options, constant[each.family]),
             ]
-            for each in self.ranked[:_SHOWN]
+            for each in best
         ]
-        lines = [*table(header, rows), "", *(f"- {fact}" for fact in self.facts())]
-        return "\n".join(lines)
+        # A line that a terminal breaks is no table.
+        fixed = len(table(header, [[*row[:-1], ""] for row in rows])[0]) - len(header[-1])
+        for row in rows:
+            row[-1] = shorten(row[-1], max(_WIDTH - fixed, len(header[-1])))
+        return "\n".join([*table(header, rows), "", *(f"- {fact}" for fact in self.facts())])
 
     def facts(self) -> list[str]:
         """Say in sentences what came of it."""
-        best, fallen = self.best, [each for each in self.trials if each.status != TRIED]
-        tested = f"{percent(self.as_tried)} % of {self.as_tried.total:,} test images right"
+        best, failed = self.best, fallen(self.trials)
+        choice = accuracy_of(best)
+        tested = f"{percent(self.as_tried)} % right as it was tried"
         if self.refit is None:
             tested += f"; {self.why_not_refit}"
         else:
-            tested += f"; made again from all training images, {percent(self.refit)} %"
-        why = f" ({_counted(fallen)})" if fallen else ""
+            tested += f", {percent(self.refit)} % made again from all training images"
+        counts = Counter(happened(each.status) for each in failed)
+        why = "; ".join(f"{n} {what}" for what, n in counts.items())
         return [
-            f"the winner is trial {best.number}, {best.family}: {percent(accuracy_of(best))} % of "
-            f"{best.details['total']:,} choice images right, which flatters it: it was chosen by "
-            "them",
-            f"the winner on images that chose nothing: {tested}",
-            f"{len(self.trials)} trials in {self.seconds:.0f} s, ended: {self.ended}; "
-            f"{len(fallen)} failed{why}; choosing took {self.overhead:.1f} s",
+            f"the winner is trial {best.number}, of the family {best.family}: "
+            f"{percent(choice)} % of {choice.total:,} choice images right, which flatters it, "
+            "since they chose it",
+            f"on {self.tested.total:,} test images, which chose nothing: {tested}",
+            f"{len(self.trials):,} trials in {self.seconds:.0f} s"
+            + (f", of which {len(failed):,} failed ({why})" if failed else "")
+            + f"; the search ended because {ENDED[self.ended]}; choosing what to try took "
+            f"{self.overhead:.1f} s",
             *self.left_out,
-            f"the winner as a plain run: python -m experiments.run {shlex.join(self.command)}",
+            f"as a plain run: python -m experiments.run {shlex.join(self.command)}",
         ]
 
 
-def accuracy_of(each: Finished) -> Accuracy:
-    """Give the accuracy of a trial on the choice images."""
-    return Accuracy(int(each.details["correct"]), int(each.details["total"]))
-
-
-def _counted(fallen: list[Finished]) -> str:
-    counts: Mapping[str, int] = {
-        status: sum(each.status == status for each in fallen)
-        for status in sorted({each.status for each in fallen})
-    }
-    return ", ".join(f"{status}: {n}" for status, n in counts.items())
+def _constant(trials: Sequence[Finished]) -> dict[str, list[str]]:
+    """Give, for each family, the options that are the same in all of its trials, if some differ."""
+    found = dict[str, list[str]]()
+    for family in {each.family for each in trials}:
+        own = [each.options for each in trials if each.family == family]
+        same = [name for name in own[0] if all(each.get(name) == own[0][name] for each in own)]
+        found[family] = same if len(same) < len(own[0]) else []
+    return found

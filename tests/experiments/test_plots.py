@@ -120,7 +120,7 @@ def boxes(figure, texts):
 @pytest.fixture
 def drawn(monkeypatch):
     """The figures that are saved."""
-    figures, save = [], plots._save
+    figures, save = [], plots.save
 
     def kept(figure, path):
         figures.append(figure)
@@ -242,7 +242,7 @@ def test_any_name_can_be_drawn(odd, tmp_path):
 @given(st.text(max_size=60))
 @settings(max_examples=60, deadline=None)
 def test_a_name_is_drawn_as_it_is(text):
-    drawn = Text(text=plots._plain(text), wrap=True)
+    drawn = Text(text=plots.plain(text), wrap=True)
     shown, is_formula = drawn._preprocess_math(drawn.get_text())
     assert not is_formula
     assert shown == "\n".join(text.splitlines())

@@ -1,5 +1,7 @@
+import numpy as np
+
 from experiments.statistics import Accuracy, ClassFigures
-from experiments.tables import class_cells, table, table_lines
+from experiments.tables import class_cells, confused_cells, table, table_lines
 
 
 def test_table_is_markdown():
@@ -41,3 +43,13 @@ def test_a_class_without_images_has_dashes():
         ["cat", "10", "50.00 (23.66-76.34)", "-"],
         ["dog", "0", "-", "50.00 (23.66-76.34)"],
     ]
+
+
+def test_what_was_taken_for_what_most_often():
+    labels, predicted = np.array([[0, 1], [0, 1], [0, 0], [2, 1], [1, 1], [3, 2]]).T
+    header, body = confused_cells("abcd", labels, predicted)
+    assert header == ["class", "taken for", "test images"]
+    assert body == [["a", "b", "2"], ["c", "b", "1"], ["d", "c", "1"]]
+    assert confused_cells("ab", labels % 2, labels % 2)[1] == []
+    many = np.arange(200)
+    assert len(confused_cells([*map(str, many)], many, (many + 1) % 200)[1]) == 10
