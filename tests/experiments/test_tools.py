@@ -23,6 +23,7 @@ from experiments.schema.docs import CONF
 from experiments.tools import run_tool
 from slicing.data import idx, layouts
 from slicing.engine.engine import Engine
+from slicing.memory import set_bound
 
 
 def process(name, *arguments):
@@ -46,7 +47,9 @@ def tool(monkeypatch, capsys):
         out, err = capsys.readouterr()
         return SimpleNamespace(returncode=code, stdout=out, stderr=err)
 
-    return run
+    yield run
+    # A process takes its bound with it.
+    set_bound(None)
 
 
 @pytest.fixture(scope="module")

@@ -16,23 +16,6 @@ def run_python(code, **environment):
     )
 
 
-def test_threads_are_set_before_tensorflow_starts_and_it_starts_quietly():
-    done = run_python(
-        "import logging; logging.basicConfig()\n"
-        "from slicing.backend import configure_threads, load_keras\n"
-        "print(configure_threads(3))\n"
-        "load_keras().ops.zeros(1)\n"
-        "import tensorflow as tf\n"
-        "print(tf.config.threading.get_inter_op_parallelism_threads())\n"
-        "print(configure_threads(), configure_threads(3), configure_threads(1))\n",
-    )
-    assert done.stdout.split() == ["3", "3", "3", "3", "3"]
-    assert done.stderr == (
-        "WARNING:slicing.backend:TensorFlow already runs with 3 threads in this process, and "
-        "cannot change to 1: set the number before anything is computed.\n"
-    )
-
-
 def test_what_failed_on_import_is_shown():
     code = (
         "import sys, os\n"
@@ -56,6 +39,16 @@ def test_another_keras_backend_is_refused():
     assert "set KERAS_BACKEND=tensorflow" in done.stderr
 
 
+THREADS = """
+import logging
+logging.basicConfig()
+from slicing.backend import configure_threads, load_keras
+print(configure_threads(3))
+load_keras().ops.zeros(1)
+import tensorflow as tf
+print(tf.config.threading.get_inter_op_parallelism_threads())
+print(configure_threads(), configure_threads(3), configure_threads(1))
+"""
 TRAIN = """
 import hashlib, sys
 import numpy as np
@@ -64,7 +57,7 @@ from slicing.baselines import SavedCNN, TrainedCNN
 from slicing.data.dataset import Images
 images = np.random.default_rng(0).random((40, 8, 8, 1), dtype=np.float32)
 labels = (images.mean(axis=(1, 2, 3)) > 0.5).astype(np.int64)
-options = {"filters": (4,), "pooling": (True,), "units": 4, "batch_norm": True, "threads": 1}
+options = {"filters": (4,), "pooling": (True,), "units": 4, "batch_norm": True, "threads": 3}
 builder = TrainedCNN(**options, epochs=2, batch_size=16, cache_dir=sys.argv[1])
 baseline = builder.build(Images(images, labels), ("a", "b"))
 assert not baseline.from_cache
@@ -76,25 +69,46 @@ HOSTILE = {
 }  # fmt: skip
 
 
-def test_settings_for_all_of_keras_change_nothing(tmp_path):
-    homes = tmp_path / "plain", tmp_path / "hostile"
-    for home, settings in zip(homes, ({}, HOSTILE), strict=True):
-        home.mkdir()
-        (home / "keras.json").write_text(json.dumps(settings))
+def home_of(folder, settings):
+    """A folder of Keras' settings."""
+    folder.mkdir()
+    (folder / "keras.json").write_text(json.dumps(settings))
+    return folder
+
+
+def trained(code, folder, **variables):
+    done = run_python(f"import sys; sys.argv[1:] = [{str(folder)!r}]\n{code}", **variables)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A process that sets its threads and trains, where the user has set nothing for Keras."""
+    folder = tmp_path_factory.mktemp("plain")
+    home = home_of(folder / "home", {})
+    return trained(THREADS + TRAIN, folder / "cache", KERAS_HOME=str(home))
+
+
+def test_threads_are_set_before_tensorflow_starts_and_it_starts_quietly(plain):
+    assert plain.stdout.split()[:5] == ["3", "3", "3", "3", "3"]
+    assert plain.stderr == (
+        "WARNING:slicing.backend:TensorFlow already runs with 3 threads in this process, and "
+        "cannot change to 1: set the number before anything is computed.\n"
+    )
+
+
+@pytest.mark.parametrize("is_hostile", [True, False])
+def test_settings_for_all_of_keras_change_nothing(is_hostile, plain, tmp_path):
+    home = home_of(tmp_path / "home", HOSTILE)
     limits = {"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1"}
     # A folder that cannot be made, as in a home that is read-only.
-    unwritable = {"KERAS_HOME": str(tmp_path / "plain" / "keras.json" / "home")}
-    trained = []
-    for number, variables in enumerate(
-        ({"KERAS_HOME": str(homes[0])}, {"KERAS_HOME": str(homes[1]), **limits}, unwritable)
-    ):
-        code = f"import sys; sys.argv[1:] = [{str(tmp_path / str(number))!r}]\n{TRAIN}"
-        done = run_python(code, **variables)
-        assert done.returncode == 0, done.stderr
-        trained.append(done.stdout)
-    assert trained[0].split()[1:] == ["float32", "(3,", "3,", "4)"]
-    assert trained == trained[:1] * 3
-    assert json.loads((homes[1] / "keras.json").read_text()) == HOSTILE
+    unwritable = {"KERAS_HOME": str(home / "keras.json" / "home")}
+    variables = {"KERAS_HOME": str(home), **limits} if is_hostile else unwritable
+    [line] = trained(TRAIN, tmp_path / "cache", **variables).stdout.splitlines()
+    assert line == plain.stdout.splitlines()[-1]
+    assert line.split()[1:] == ["float32", "(3,", "3,", "4)"]
+    assert json.loads((home / "keras.json").read_text()) == HOSTILE
 
 
 @pytest.mark.parametrize(
