@@ -89,7 +89,8 @@ class _Lock(BaseJournalFileLock):
     """
 
     def __init__(self, path: Path) -> None:
-        self._lock = FileLock(f"{path}.lock")
+        # Not .lock, for which those of Optuna would wait.
+        self._lock = FileLock(f"{path}.held")
 
     def acquire(self) -> bool:
         self._lock.acquire()
