@@ -3,6 +3,7 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 
@@ -12,6 +13,7 @@ from experiments.study import study as module
 from experiments.study.trial import words_of
 from slicing.engine.engine import Engine
 from tests.experiments.runs import give_store
+from tests.experiments.test_report import read
 
 FAMILY = """\
 source: for this test
@@ -91,6 +93,19 @@ def test_a_study_hands_over_an_engine_that_works(study, project, monkeypatch):
     assert len(engine.labels) == 300
     assert all(word in out for word in words_of(winner["options"]))
     assert "flatters" in out
+    # Parts of its own report are taken from that of the run.
+    folder = project / "study"
+    page, run = (read(each) for each in (folder, folder / "winner"))
+    for name in ("data", "worst"):
+        assert run.one("section", id=name).text in page.text
+    with np.load(folder / "winner" / "predictions.npz") as arrays:
+        right = int((arrays["sliced"] == arrays["labels"]).sum())
+    assert summary["refit"]["correct"] == right
+    recalls = [each["recall"] for each in summary["by_class"].values()]
+    assert sum(each["correct"] for each in recalls) == right
+    with np.load(folder / "predictions.npz") as arrays:
+        tried = int((arrays["engine"] == arrays["labels"]).sum())
+    assert summary["as_tried"]["correct"] == tried
 
 
 def test_mlflow_has_a_parent_and_a_child_for_every_trial(study, project):
