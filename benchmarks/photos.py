@@ -64,7 +64,6 @@ _SEEDS = 5
 _BOTH = ("data.fit=crop", "baseline.mirrored=true")
 _KERNELS = (
     "slicing.cut=block16", "slicing.pool=3", "baseline.kernels=16", "optimizer=sep_cmaes",
-    "strategy.max_seconds=60",
 )  # fmt: skip
 _SMALL = ("baseline=efficientnet_lite2", "baseline.image_size=[192,192]", "baseline.mirrored=true")
 _LAST_12 = f"slicing.cut=[{','.join(f'block{n}' for n in range(11, 22))},top]"
@@ -100,13 +99,13 @@ JOBS = (
     _cifar(
         "finetuned", "Lite0 at 128 x 128, its last 8 blocks trained, mirrored", "5,000 a class",
         92.0, "baseline=finetuned", "baseline.image_size=[128,128]", "baseline.layers=8",
-        "baseline.epochs=3", "baseline.versions=3", "baseline.batch_size=64",
+        "baseline.epochs=2", "baseline.versions=2", "baseline.batch_size=64",
         "baseline.learning_rate=5e-4", "baseline.shift=0.1", "baseline.crop=0", "baseline.color=0",
         "baseline.choice_fraction=0.05", "baseline.mirrored=true", "slicing.k=25",
     ),
     _cifar(
         "small", "a CNN of three convolutions, trained here", "5,000 a class", None,
-        "baseline.filters=[48,96,128]", "baseline.pooling=[true,true,true]",
+        "baseline.filters=[32,64,64]", "baseline.pooling=[true,true,true]",
         "baseline.batch_norm=true", "baseline.dropout=0.5", "baseline.epochs=8",
         "slicing=prototypes", "slicing.storage=int8", "strategy.max_seconds=120",
     ),
