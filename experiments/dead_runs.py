@@ -18,6 +18,12 @@ def this_process() -> str:
     return f"{socket.gethostname()} {os.getpid()} {_begin(os.getpid())}"
 
 
+def has_ended(process: str) -> bool:
+    """Say whether the process of a name was one of this machine, and has ended."""
+    machine, number, begin = process.split(" ", 2)
+    return machine == socket.gethostname() and _begin(int(number)) != begin
+
+
 def mark_dead(client: "MlflowClient", experiment_id: str) -> None:
     """Mark runs as killed that an ended process of this machine left as running.
 
@@ -31,8 +37,7 @@ def mark_dead(client: "MlflowClient", experiment_id: str) -> None:
         [experiment_id], f"attributes.status = 'RUNNING' AND tags.`{PROCESS}` LIKE '{host} %'"
     )
     for run in running:
-        machine, number, begin = run.data.tags[PROCESS].split(" ", 2)
-        if machine == host and _begin(int(number)) != begin:
+        if has_ended(run.data.tags[PROCESS]):
             client.set_tag(run.info.run_id, "status", "killed")
             client.set_terminated(run.info.run_id, "KILLED")
 

@@ -16,6 +16,7 @@ from evolve.trials import Budget, Finished, Search, Task, Tried, finished, propo
 from evolve.trials.results import TRIED
 from evolve.trials.storage import open_study
 from experiments.components import Components
+from experiments.dead_runs import has_ended, this_process
 from experiments.environment import cores
 from experiments.folders import made_for_output
 from experiments.monitor import Monitor
@@ -121,7 +122,9 @@ def study(
         kept, space, propose, executor, work, objectives,
         Budget(_minus(clock.seconds, clock.passed), options["budget"]["trials"],
                _target(options["budget"])),
-        pruner=prune, starts=_starts(space), workers=workers,
+        pruner=prune, starts=_starts(space), workers=workers, process=this_process(),
+        # Nobody else writes to the file in its folder.
+        has_ended=has_ended if options["storage"] else lambda name: True,
         reserve=lambda: _reserve(clock, objectives.best(finished(kept))),
     )  # fmt: skip
     best: Finished | None = objectives.best(finished(kept))
