@@ -19,7 +19,7 @@ def this_process() -> str:
 
 
 def has_ended(process: str) -> bool:
-    """Whether a process of :func:`this_process` was on this machine, and is no more."""
+    """Say whether the process of a name was one of this machine, and has ended."""
     machine, number, begin = process.split(" ", 2)
     return machine == socket.gethostname() and _begin(int(number)) != begin
 

@@ -57,7 +57,8 @@ def _journal(path: Path) -> BaseStorage:
         with lock:
             _mend(path)
         return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, LookupError, AttributeError, TypeError, AssertionError) as error:
+        # Whatever a line makes Optuna raise that is none of its own.
         raise InputError(
             f"{path} is damaged ({type(error).__name__}: {error}): give a copy that is whole, or "
             "begin another study."

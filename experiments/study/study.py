@@ -236,7 +236,9 @@ class _Study:
                 None if left is None else max(left, 0.1), budget["trials"], plan.target,
                 None if minutes is None else 60 * minutes,
             ),
-            pruner=plan.pruner, process=this_process(), has_ended=has_ended,
+            pruner=plan.pruner, process=this_process(),
+            # Nobody else writes to the file in its folder.
+            has_ended=has_ended if self.options["storage"] else lambda name: True,
             starts=_starts(plan.space), workers=self._workers(),
             reserve=lambda: clock.reserve(
                 plan.objectives.best(finished(kept)), len(self.dataset.train)

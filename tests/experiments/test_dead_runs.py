@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from experiments import dead_runs
-from experiments.dead_runs import PROCESS, mark_dead, this_process
+from experiments.dead_runs import PROCESS, has_ended, mark_dead, this_process
 from experiments.mlflow_store import connect
 from tests.experiments.runs import give_store
 
@@ -71,3 +71,12 @@ def test_a_run_is_dead_when_its_process_has_ended(proc, begin, monkeypatch):
     process.communicate()
     mark_dead(client, experiment)
     assert client.get_run(identity).info.status == "KILLED"
+
+
+def test_a_process_of_this_machine_has_ended_once_its_number_is_free_or_another_s():
+    name = this_process()
+    machine, number, begin = name.split(" ", 2)
+    assert not has_ended(name)
+    assert has_ended(f"{machine} {number} {begin}9")
+    assert has_ended(f"{machine} {2**22 + 1} {begin}")
+    assert not has_ended(f"other-{machine} {number} {begin}9")

@@ -19,14 +19,6 @@ from tests.evolve.trials.fakes import memory, search_in, story, work
 TRIALS = 18
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _quick_disk():
-    """No machine stops here, so nothing waits for a disk."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda file: None)
-        yield
-
-
 class Killed(BaseException):
     """Stands for SIGKILL: after it, nothing more is written."""
 
