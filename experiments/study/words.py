@@ -15,14 +15,15 @@ def told(summary: StudySummary) -> list[str]:
     if len(names) > _NAMES:
         some += f" and {len(names) - _NAMES:,} more"
     most = max(_recalls(summary).values(), key=lambda each: each.total).total
+    guess = 100 * most / summary.tested.total
     made = "It was made from all training images."
     if summary.refit is None:
         made = f"It was made without the images that chose it: {summary.why_not_refit}."
     return [
         f"It looks at an image and says which of {len(names):,} classes it shows: {some}.",
         f"Of new images like yours, {_rightly(summary.tested)}. "
-        f"Always to name the most frequent class would get {100 * most / summary.tested.total:.0f} "
-        "of 100.",
+        f"Always to name the most frequent class would get "
+        f"{f'{guess:.0f}' if guess >= 1 else 'less than 1'} of 100.",
         f"It takes {_size(summary.engine_bytes)} on the disk, and about "
         f"{summary.best.metrics['milliseconds']:.2g} ms an image on this machine.",
         made,
@@ -96,7 +97,8 @@ def _weakest(summary: StudySummary) -> tuple[str, Accuracy] | None:
     if not known:
         return None
     name = min(known, key=lambda each: known[each].value)
-    _, high = known[name].interval()
+    # Of many classes, one is the worst: C. E. Bonferroni, 1936.
+    _, high = known[name].interval(1 - 0.05 / len(known))
     return (name, known[name]) if high < summary.tested.value else None
 
 

@@ -87,6 +87,21 @@ def test_what_is_weak_is_named_only_where_chance_does_not_explain_it(tmp_path):
     assert not [each for each, _ in next_steps(even, 0) if "weakest" in each]
 
 
+def test_the_worst_of_many_classes_is_named_only_if_it_is_worse_than_such_a_one_would_be(tmp_path):
+    recalls = {f"c{n}": Accuracy(18, 20) for n in range(200)}
+    for worst, is_named in ((14, False), (6, True)):
+        recalls["c7"] = Accuracy(worst, 20)
+        tested = Accuracy(3582 + worst, 4000)
+        summary, _ = study_of(tmp_path, [trial(0)], by_class=by_class(**recalls), as_tried=tested)
+        assert ("weakest at c7" in str(next_steps(summary, 0))) == is_named
+
+
+def test_a_guess_among_many_classes_is_not_said_to_be_never_right(tmp_path):
+    recalls = by_class(**{f"c{n}": Accuracy(1, 2) for n in range(200)})
+    summary, _ = study_of(tmp_path, [trial(0)], by_class=recalls, as_tried=Accuracy(200, 400))
+    assert "would get less than 1 of 100" in " ".join(told(summary))
+
+
 def test_few_test_images_and_findings_are_pointed_at(tmp_path):
     summary, _ = study_of(tmp_path, [trial(0)])
     (first, _), (second, _), *_ = next_steps(summary, 2)
