@@ -83,7 +83,7 @@ class Parameter:
         if type(value) not in kinds or not self.low <= value <= self.high:
             return False
         steps = 0.0 if self.step is None else (value - self.low) / self.step
-        return abs(steps - round(steps)) < _ROUNDING
+        return bool(abs(steps - round(steps)) < _ROUNDING)
 
     def grid(self, n: int) -> list[Any]:
         """Give its values, of a range at most ``n`` that are evenly spread, from 2 on."""
