@@ -5,15 +5,12 @@ before anything is computed.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import partial
-from inspect import signature
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from hydra.utils import get_object
 
 from evolve.block import Block
 from evolve.budget import least_evaluations
@@ -25,6 +22,7 @@ from evolve.protocols import Split
 from evolve.schedule import Schedule
 from evolve.schedule_options import ScheduleOptions
 from evolve.search import CLOSING, MakeOptimizer
+from experiments.making import Maker, Options
 from experiments.monitor import Monitor, Silent
 from experiments.reading import OF_FILES, Read, into_memory, through_network
 from experiments.recipes import check_options, recipe_of, tune_of
@@ -41,8 +39,6 @@ from slicing.memory import demand
 from slicing.show import Show, silent
 from slicing.stack import ConvStack
 
-Options = dict[str, Any]
-
 log = logging.getLogger(__name__)
 
 LEAST_CALIBRATION = 50
@@ -52,16 +48,12 @@ regression takes ten to twenty observations for each."""
 # The option of every dataset that its function does not know.
 _CALIBRATION = "calibration_fraction"
 
-# get_object logs the error that it raises; the caller reports it, once.
-logging.getLogger("hydra.utils").setLevel(logging.CRITICAL + 1)
-
 # What the classes of a group keep.
 _CONTRACTS = {
     "optimizer": Optimizer, "fitness": Fitness, "strategy": Schedule, "executor": Executor
 }  # fmt: skip
 _OF_SCHEDULE = tuple(each.name for each in fields(ScheduleOptions))
-# Options of a group that are not for what its ``_target_`` names.
-_OF_OTHERS = {"data": (_CALIBRATION, *OF_FILES), "strategy": _OF_SCHEDULE}
+
 
 # Options that are null where nothing is said, and what they are then: for images, and for the maps
 # of a frozen network.
@@ -73,11 +65,8 @@ BY_DEFAULT = {
     ("fitness", "shift"): (1, 0),
 }
 
-# Parameters that are called otherwise as options, or are none: then, the group they are about.
-_OPTION_OF = {"x0": "optimizer", "cuts": "slicing.cut"}
 
-
-class Components:
+class Components(Maker):
     """Makes the components of an experiment.
 
     Parameters
@@ -96,8 +85,11 @@ class Components:
         Whether the network has kernels to evolve; :meth:`check` finds that out.
     """
 
+    # Beside the functions of the datasets, and of the strategies.
+    of_others: ClassVar = {"data": (_CALIBRATION, *OF_FILES), "strategy": _OF_SCHEDULE}
+
     def __init__(self, options: Options, choices: Mapping[str, str]) -> None:
-        self.options = options
+        super().__init__(options)
         self.choices = dict(choices)
         self.evolves = True
         self._builder: BaselineBuilder | None = None
@@ -141,7 +133,7 @@ class Components:
         with self.naming("data"):
             between(_CALIBRATION, fraction, 0, 0.5)
             with monitor.task("images"):
-                dataset: Dataset[Any] = self._call("data", show=monitor.show)
+                dataset: Dataset[Any] = self.call("data", show=monitor.show)
         if not isinstance(dataset, Dataset):
             raise InputError(
                 f"data._target_={options['_target_']} gives no images: name a function that "
@@ -188,7 +180,7 @@ class Components:
     def split(self, dataset: Dataset[Any]) -> Split:
         """Give the training images their roles."""
         with self.naming("protocol"):
-            images: Split = self._call("protocol", dataset, seed=self.options["seed"])
+            images: Split = self.call("protocol", dataset, seed=self.options["seed"])
         return images
 
     def check(self, images: Split, classes: tuple[str, ...]) -> str:
@@ -206,14 +198,14 @@ class Components:
         InputError
         """
         for group, contract in _CONTRACTS.items():
-            target = self._make(group).func
+            target = self.make(group).func
             if not (isinstance(target, type) and issubclass(target, contract)):
                 raise InputError(
                     f"{group}._target_={self.options[group]['_target_']} is of another kind: name "
                     f"a class derived from {contract.__module__}.{contract.__name__}.",
                     f"{group}._target_",
                 )
-        executor, strategy = self.executor(), self._make("strategy")
+        executor, strategy = self.executor(), self.make("strategy")
         with self.naming("strategy"):
             strategy.func.check(executor, **strategy.keywords)
         builder = self.baseline()
@@ -257,7 +249,7 @@ class Components:
         if self._builder is not None:
             return self._builder
         with self.naming("baseline"):
-            builder = self._call("baseline")
+            builder = self.call("baseline")
         if not isinstance(builder, BaselineBuilder):
             raise InputError(
                 f"baseline._target_={self.options['baseline']['_target_']} is of another kind: "
@@ -316,7 +308,7 @@ class Components:
 
     def optimizer(self) -> MakeOptimizer:
         """Make what gives an optimizer from a start, a step size and a random generator."""
-        make = self._make("optimizer")
+        make = self.make("optimizer")
 
         def named(*start: Any) -> Optimizer:
             with self.naming("optimizer"):
@@ -333,7 +325,7 @@ class Components:
 
     def schedule(self, fitness: Fitness, checkpoint: Checkpoint) -> Schedule:
         """Make the schedule; it resumes what the checkpoint holds."""
-        make = self._make("strategy")
+        make = self.make("strategy")
         with self.naming("strategy"):
             schedule: Schedule = make(
                 fitness,
@@ -347,7 +339,7 @@ class Components:
         return schedule
 
     def _fitness(self) -> Any:
-        made = self._make("fitness")
+        made = self.make("fitness")
         given = {name: value for name, value in made.keywords.items() if value is not None}
         return partial(made.func, **given)
 
@@ -358,57 +350,13 @@ class Components:
     def executor(self) -> Executor[Any, Any]:
         """Make what does tasks side by side."""
         with self.naming("executor"):
-            executor: Executor[Any, Any] = self._call("executor")
+            executor: Executor[Any, Any] = self.call("executor")
         return executor
 
     def _blocks(self, stack: ConvStack) -> list[Block]:
         with self.naming("block"):
-            blocks: list[Block] = self._call("block", stack)
+            blocks: list[Block] = self.call("block", stack)
         return blocks
-
-    def _make(self, group: str) -> Any:
-        """Make a function or class with its options, to be called with the rest.
-
-        Not by Hydra's ``instantiate``: it would make lists of its own kind again, in whose code
-        Ctrl-C raises other errors.
-        """
-        options = self.options[group]
-        others = ("_target_", *_OF_OTHERS.get(group, ()))
-        arguments = {k: v for k, v in options.items() if k not in others}
-        try:
-            return partial(get_object(options["_target_"]), **arguments)
-        except (ImportError, ValueError, AttributeError, TypeError) as error:
-            reason = " ".join(str(error).split()).rstrip(".")
-            raise InputError(
-                f"{group}._target_={options['_target_']} cannot be used: {reason}.",
-                f"{group}._target_",
-            ) from error
-
-    def _call(self, group: str, *given: Any, **more: Any) -> Any:
-        """Make a component; what ``_target_`` names may take other options, and no ``show``."""
-        make = self._make(group)
-        try:
-            called = signature(make)
-            if "show" not in called.parameters:
-                more.pop("show", None)
-            called.bind(*given, **more)
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"{group}._target_={self.options[group]['_target_']} does not take these options: "
-                f"{str(error).rstrip('.')}.",
-                f"{group}._target_",
-            ) from error
-        return make(*given, **more)
-
-    @contextmanager
-    def naming(self, group: str) -> Iterator[None]:
-        """Name options as the command line does, where a library names what is its own."""
-        try:
-            yield
-        except InputError as error:
-            option = error.option
-            named = InputError(worded(str(error)), _OPTION_OF.get(option or "", option))
-            raise (named.within(group) if option in self.options[group] else named) from error
 
 
 def _memory(images: Split, features: int) -> str:

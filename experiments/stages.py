@@ -16,9 +16,10 @@ from evolve.checkpoint import Checkpoint
 from evolve.protocols import Split
 from experiments import new_classes
 from experiments.arrays import save_arrays, save_kernels
-from experiments.components import Components, Options
+from experiments.components import Components
 from experiments.environment import commit, machine, versions
 from experiments.evolution import Evolution, run_schedule
+from experiments.making import Options
 from experiments.measuring import Measured, measured
 from experiments.monitor import Monitor, Monitors
 from experiments.new_classes import ClassAddition

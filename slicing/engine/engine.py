@@ -41,10 +41,9 @@ _MANY = 1000
 class Engine:
     """A k-NN classifier on the features of a conv stack, with scikit-learn's conventions.
 
-    It keeps :class:`~slicing.classifier.Classifier`. It is immutable: methods that change it return
-    a new engine. All methods take images of shape (n, height, width, channels), of uint8 from 0 to
-    255 or of floats from 0 to 1, and raise an InputError for others: see
-    :func:`~slicing.pixels.unit_pixels`.
+    It keeps :class:`~slicing.classifier.Classifier`, and methods that change it give a new one. All
+    take images of shape (n, height, width, channels), of uint8 from 0 to 255 or of floats from 0 to
+    1, and raise an InputError for others: see :func:`~slicing.pixels.unit_pixels`.
 
     Attributes
     ----------
@@ -59,8 +58,7 @@ class Engine:
         Number of neighbors that vote, each with the same weight.
     metric : {"euclidean", "cosine"}
     step : float or None
-        Step of the grid of the references, which are stored as int8; the kernels have grids of
-        their own. None: all are stored as float32.
+        Of the grid of the references, stored as int8; kernels have their own. None: float32.
     average : int
         An image's features are :func:`~slicing.shifts.averaged` over copies that are shifted by up
         to so many pixels.
