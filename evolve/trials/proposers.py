@@ -254,8 +254,10 @@ def suggest(trial: optuna.Trial, name: str, parameter: Parameter) -> Any:
         return trial.suggest_int(
             name, int(parameter.low), int(parameter.high), step=step, log=parameter.log
         )
-    return trial.suggest_float(
-        name, parameter.low, parameter.high, step=parameter.step, log=parameter.log
+    return parameter.rounded(
+        trial.suggest_float(
+            name, parameter.low, parameter.high, step=parameter.step, log=parameter.log
+        )
     )
 
 

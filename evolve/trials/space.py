@@ -1,11 +1,11 @@
 """The space of a search: families of options, and the values that each option may have."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from slicing.checks import positive
 from slicing.errors import InputError
 
 Values = dict[str, Any]
@@ -14,10 +14,12 @@ Values = dict[str, Any]
 FAMILY = "family"
 """The first parameter of a space: which of its families."""
 
+# Of a step, what the division of two floats may be off.
+_ROUNDING = 1e-6
+
 # Words of a description that are no options.
 _START, _SOURCE, _JUDGED = "start", "source", "judged"
 _OF_RANGE = {"low", "high", "step", "log"}
-_WORDS = {"choices", "rungs", "only_if"} | _OF_RANGE
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,9 @@ class Parameter:
     choices : tuple
         The values; empty for a range.
     low, high : float
-        The ends of a range; both are of it. Two whole numbers make a range of whole numbers.
+        The ends of a range; both are of it, but for a step that misses the upper one.
     step : float or None
-        Distance of the values of a range.
+        Distance of the values of a range. Where it and the ends are whole, so are the values.
     log : bool
         Whether equal factors are equally likely, rather than equal differences.
     only_if : mapping of str to tuple
@@ -48,7 +50,8 @@ class Parameter:
     @property
     def is_whole(self) -> bool:
         """Whether the range is one of whole numbers."""
-        return isinstance(self.low, int) and isinstance(self.high, int)
+        numbers = (self.low, self.high, self.step or 1)
+        return all(isinstance(each, int) for each in numbers)
 
     def at(self, share: float) -> Any:
         """Give the value at a share of the whole, 0 to 1: equal shares are equally likely."""
@@ -56,20 +59,37 @@ class Parameter:
         if self.choices:
             return self.choices[min(int(share * len(self.choices)), len(self.choices) - 1)]
         low, high = float(self.low), float(self.high)
-        value = low * (high / low) ** share if self.log else low + (high - low) * share
-        step = self.step or (1 if self.is_whole else None)
-        if step is not None and not self.log:
+        if self.log:
+            value = low * (high / low) ** share
+        elif (step := self.step or (1 if self.is_whole else None)) is None:
+            value = low + (high - low) * share
+        else:
             # Each value has the same share of the whole.
-            count = int((high - low) / step) + 1
+            count = int((high - low) / step + _ROUNDING) + 1
             value = low + min(int(share * count), count - 1) * step
-        return round(value) if self.is_whole else value
+        return self.rounded(min(value, high))
+
+    def rounded(self, value: float) -> Any:
+        """Give a value of a range as people write it: 3 steps of 0.1 are 0.3."""
+        if self.is_whole:
+            return round(value)
+        return value if self.step is None else round(value, 12)
+
+    def holds(self, value: Any) -> bool:
+        """Say whether a value is one that the option may have."""
+        if self.choices:
+            return value in self.choices
+        kinds = (int,) if self.is_whole else (int, float)
+        if type(value) not in kinds or not self.low <= value <= self.high:
+            return False
+        steps = 0.0 if self.step is None else (value - self.low) / self.step
+        return bool(abs(steps - round(steps)) < _ROUNDING)
 
     def grid(self, n: int) -> list[Any]:
-        """Give its values, of a range at most ``n`` that are evenly spread."""
+        """Give its values, of a range at most ``n`` that are evenly spread, from 2 on."""
         if self.choices:
             return list(self.choices)
-        shares = [0.5] if n == 1 else [number / (n - 1) for number in range(n)]
-        return [*dict.fromkeys(self.at(share) for share in shares)]
+        return [*dict.fromkeys(self.at(number / (n - 1)) for number in range(n))]
 
 
 @dataclass(frozen=True)
@@ -144,7 +164,7 @@ class Space:
     Raises
     ------
     InputError
-        For a space without families.
+        For a space without families, and for an ``only_if`` that names nothing that is known.
     """
 
     families: Mapping[str, Family]
@@ -152,7 +172,16 @@ class Space:
 
     def __post_init__(self) -> None:
         if not self.families:
-            raise InputError("The space has no families: name one.", "space")
+            raise InputError("space has no families: name one.", "space")
+        for family in self.families.values():
+            for option, parameter in family.parameters.items():
+                for other in parameter.only_if:
+                    if other not in {**family.fixed, **family.parameters, **self.context}:
+                        raise InputError(
+                            f"space: {family.name}: {option} is there only if {other} has some "
+                            "value, and nothing of that name is known before it.",
+                            "space",
+                        )
 
     @property
     def choice(self) -> Parameter:
@@ -173,11 +202,6 @@ class Space:
             lambda option, parameter: draw(f"{name}:{option}", parameter), self.context
         )
         return name, values
-
-    def without(self, name: str) -> "Space":
-        """Give the space without a family."""
-        kept = {key: each for key, each in self.families.items() if key != name}
-        return Space(kept, self.context)
 
 
 def _middle(parameter: Parameter) -> Any:
@@ -201,92 +225,84 @@ def family_of(name: str, description: Mapping[str, Any]) -> Family:
     InputError
         For a description that is none.
     """
-    fixed, parameters, rungs = {}, {}, {}
+    fixed, parameters, rungs = dict[str, Any](), dict[str, Parameter](), dict[str, Any]()
     for option, given in description.items():
         if option in (_START, _SOURCE, _JUDGED):
             continue
         if not isinstance(given, Mapping):
             fixed[option] = given
-        elif "rungs" in given:
+        elif set(given) == {"rungs"}:
             rungs[option] = _some(name, option, given["rungs"])
         else:
-            parameters[option] = _parameter(name, option, given)
+            parameter = _parameter(name, option, given)
+            for other in parameter.only_if:
+                if other in description and other not in {**fixed, **parameters}:
+                    raise _wrong(name, f"{option} is there only if {other} has some value, which "
+                                 "is one of no rungs and written above it")  # fmt: skip
+            parameters[option] = parameter
     if len({len(each) for each in rungs.values()}) > 1:
-        raise InputError(f"{name}: {', '.join(rungs)} have different numbers of rungs: give each "
-                         "as many.", "space")  # fmt: skip
-    known = [*fixed, *parameters]
-    for option, parameter in parameters.items():
-        for other in parameter.only_if:
-            if "." in other and other not in known[: known.index(option)]:
-                raise InputError(
-                    f"{name}: {option} is there only if {other} has some value, and that does not "
-                    "come before it: write it above.",
-                    "space",
-                )
+        raise _wrong(name, f"{', '.join(rungs)} have as many rungs each")
     start = description.get(_START) or [{}]
-    if not isinstance(start, Sequence) or not all(isinstance(each, Mapping) for each in start):
-        raise InputError(f"{name}: start is a list of options with their values.", "space")
+    if not isinstance(start, list) or not all(isinstance(each, Mapping) for each in start):
+        raise _wrong(name, "start is a list of options with their values")
     for each in start:
         for option, value in each.items():
             if option not in parameters:
-                raise InputError(f"{name}: start names {option}, which is not searched.", "space")
-            _check_within(name, option, parameters[option], value)
+                raise _wrong(name, f"start names options that are searched, and {option} is not")
+            if not parameters[option].holds(value):
+                raise _wrong(name, f"start names values that are searched, and {option}={value} "
+                             "is not")  # fmt: skip
     judged = description.get(_JUDGED, "engine")
     if judged not in ("engine", "baseline"):
-        raise InputError(f"{name}: judged={judged} is neither engine nor baseline.", "space")
+        raise _wrong(name, f"judged is engine or baseline, not {judged}")
     source = str(description.get(_SOURCE, ""))
     return Family(name, fixed, parameters, tuple(map(dict, start)), rungs, source, judged)
 
 
+def _wrong(family: str, rule: str) -> InputError:
+    return InputError(f"space: {family}: {rule}.", "space")
+
+
 def _parameter(family: str, option: str, given: Mapping[str, Any]) -> Parameter:
-    unknown = sorted(set(map(str, given)) - _WORDS)
-    is_choice = "choices" in given
-    if unknown or is_choice == ({"low", "high"} <= set(given)):
-        what = f" ({unknown[0]} is unknown)" if unknown else ""
-        raise InputError(
-            f"{family}: {option} is no parameter{what}: give choices, or low and high, with step "
-            "or log if you like, and only_if.",
-            "space",
-        )
+    """Read the description of a parameter."""
+    words = set(given) - {"only_if"}
+    conditions = given.get("only_if", {})
+    is_choice = words == {"choices"}
+    if not is_choice and not {"low", "high"} <= words <= _OF_RANGE:
+        raise _wrong(family, f"{option} has choices; or low and high, with step or log; or rungs; "
+                     f"not {', '.join(sorted(map(str, words))) or 'nothing'}")  # fmt: skip
+    if not isinstance(conditions, Mapping):
+        raise _wrong(family, f"only_if of {option} names other options, each with its values")
     only_if = {
         other: tuple(values) if isinstance(values, list) else (values,)
-        for other, values in given.get("only_if", {}).items()
+        for other, values in conditions.items()
     }
     if is_choice:
-        if extra := _OF_RANGE & set(given):
-            raise InputError(f"{family}: {option} has choices, and {extra.pop()}.", "space")
-        return Parameter(_some(family, option, given["choices"]), only_if=only_if)
+        choices = _some(family, option, given["choices"])
+        labels = [label(each) for each in choices]
+        # As numbers, True is 1, and a list may be written like a text.
+        if any(each in labels[:place] for place, each in enumerate(labels)):
+            raise _wrong(family, f"{option} names each of its choices once")
+        return Parameter(choices, only_if=only_if)
     low, high, step, log = given["low"], given["high"], given.get("step"), given.get("log", False)
     numbers = (low, high) if step is None else (low, high, step)
-    if any(isinstance(each, bool) or not isinstance(each, int | float) for each in numbers):
-        raise InputError(f"{family}: low, high and step of {option} are numbers.", "space")
-    if not low < high or (log and (low <= 0 or step is not None)):
-        raise InputError(
-            f"{family}: the range of {option} is empty, or has no logarithm: low is below high, "
-            "with log above 0 and without a step.",
-            "space",
-        )
-    positive("step", step)
-    return Parameter((), low, high, step, bool(log), only_if)
+    if not all(type(each) in (int, float) and math.isfinite(each) for each in numbers):
+        raise _wrong(family, f"low, high and step of {option} are numbers")
+    if not low < high or (step is not None and step <= 0):
+        raise _wrong(family, f"low of {option} is below high, and step above 0")
+    if type(log) is not bool or (log and (low <= 0 or step is not None)):
+        raise _wrong(family, f"log of {option} is true or false, and true needs low above 0 and no "
+                     "step")  # fmt: skip
+    return Parameter((), low, high, step, log, only_if)
 
 
 def _some(family: str, option: str, values: Any) -> tuple[Any, ...]:
     if not isinstance(values, list) or not values:
-        raise InputError(f"{family}: {option} needs a list of values.", "space")
+        raise _wrong(family, f"{option} has a list of values, in brackets")
     return tuple(values)
-
-
-def _check_within(family: str, option: str, parameter: Parameter, value: Any) -> None:
-    if parameter.choices:
-        is_within = value in parameter.choices
-    else:
-        is_within = isinstance(value, int | float) and parameter.low <= value <= parameter.high
-    if not is_within:
-        raise InputError(f"{family}: {option}={value} of start is not of its values.", "space")
 
 
 def label(value: Any) -> Any:
     """Give a value as a store keeps it: a list as text."""
-    return value if isinstance(value, bool | int | float | str) or value is None else json.dumps(
-        value
-    )  # fmt: skip
+    is_plain = value is None or isinstance(value, bool | int | float | str)
+    return value if is_plain else json.dumps(value)
