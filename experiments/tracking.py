@@ -249,6 +249,7 @@ class MLflowRun(Silent):
         mlflow.entities.Dataset
         """
         from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
 
         n, *shape = images.images.shape
         profile = {"images": n, "height, width, channels": shape, "sha256": images.digest}
@@ -258,8 +259,13 @@ class MLflowRun(Silent):
             profile=json.dumps(profile),
         )  # fmt: skip
         tags = [InputTag("mlflow.data.context", context)]
+        inputs = [DatasetInput(dataset, tags)]
         with one_sentence(way_out):
-            self._client.log_inputs(self._run_id, [DatasetInput(dataset, tags)])
+            try:
+                self._client.log_inputs(self._run_id, inputs)
+            except MlflowException:
+                # Another run may have registered the same dataset at the same moment.
+                self._client.log_inputs(self._run_id, inputs)
         return dataset
 
     def log_engine(

@@ -277,7 +277,7 @@ class Search:
     def _submit(self, slot: int) -> None:
         running, limit = self._running[slot], self._budget.trial_seconds
         left = self._left()
-        if running.trial.number == 0:
+        if running.trial.number == 0 and not running.rungs:
             left = max(left, _FIRST)
         if limit is not None:
             left = min(left, limit - sum(each.seconds for each in running.rungs))

@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 from omegaconf import DictConfig, OmegaConf
 
+from evolve.checkpoint import Checkpoint
 from evolve.executors.supervised import Fallen, Supervised
 from evolve.trials import Budget, Finished, Search, Space, Task, Tried, finished
 from evolve.trials import proposer as proposer_of
@@ -43,8 +44,9 @@ from slicing.data.dataset import Dataset
 from slicing.errors import InputError
 from slicing.memory import available, set_bound
 
-JOURNAL, CONFIG = "journal.jsonl", "config.yaml"
-"""Files in the folder of a study: its trials, and its options."""
+JOURNAL, CONFIG, LOG = "journal.jsonl", "config.yaml", "workers.log"
+"""Files in the folder of a study: its trials, its options, and what the libraries of its workers
+print."""
 
 # Of the command line of a study, what a run takes, too; and where that is recorded.
 _OF_RUNS, _TRACKING = ("data", "seed", "max_gigabytes"), "tracking"
@@ -82,10 +84,11 @@ def study(
     is_new = options["resume"] is None
     folder = Path(options["resume"] or made_for_output(options["output"])).expanduser().absolute()
     try:
-        return _Study(options, tuple(overrides), plan, dataset, folder, monitor, begun).run()
+        with Checkpoint(folder / "checkpoint").locked():
+            return _Study(options, tuple(overrides), plan, dataset, folder, monitor, begun).run()
     except BaseException:
         if is_new and not (folder / ORIGIN).exists():
-            remove_if_only(folder, (CONFIG, JOURNAL))
+            remove_if_only(folder, (CONFIG, JOURNAL, "checkpoint"))
         raise
 
 
@@ -224,7 +227,7 @@ class _Study:
         gigabytes = self.options["limits"]["trial_gigabytes"]
         free, _ = available()
         n_bytes = 0.9 * free / self._workers() if gigabytes is None else 1e9 * gigabytes
-        return Supervised(trial, _fallen, _time_of, int(n_bytes))
+        return Supervised(trial, _fallen, _time_of, int(n_bytes), log=self.folder / LOG)
 
     def _search(self, kept: optuna.Study, work: Supervised[Any, Tried], clock: Clock) -> Search:
         budget, plan = self.options["budget"], self.plan
@@ -249,19 +252,27 @@ class _Study:
         self, search: Search, kept: optuna.Study, clock: Clock, record: StudyRecord
     ) -> None:
         """Go through the search: keep the best engine, show what comes, and record it."""
-        objectives, best = self.plan.objectives, self.plan.objectives.best(finished(kept))
+        best = self.plan.objectives.best(finished(kept))
         with self.monitor.task("study"):
-            for each in search:
-                trials = finished(kept)
-                found = objectives.best(trials)
-                if found is not None and (best is None or found.number != best.number):
-                    best = found
-                    keep(folder_of(self.folder, best.number) / ENGINE_OF_TRIAL, self.folder)
-                tidy(self.folder, objectives, trials)
-                known = self.plan.space.families[each.family].fixed
-                self.monitor.say(_line(each, known))
-                self.monitor.show(self._done(clock, len(trials)), _so_far(trials, best))
-                record.trial(each, None if best is None else best.metrics["accuracy"])
+            try:
+                for each in search:
+                    best = self._came(each, best, finished(kept), clock)
+                    record.trial(each, None if best is None else best.metrics["accuracy"])
+            except KeyboardInterrupt:
+                # It came between two trials.
+                search.ended = "interrupted"
+
+    def _came(
+        self, each: Finished, best: Finished | None, trials: list[Finished], clock: Clock
+    ) -> Finished | None:
+        """Keep the engine of a trial if it is the best; give the best."""
+        found = self.plan.objectives.best(trials)
+        if found is not None and (best is None or found.number != best.number):
+            keep(folder_of(self.folder, found.number) / ENGINE_OF_TRIAL, self.folder)
+        tidy(self.folder, self.plan.objectives, trials)
+        self.monitor.say(_line(each, self.plan.space.families[each.family].fixed))
+        self.monitor.show(self._done(clock, len(trials)), _so_far(trials, found))
+        return found
 
     def _done(self, clock: Clock, n_trials: int) -> float:
         shares = [0.0]

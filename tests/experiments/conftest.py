@@ -1,5 +1,6 @@
 """Small real experiments: scikit-learn's digits in MNIST's format, few kernels, few evaluations."""
 
+import sqlite3
 from functools import cache
 
 import numpy as np
@@ -21,7 +22,8 @@ from tests.idx_files import write_idx
 @pytest.fixture(scope="session", autouse=True)
 def _no_store_waits_for_the_disk():
     def connected(connection, record):
-        connection.execute("PRAGMA synchronous = OFF")
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
 
     event.listen(Engine, "connect", connected)
     yield

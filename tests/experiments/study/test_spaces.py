@@ -69,7 +69,7 @@ def test_a_file_that_is_no_family_is_one_sentence(tmp_path, text):
 
 def test_what_cannot_run_here_is_left_out_and_said(monkeypatch):
     monkeypatch.setattr(spaces, "find_spec", lambda name: None)
-    space, left_out = spaces.can_be_tried(EVERY, {})
+    space, left_out = spaces.can_be_tried(EVERY, {"files": False})
     assert isinstance(space, Space)
     assert not {"sliced", "finetuned"} & set(space.families)
     assert [line.split(" is left out")[0] for line in left_out] == ["sliced", "finetuned"]
