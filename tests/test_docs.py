@@ -32,9 +32,10 @@ from sklearn.datasets import load_digits
 
 from benchmarks.paper_report import SLIDES
 from experiments.overrides import check
-from experiments.programs import CUTS, INSPECT
+from experiments.programs import CUTS, INSPECT, STUDY
 from experiments.schema.docs import CONF, field_docs, option_doc
 from experiments.schema.run import GROUPS, Config
+from experiments.study.spaces import families
 from tests.experiments.runs import give_store
 
 ROOT = Path(__file__).parents[1]
@@ -301,6 +302,12 @@ def small(words):
 # Python.
 
 
+def test_the_family_of_the_guide_is_one(workshop):
+    [family] = families([str(workshop / "mine.yaml")])
+    assert family.start
+    assert family.n_rungs == 3
+
+
 @pytest.mark.parametrize("page", dict.fromkeys(block.page for block in PYTHON if not block.file))
 def test_the_python_of_a_page_runs(page, workshop, capsys):
     names = {"__name__": "__main__"}
@@ -352,6 +359,9 @@ def test_a_command_is_right(command, workshop, monkeypatch, capsys):
             assert capsys.readouterr().out
         case ["python", "-m", "experiments.cuts", *rest]:
             assert check(rest, multirun=True, program=CUTS)
+        case ["python", "-m", "experiments.study", *rest]:
+            goes_on = any(word.startswith("resume=") for word in rest)
+            assert check(rest, complete=not goes_on, program=STUDY)
         case ["python", "-m", module, *rest] if module.startswith("benchmarks."):
             parse(module, rest, monkeypatch)
         case ["python", "-m", "pip", "install", *rest]:

@@ -1,7 +1,7 @@
 """A study, from the look at its images to its report."""
 
 import shutil
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,19 +27,19 @@ from experiments.monitor import Monitor
 from experiments.schema.run import plain
 from experiments.secrets import masked_values
 from experiments.statistics import Accuracy
+from experiments.study import lines
 from experiments.study.budget import REPORT, Clock, refit_seconds, seconds_of, target_of
 from experiments.study.ending import WINNER, Ending
 from experiments.study.engines import ENGINE, keep, tidy
 from experiments.study.handed import Handed
 from experiments.study.importance import importance
-from experiments.study.objectives import Limits, Objectives, accuracy_of, described
+from experiments.study.objectives import Limits, Objectives
 from experiments.study.origin import ORIGIN, StudyOrigin
 from experiments.study.recording import StudyRecord
 from experiments.study.roles import Roles
 from experiments.study.spaces import can_be_tried, families, starts
 from experiments.study.summary import SUMMARY, StudySummary
 from experiments.study.trial import ENGINE_OF_TRIAL, Trial, folder_of, words_of
-from experiments.tables import percent
 from slicing.data.dataset import Dataset
 from slicing.errors import InputError
 from slicing.memory import available, set_bound
@@ -152,7 +152,11 @@ class _Study:
             replace(origin, mlflow_run=run_id).write(self.folder)
 
         self.n_folds = self.plan.roles.n_folds(self.dataset)
-        for note in (self._described(), *self.dataset.notes, *self.plan.left_out):
+        for note in (
+            lines.begins(self.dataset, self.plan.roles, self.n_folds),
+            *self.dataset.notes,
+            *self.plan.left_out,
+        ):
             self.monitor.say(note)
         tags = {"folder": self.folder, "dataset": self.dataset.name, "overrides": " ".join(
             self.overrides), "dataset.train_digest": origin.images}  # fmt: skip
@@ -270,8 +274,8 @@ class _Study:
         if found is not None and (best is None or found.number != best.number):
             keep(folder_of(self.folder, found.number) / ENGINE_OF_TRIAL, self.folder)
         tidy(self.folder, self.plan.objectives, trials)
-        self.monitor.say(_line(each, self.plan.space.families[each.family].fixed))
-        self.monitor.show(self._done(clock, len(trials)), _so_far(trials, found))
+        self.monitor.say(lines.ended(each, self.plan.space.families[each.family].fixed))
+        self.monitor.show(self._done(clock, len(trials)), lines.so_far(trials, found))
         return found
 
     def _done(self, clock: Clock, n_trials: int) -> float:
@@ -310,7 +314,7 @@ class _Study:
             folds=self.n_folds,
             objectives=self.plan.objectives.names,
             ended=search.ended,
-            seconds=clock.passed,
+            seconds=StudyOrigin.read(self.folder).seconds,
             overhead=search.overhead,
             trials=tuple(trials),
             winner=winner.number,
@@ -378,15 +382,6 @@ class _Study:
         keep(self.folder / WINNER / ENGINE_OF_TRIAL, self.folder)
         return as_tried, Accuracy(int(again.details["right"]), total), ""
 
-    def _described(self) -> str:
-        judged = f"{self.plan.roles.fraction:.0%} of them judge the trials"
-        if self.n_folds > 1:
-            judged = f"each trial is tried {self.n_folds} times, and each time others judge it"
-        return (
-            f"{self.dataset.name}: {len(self.dataset.classes)} classes, "
-            f"{len(self.dataset.train):,} training images; {judged}"
-        )
-
 
 def _time_of(task: Task | Ending) -> float | None:
     return task.seconds
@@ -398,14 +393,3 @@ def _group(word: str) -> str:
 
 def _fallen(fallen: Fallen) -> Tried:
     return Tried(fallen.kind, fallen.reason)
-
-
-def _line(each: Finished, known: Container[str]) -> str:
-    came = f"{percent(accuracy_of(each))} % right" if each.status == TRIED else each.reason
-    return f"Trial {each.number}, {each.family} {described(each.options, known)}: {came}"
-
-
-def _so_far(trials: Sequence[Finished], best: Finished | None) -> str:
-    if best is None:
-        return f"{len(trials)} trials, none has given an engine"
-    return f"{len(trials)} trials, the best: {percent(accuracy_of(best))} % by {best.family}"
