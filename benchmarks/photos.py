@@ -65,7 +65,7 @@ _BOTH = ("data.fit=crop", "baseline.mirrored=true")
 _KERNELS = (
     "slicing.cut=block16", "slicing.pool=3", "baseline.kernels=16", "optimizer=sep_cmaes",
 )  # fmt: skip
-_SMALL = ("baseline=efficientnet_lite2", "baseline.image_size=[192,192]", "baseline.mirrored=true")
+_LITE2 = ("baseline=efficientnet_lite2", "baseline.image_size=[192,192]", "baseline.mirrored=true")
 _LAST_12 = f"slicing.cut=[{','.join(f'block{n}' for n in range(11, 22))},top]"
 
 
@@ -90,11 +90,11 @@ JOBS = (
     ),
     _cifar(
         "few", "Lite2 at 192 x 192, mirrored", "1,000 a class", 84.0,
-        "data.sample=stratified", "data.train_size=10000", *_SMALL, "slicing.k=25",
+        "data.sample=stratified", "data.train_size=10000", *_LITE2, "slicing.k=25",
     ),
     _cifar(
         "all", "Lite2 at 192 x 192, mirrored, 12 cuts", "5,000 a class", 87.0,
-        *_SMALL, _LAST_12, "slicing.k=25",
+        *_LITE2, _LAST_12, "slicing.k=25",
     ),
     _cifar(
         "finetuned", "Lite0 at 128 x 128, its last 8 blocks trained, mirrored", "5,000 a class",
