@@ -32,7 +32,7 @@ from slicing.checks import at_least, positive
 # Of several losses of a trial that failed, those but the first.
 _WORST_OF_OTHERS = 1e12
 # Seconds that the first trial has, whatever the budget: the shortest search finds something.
-_FIRST = 60.0
+_FIRST = 300.0
 
 
 @dataclass(frozen=True)
