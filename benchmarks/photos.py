@@ -60,6 +60,8 @@ class Job:
 # Images of a class in flowers17; how many of them train, and what was hoped for then.
 _FLOWERS, _GOALS = 80, {20: 95.0, 40: 97.0, 60: 98.0}
 _SEEDS = 5
+# All training images teach, and none the confidence.
+_FOLDER = ("data=folder", "data.calibration_fraction=0")
 # The best for training images that were left out.
 _BOTH = ("data.fit=crop", "baseline.mirrored=true")
 _KERNELS = (
@@ -71,7 +73,7 @@ _LAST_12 = f"slicing.cut=[{','.join(f'block{n}' for n in range(11, 22))},top]"
 
 def _flowers(name: str, text: str, *options: str) -> Iterator[Job]:
     for n, goal in _GOALS.items():
-        given = ("data=folder", *options, f"data.test_fraction={1 - n / _FLOWERS:g}")
+        given = (*_FOLDER, *options, f"data.test_fraction={1 - n / _FLOWERS:g}")
         yield Job("flowers17", name, text, f"{n} a class", given, _SEEDS, goal)
 
 
@@ -85,7 +87,7 @@ JOBS = (
     *_flowers("lite2-both", "Lite2, crop, mirrored", "baseline=efficientnet_lite2", *_BOTH),
     Job(
         "flowers17", "evolved", "Lite0, 16 kernels on its last block", "20 a class",
-        ("data=folder", "baseline=efficientnet_lite0", "data.test_fraction=0.75", *_KERNELS),
+        (*_FOLDER, "baseline=efficientnet_lite0", "data.test_fraction=0.75", *_KERNELS),
         _SEEDS,
     ),
     _cifar(
@@ -107,7 +109,8 @@ JOBS = (
         "small", "a CNN of three convolutions, trained here", "5,000 a class", None,
         "baseline.filters=[32,64,64]", "baseline.pooling=[true,true,true]",
         "baseline.batch_norm=true", "baseline.dropout=0.5", "baseline.epochs=8",
-        "slicing=prototypes", "slicing.storage=int8", "strategy.max_seconds=120",
+        "slicing=prototypes", "slicing.per_class=1", "slicing.shift=0", "slicing.storage=int8",
+        "strategy.max_seconds=60",
     ),
 )  # fmt: skip
 """All of them."""
