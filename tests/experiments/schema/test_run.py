@@ -26,10 +26,11 @@ from slicing.baselines import TrainedCNN
 from slicing.engine.recipe import Recipe
 
 OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
+# Families are of a study.
 PRESETS = [
     f"+{path.parent.name}={path.stem}"
     for path in sorted(CONF.glob("*/*.yaml"))
-    if path.parent.name not in GROUPS
+    if path.parent.name not in {*GROUPS, "families"}
 ]
 MANDATORY = {("data", "folder"): "data.directory=/x", ("baseline", "file"): "baseline.path=/x"}
 

@@ -135,7 +135,7 @@ def lambda_model(path):
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
-        ("missing.keras", lambda path: None, "not a model file"),
+        ("missing.keras", lambda path: None, "is not there: give the path of a .keras file"),
         ("model.h5", lambda path: path.write_bytes(b"x"), "not a complete .keras file"),
         ("text.keras", lambda path: path.write_text("text"), "not a complete .keras file"),
         ("hdf5.keras", hdf5_model, "is an HDF5 file: under"),
