@@ -58,10 +58,11 @@ default_role = "code"
 nitpick_ignore_regex = [
     (
         r"py:.*",
-        r"(abc|collections|hydra|keras|mlflow|numpy|np|omegaconf|os|pathlib|PIL|typing|types|io|re)\..*",
+        r"(abc|collections|hydra|keras|mlflow|numpy|np|omegaconf|optuna|os|pathlib|PIL|typing|types|io"
+        r"|re)\..*",
     ),
     # Type variables, and classes that are private.
-    (r"py:.*", r"evolve\.(checkpoint|executors\.base|jobs)\.(T|R|J|T_co|R_contra)"),
+    (r"py:.*", r"evolve\.(checkpoint|executors\.(base|supervised)|jobs)\.(T|R|J|T_co|R_contra)"),
     (r"py:.*", r"slicing\.data\.(dataset|image_files)\.(P_co|Q|A|R)"),
     # Pillow's, which is imported for type checkers alone.
     (r"py:class", r"Image"),

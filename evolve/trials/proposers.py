@@ -23,7 +23,7 @@ from evolve.trials.space import FAMILY, Family, Parameter, Space, label
 from slicing.checks import at_least, one_of
 
 WORST = 2.0
-"""Loss of a trial that failed: above every share of wrong answers, and every broken limit's."""
+"""Loss of a trial that failed. It is above every share of wrong answers and every broken limit."""
 
 # Values of a range in a grid.
 _GRID = 4

@@ -13,7 +13,7 @@ from zlib import crc32
 from slicing.checks import one_of
 
 Pruner = Callable[[int, int, float, Mapping[int, float]], bool]
-"""Says whether a trial goes on: ``pruner(number, rung, loss, others)``."""
+"""``pruner(number, rung, loss, others)`` says whether a trial goes on."""
 
 FACTOR = 3
 """A rung counts as so many times the one before; of each, one in so many trials goes on."""

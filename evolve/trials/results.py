@@ -16,7 +16,7 @@ TIME = "time"
 """Status of a task that took too long."""
 
 PROCESS, RUNGS = "process", "rungs"
-"""What a study keeps of a trial besides its values: who tries it now, what came of its rungs."""
+"""What a study keeps of a trial besides its values. Who tries it now; what came of its rungs."""
 
 
 @dataclass(frozen=True)

@@ -70,10 +70,10 @@ class Search:
     """Iterating it tries what a space holds, and yields each trial that has ended.
 
     It ends by itself once the budget is used up, but not before it has tried something, and by
-    KeyboardInterrupt out of ``work``. A later
-    search with the same study goes on: a trial that was under way is tried again, under its number,
-    and so is one that the end of the time cut short on its first rung. A trial's number decides
-    what is proposed, so that the trials are those of a search that nothing interrupted.
+    KeyboardInterrupt out of ``work``. A later search with the same study goes on: a trial that was
+    under way is tried again, under its number, and so is one that the end of the time cut short on
+    its first rung. A trial's number decides what is proposed, so that the trials are those of a
+    search that nothing interrupted.
 
     Several processes, on several machines, may search in one study at the same time. Each proposes
     the next number. A process that has to wait for the trial of another tries it, too, and what is
@@ -87,7 +87,8 @@ class Search:
     proposer : Proposer
     executor : Executor
     work : callable
-        Gives a :class:`Tried` for a :class:`Task`. It does not raise but KeyboardInterrupt.
+        Gives a :class:`~evolve.trials.results.Tried` for a :class:`~evolve.trials.results.Task`.
+        It does not raise but KeyboardInterrupt.
     losses : callable
         Gives the values to minimize for the metrics of a trial; the first decides who goes on.
     budget : Budget

@@ -12,7 +12,7 @@ Values = dict[str, Any]
 """Options by their names."""
 
 FAMILY = "family"
-"""The first parameter of a space: which of its families."""
+"""The first parameter of a space, which of its families."""
 
 # Of a step, what the division of two floats may be off.
 _ROUNDING = 1e-6
