@@ -24,6 +24,7 @@ from slicing.backend import configure_threads, load_keras
 from slicing.baselines.hog import hog
 from slicing.baselines.layers import conv_part
 from slicing.data.sampling import held_out
+from slicing.pixels import unit_pixels
 
 TRAIN, LABELS, TEST = "train.npy", "labels.npy", "test.npy"
 ANSWERS, RESULT = "answers.npy", "result.json"
@@ -83,12 +84,12 @@ class Model(NamedTuple):
 
 def flat(images: Pixels) -> NDArray[np.float32]:
     """Give pixels from 0 to 1, of shape (n, n_pixels)."""
-    return images.reshape(len(images), -1).astype(np.float32) / 255
+    return unit_pixels(images).reshape(len(images), -1)
 
 
 def histograms(images: Pixels) -> NDArray[np.float32]:
     """Give histograms of gradients, of shape (n, n_features)."""
-    return hog(images.astype(np.float32) / 255, _CELLS)
+    return hog(unit_pixels(images), _CELLS)
 
 
 FEATURES = {"hog": histograms, "pixels": flat}
@@ -226,7 +227,7 @@ def keras_tuner(images: Pixels, labels: Labels, given: Given) -> Model:
         def fit(self, hp: Any, model: Any, *args: Any, **options: Any) -> Any:
             return model.fit(*args, batch_size=hp.get("baseline.batch_size"), **options)
 
-    class Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    class Watch(load_keras().callbacks.Callback):  # type: ignore[misc]
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             if given.left < _SAVING:
                 raise _OverError
@@ -300,13 +301,12 @@ def network(options: dict[str, Any], shape: tuple[int, ...], n_classes: int) -> 
 
 def autokeras(images: Pixels, labels: Labels, given: Given) -> Model:
     """Let AutoKeras try a network as its tutorial does; it knows no budget of time."""
-    keras = load_keras()
     configure_threads(None)
     import autokeras as ak
 
     best = [np.inf, 0.0]
 
-    class Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    class Watch(load_keras().callbacks.Callback):  # type: ignore[misc]
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             if logs.get("val_loss", np.inf) < best[0]:
                 best[:] = logs["val_loss"], time.time()
