@@ -104,25 +104,22 @@ class Job:
         return Components({**options, "data": data}, {}).dataset()
 
 
-def measure(job: Job, patience: float = _PATIENCE) -> Cell:
+def measure(job: Job) -> Cell:
     """Let a system search in a folder that is deleted afterwards."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
         environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
         run = _ours if job.system == OURS else _peer
-        load = os.getloadavg()[0]
-        return run(job, folder, environment, patience, load)
+        return run(job, folder, environment, os.getloadavg()[0])
 
 
-def _ours(
-    job: Job, folder: Path, environment: dict[str, str], patience: float, load: float
-) -> Cell:
+def _ours(job: Job, folder: Path, environment: dict[str, str], load: float) -> Cell:
     words = [*job.words, f"seed={job.seed}", f"budget.minutes={job.minutes:g}"]
     private = [f"output={folder / 'study'}", f"tracking.uri=sqlite:///{folder / 'mlflow.db'}"]
     program = [sys.executable, "-m", "experiments.study"]
     begun = time.time()
-    why = _run([*program, *words, *job.of_place, *private], job, environment, patience)
+    why = _run([*program, *words, *job.of_place, *private], job, environment)
     seconds = time.time() - begun
     command = shlex.join(["python", "-m", "experiments.study", *words])
     if why:
@@ -140,9 +137,7 @@ def _ours(
     )  # fmt: skip
 
 
-def _peer(
-    job: Job, folder: Path, environment: dict[str, str], patience: float, load: float
-) -> Cell:
+def _peer(job: Job, folder: Path, environment: dict[str, str], load: float) -> Cell:
     dataset = job.dataset()
     test = dataset.read_test()
     # Some systems judge by the last images.
@@ -153,7 +148,7 @@ def _peer(
     program = [sys.executable, "-m", "benchmarks.study_systems"]
     begun = time.time()
     words = [job.system, str(folder), str(begun + 60 * job.minutes), str(job.seed)]
-    why = _run([*program, *words], job, environment, patience)
+    why = _run([*program, *words], job, environment)
     seconds, command = time.time() - begun, ""
     if why:
         return Cell(job.data, job.minutes, job.system, job.seed, seconds, load, command, why)
@@ -174,9 +169,9 @@ def pixels(part: Part) -> Any:
     return part.prepared(Preparation.of((_SIDE, _SIDE), 3))
 
 
-def _run(command: list[str], job: Job, environment: dict[str, str], patience: float) -> str:
+def _run(command: list[str], job: Job, environment: dict[str, str]) -> str:
     """Run a process; say why it gave nothing, or nothing."""
-    limit = 60 * job.minutes * patience
+    limit = 60 * job.minutes * _PATIENCE
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         start_new_session=True,

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -150,10 +151,6 @@ def _judge(place: int, seed: int) -> _Judged:
     return _Judged(place, float(scores.mean()), time.time() - start)
 
 
-def _at(place_and_seed: tuple[int, int]) -> _Judged:
-    return _judge(*place_and_seed)
-
-
 def scikit_learn(images: Pixels, labels: Labels, given: Given) -> Model:
     """Choose among classifiers by cross-validation, as many as there is time for."""
     import multiprocessing
@@ -164,8 +161,7 @@ def scikit_learn(images: Pixels, labels: Labels, given: Given) -> Model:
     best, found = None, 0.0
     context = multiprocessing.get_context("spawn")
     with context.Pool(cores(), _begin, (given.folder,)) as pool:
-        tasks = [(place, given.seed) for place in range(len(every))]
-        coming = pool.imap_unordered(_at, tasks)
+        coming = pool.imap_unordered(partial(_judge, seed=given.seed), range(len(every)))
         for _ in every:
             # Training the best once more takes about as long as its folds, of two thirds each.
             reserve = _SAVING + (best.seconds if best else 0.0)

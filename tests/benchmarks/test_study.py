@@ -144,13 +144,14 @@ def test_keras_tuner_draws_from_the_family_of_networks():
         ("pass", ""),
     ],
 )
-def test_a_system_that_gives_nothing_is_said_to(program, why):
+def test_a_system_that_gives_nothing_is_said_to(program, why, monkeypatch):
+    monkeypatch.setattr(study, "_PATIENCE", 2)
     job = Job("mnist5k", 1 / 120, "flaml", 0)
-    assert study._run([sys.executable, "-S", "-c", program], job, {}, 2) == why
+    assert study._run([sys.executable, "-S", "-c", program], job, {}) == why
 
 
 def test_the_cell_of_a_peer(monkeypatch):
-    def pretend(command, job, environment, patience):
+    def pretend(command, job, environment):
         place = study.Path(command[4])
         assert (np.load(place / TRAIN).shape, len(np.load(place / TEST))) == (
             (4000, 28, 28, 1),
@@ -183,7 +184,7 @@ def test_photos_have_one_size_and_their_own_split(tmp_path):
 
 
 def test_the_cell_of_a_study(monkeypatch):
-    def pretend(command, job, environment, patience):
+    def pretend(command, job, environment):
         (output,) = (word for word in command if word.startswith("output="))
         place = study.Path(output.partition("=")[2])
         place.mkdir()
