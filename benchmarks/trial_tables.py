@@ -10,8 +10,9 @@ import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,11 @@ from experiments.study.trial import words_of
 from slicing.baselines.shallow import Extractor
 from slicing.baselines.untrained import UntrainedCNN
 from slicing.data import Dataset, Images, mnist5k
-from slicing.engine.recipe import Recipe
+from slicing.engine.reduction import project
 from slicing.engine.votes import count_votes
+from slicing.neighbors.exact import kneighbors
+from slicing.shifts import averaged
+from slicing.stack import ConvStack
 from slicing.threads import single_threaded_blas
 
 # More values than any range here has.
@@ -38,8 +42,8 @@ SPACES = {
         {
             "features": {"choices": ["pixels", "hog"]},
             "cells": {"choices": [4, 7], "only_if": {"features": ["hog"]}},
-            "log2_C": {"low": -5, "high": 15},
             "log2_gamma": {"low": -15, "high": 3},
+            "log2_C": {"low": -5, "high": 15},
         },
     ),
     "sliced": family_of(
@@ -118,43 +122,75 @@ def svm(parts: Parts, family: Family) -> Iterator[tuple[Values, Right]]:
     from sklearn.metrics.pairwise import euclidean_distances
     from sklearn.svm import SVC
 
-    known = dict[Any, tuple[NDArray[np.float64], NDArray[np.float64]]]()
+    queries = np.concatenate([parts.choice.images, parts.test.images])
+
+    @lru_cache(1)
+    def squares(cells: int | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        extract, train = Extractor.fit(parts.train.images, cells)
+        among, to = (
+            euclidean_distances(each.astype(float), train.astype(float), squared=True)
+            for each in (train, extract(queries))
+        )
+        return among, to
+
+    @lru_cache(1)
+    def kernels(cells: int | None, log2_gamma: int) -> list[NDArray[np.float64]]:
+        return [np.exp(-(2.0**log2_gamma) * each) for each in squares(cells)]
+
     for values in points(family):
-        cells = values.get("cells")
-        if cells not in known:
-            extract, train = Extractor.fit(parts.train.images, cells)
-            others = [extract(each.images) for each in (parts.choice, parts.test)]
-            known = {
-                cells: (
-                    euclidean_distances(train, squared=True).astype(float),
-                    euclidean_distances(np.concatenate(others), train, squared=True).astype(float),
-                )
-            }
-        gamma = 2.0 ** values["log2_gamma"]
-        among, to = known[cells]
+        among, to = kernels(values.get("cells"), values["log2_gamma"])
         model = SVC(C=2.0 ** values["log2_C"], kernel="precomputed")
         with single_threaded_blas():
-            model.fit(np.exp(-gamma * among), parts.train.labels)
-            yield values, parts.right(model.predict(np.exp(-gamma * to)))
+            model.fit(among, parts.train.labels)
+            yield values, parts.right(model.predict(to))
 
 
 def sliced(parts: Parts, family: Family) -> Iterator[tuple[Values, Right]]:
-    """Try sliced networks: the neighbors are found once for every k."""
+    """Try sliced networks: what several of them have in common is computed once."""
+    images, labels = parts.train.images, parts.train.labels
+    queries = np.concatenate([parts.choice.images, parts.test.images])
     name = "slicing.k"
     ks = family.parameters[name].grid(_ALL)
-    queries = np.concatenate([parts.choice.images, parts.test.images])
     rest = replace(family, parameters={n: p for n, p in family.parameters.items() if n != name})
+
+    @lru_cache(1)
+    def cut(filters: tuple[int, ...], kernel_size: int, average: int) -> _Cut:
+        network = UntrainedCNN(filters=filters, kernel_size=kernel_size)
+        stack = network.shape(images.shape[1:], len(parts.classes))
+        return _Cut(stack, averaged(stack, images, average), averaged(stack, queries, average))
+
+    @lru_cache(1)
+    def projected(kind: Any, *network: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Give references and queries with all components: each comes after those before it."""
+        of = cut(*network)
+        if kind == "none":
+            return of.references, of.queries
+        layer = project(of.stack, parts.train, kind).layers[-1]
+        last = ConvStack((layer,), of.stack.feature_shape)
+        return (
+            last.forward(of.references.reshape(-1, *of.stack.feature_shape)),
+            last.forward(of.queries.reshape(-1, *of.stack.feature_shape)),
+        )
+
     for values in points(rest):
-        of = {each.partition(".")[2]: value for each, value in values.items()}
-        shape = (parts.train.images.shape[1:], len(parts.classes))
-        stack = UntrainedCNN(
-            filters=of.pop("filters"), kernel_size=of.pop("kernel_size")
-        ).shape(*shape)  # fmt: skip
-        engine = Recipe(k=max(ks), shift=0, **of).build(stack, parts.train, parts.classes)
-        _, found = engine.kneighbors(queries)
+        network = tuple(values["baseline.filters"]), values["baseline.kernel_size"]
+        kind, average = values["slicing.projection"], values["slicing.average"]
+        references, asked = (
+            each[:, : values.get("slicing.components")]
+            for each in projected(kind, *network, average)
+        )
+        _, found = kneighbors(asked, references, max(ks), values["slicing.metric"])
         for k in ks:
-            votes = count_votes(engine.labels[found[:, :k]], len(parts.classes))
+            votes = count_votes(labels[found[:, :k]], len(parts.classes))
             yield {**values, name: k}, parts.right(votes.argmax(axis=1))
+
+
+class _Cut(NamedTuple):
+    """A network that was cut, and the features of the training images and the others."""
+
+    stack: ConvStack
+    references: NDArray[np.float32]
+    queries: NDArray[np.float32]
 
 
 TRY: dict[str, Callable[[Parts, Family], Iterator[tuple[Values, Right]]]] = {
@@ -196,22 +232,23 @@ def read(path: Path) -> dict[str, Table]:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Try all of both spaces."""
+    """Try all of the spaces that the file lacks."""
     parser = argparse.ArgumentParser(
         "python -m benchmarks.trial_tables",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--json", type=Path, required=True, help="the file that is written")
+    parser.add_argument("--json", type=Path, required=True, help="the file, which is added to")
     options = parser.parse_args(words)
     with exit_on_mistake():
         output = Output("--json", options.json)
-        parts, tables = Parts.of(mnist5k()), dict[str, Table]()
+        parts, tables = Parts.of(mnist5k()), read(output.path) if output.path.exists() else {}
         for name in SPACES:
-            say(f"{name}: trying all")
-            tables[name] = Table.of(name, parts)
-        output.write_json({**origin(command_line("benchmarks.trial_tables", words)),
-                           "tables": tables})  # fmt: skip
+            if name not in tables:
+                say(f"{name}: trying all")
+                tables[name] = Table.of(name, parts)
+                content = origin(command_line("benchmarks.trial_tables", words))
+                output.write_json({**content, "tables": tables})
 
 
 if __name__ == "__main__":
