@@ -105,6 +105,8 @@ class Search:
     has_ended : callable
         Whether the process of a name has ended, as far as is known here: trials that it left are
         tried again. The default is right where no other process searches in the study.
+    begins : callable
+        Is told each task as it begins.
     clock : callable
         Gives the time in seconds.
 
@@ -132,6 +134,7 @@ class Search:
         workers: int = 1,
         process: str = "this",
         has_ended: Callable[[str], bool] = lambda name: True,
+        begins: Callable[[Task], None] = lambda task: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._study, self._space, self._proposer = study, space, proposer
@@ -139,6 +142,7 @@ class Search:
         self._budget, self._reserve, self._workers = budget, reserve, workers
         self._pruner, self._starts = pruner, tuple(starts)
         self._process, self._has_ended = process, has_ended
+        self._begins = begins
         self._clock, self._begun = clock, clock()
         self._running = dict[int, _Running]()
         self._learned = set[int]()
@@ -286,9 +290,9 @@ class Search:
         options = self._space.families[running.family].options(running.values, rung)
         running.options, running.began = options, self._clock()
         seconds = None if left == math.inf else max(left, 0.1)
-        self._executor.submit(
-            slot, Task(running.trial.number, running.family, options, rung, seconds)
-        )
+        task = Task(running.trial.number, running.family, options, rung, seconds)
+        self._executor.submit(slot, task)
+        self._begins(task)
 
     def _told(self, slot: int, tried: Tried) -> Finished | None:
         """Take a result; give the trial, if it has ended."""

@@ -1,6 +1,5 @@
 """The end of a study: the winner is made again from all training images, and tested once."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evolve.trials.results import TRIED, Tried
-from slicing.errors import InputError
 
 WINNER, PREDICTIONS = "winner", "predictions.npz"
 """Folder of the winner's run, within that of the study; file in both, with the answers to the test
@@ -88,12 +86,3 @@ def _predicted(engine: Any, part: Any) -> NDArray[np.int64]:
             pixels = some.images
         predicted.append(engine.predict_labels(pixels))
     return np.concatenate(predicted)
-
-
-def words_of_run(words: Sequence[str], options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Give the command line of a run with the options of a trial."""
-    from experiments.study.trial import words_of
-
-    if not options:
-        raise InputError("There is no trial to make again.")
-    return (*words, *words_of(options))

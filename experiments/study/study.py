@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from evolve.checkpoint import Checkpoint
 from evolve.executors.supervised import Fallen, Supervised
-from evolve.trials import Budget, Finished, Search, Space, Task, Tried, finished
-from evolve.trials import proposer as proposer_of
-from evolve.trials import pruner as pruner_of
-from evolve.trials.proposers import Proposer
-from evolve.trials.pruning import Pruner
+from evolve.trials import Budget, Finished, Search, Task, Tried, finished
 from evolve.trials.results import TRIED
 from evolve.trials.storage import open_study
 from experiments.components import Components
@@ -28,16 +24,15 @@ from experiments.schema.run import plain
 from experiments.secrets import masked_values
 from experiments.statistics import Accuracy
 from experiments.study import lines
-from experiments.study.budget import REPORT, Clock, refit_seconds, seconds_of, target_of
+from experiments.study.budget import REPORT, Clock, refit_seconds
 from experiments.study.ending import WINNER, Ending
 from experiments.study.engines import ENGINE, keep, tidy
 from experiments.study.handed import Handed
 from experiments.study.importance import importance
-from experiments.study.objectives import Limits, Objectives
 from experiments.study.origin import ORIGIN, StudyOrigin
+from experiments.study.plan import Plan
 from experiments.study.recording import StudyRecord
-from experiments.study.roles import Roles
-from experiments.study.spaces import can_be_tried, families, starts
+from experiments.study.spaces import starts
 from experiments.study.summary import SUMMARY, StudySummary
 from experiments.study.trial import ENGINE_OF_TRIAL, Trial, folder_of, words_of
 from slicing.data.dataset import Dataset
@@ -77,7 +72,7 @@ def study(
     """
     options = plain(config)
     set_bound(options["max_gigabytes"])
-    plan = _plan(options)
+    plan = Plan.of(options)
     # Trials hold none out for calibration: the engine that is handed over does.
     every = {**options, "data": {**options["data"], "calibration_fraction": 0.0}}
     dataset = Components(every, {}).dataset()
@@ -92,88 +87,67 @@ def study(
         raise
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What the options of a study say, checked: nothing of it needs the images."""
-
-    seconds: float | None
-    target: float | None
-    objectives: Objectives
-    roles: Roles
-    space: Space
-    left_out: tuple[str, ...]
-    proposer: Proposer
-    pruner: Pruner
-
-
-def _plan(options: Options) -> _Plan:
-    limits = options["limits"]
-    objectives = Objectives(
-        tuple(options["objectives"]),
-        Limits(limits["bytes"], limits["parameters"], limits["milliseconds"]),
-    )
-    context = {"files": "image_size" in options["data"]}
-    space, left_out = can_be_tried(families(options["space"]), context)
-    return _Plan(
-        seconds_of(options["budget"]),
-        target_of(options["budget"]),
-        objectives,
-        Roles(options["choice_fraction"], options["folds"], options["seed"]),
-        space,
-        tuple(left_out),
-        proposer_of(options["sampler"], space, options["seed"], options["population"]),
-        pruner_of(options["pruner"], max(each.n_rungs for each in space.families.values())),
-    )
-
-
-@dataclass
 class _Study:
-    options: Options
-    overrides: tuple[str, ...]
-    plan: _Plan
-    dataset: Dataset[Any]
-    folder: Path
-    monitor: Monitor
-    begun: float
+    """A study in its folder, from its first line to its last."""
+
+    def __init__(
+        self,
+        options: Options,
+        overrides: tuple[str, ...],
+        plan: Plan,
+        dataset: Dataset[Any],
+        folder: Path,
+        monitor: Monitor,
+        begun: float,
+    ) -> None:
+        self.options, self.overrides, self.plan, self.dataset = options, overrides, plan, dataset
+        self.folder, self.monitor = folder, monitor
+        self.origin = self._origin()
+        self.clock = Clock(self._seconds(), begun)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.kept = open_study(
+            options["storage"] or folder / JOURNAL,
+            options["name"] or "study",
+            len(plan.objectives.names),
+        )
+        self.record = StudyRecord(options["tracking"], folder)
+        self.n_folds = plan.roles.n_folds(dataset)
 
     def run(self) -> StudySummary:
         """Search, and hand over what was found."""
-        origin = self._origin()
-        clock = Clock(self._seconds(origin), self.begun)
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        kept = open_study(
-            self.options["storage"] or self.folder / JOURNAL,
-            self.options["name"] or "study",
-            len(self.plan.objectives.names),
-        )
-        record = StudyRecord(self.options["tracking"], self.folder)
-
-        def begun(run_id: str) -> None:
-            replace(origin, mlflow_run=run_id).write(self.folder)
-
-        self.n_folds = self.plan.roles.n_folds(self.dataset)
         for note in (
             lines.begins(self.dataset, self.plan.roles, self.n_folds),
             *self.dataset.notes,
             *self.plan.left_out,
         ):
             self.monitor.say(note)
-        tags = {"folder": self.folder, "dataset": self.dataset.name, "overrides": " ".join(
-            self.overrides), "dataset.train_digest": origin.images}  # fmt: skip
-        record.begin(self._name, self.options, tags, begun, origin.mlflow_run or None)
+        tags = {
+            "folder": self.folder,
+            "dataset": self.dataset.name,
+            "overrides": " ".join(self.overrides),
+            "dataset.train_digest": self.origin.images,
+        }
+        self.record.begin(
+            self._name, self.options, tags, self._recorded, self.origin.mlflow_run or None
+        )
         work = self._work()
         try:
-            search = self._search(kept, work, clock)
-            self._follow(search, kept, clock, record)
-            origin = replace(StudyOrigin.read(self.folder), seconds=origin.seconds + clock.passed)
-            origin.write(self.folder)
-            summary = self._end(search, kept, clock, record, work)
+            search = self._search(work)
+            self._follow(search)
+            seconds = self.origin.seconds + self.clock.passed
+            self.origin = replace(StudyOrigin.read(self.folder), seconds=seconds)
+            self.origin.write(self.folder)
+            summary = self._end(search, work)
         except BaseException as error:
-            record.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            self.record.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
         finally:
             work.close()
         return summary
+
+    def _recorded(self, run_id: str) -> None:
+        """Write down which run of MLflow it is."""
+        replace(self.origin, mlflow_run=run_id).write(self.folder)
 
     @property
     def _name(self) -> str:
@@ -198,9 +172,9 @@ class _Study:
         origin.write(self.folder)
         return origin
 
-    def _seconds(self, origin: StudyOrigin) -> float | None:
+    def _seconds(self) -> float | None:
         """Give the seconds of this session: what is left of the budget, or a new one."""
-        whole = self.plan.seconds
+        whole, origin = self.plan.seconds, self.origin
         is_more = self.options["budget"] != origin.options["budget"]
         if whole is None or is_more or not origin.seconds:
             return whole
@@ -233,11 +207,11 @@ class _Study:
         n_bytes = 0.9 * free / self._workers() if gigabytes is None else 1e9 * gigabytes
         return Supervised(trial, _fallen, _time_of, int(n_bytes), log=self.folder / LOG)
 
-    def _search(self, kept: optuna.Study, work: Supervised[Any, Tried], clock: Clock) -> Search:
+    def _search(self, work: Supervised[Any, Tried]) -> Search:
         budget, plan = self.options["budget"], self.plan
-        left, minutes = clock.left, self.options["limits"]["trial_minutes"]
+        left, minutes = self.clock.left, self.options["limits"]["trial_minutes"]
         return Search(
-            kept, plan.space, plan.proposer, Components(self.options, {}).executor(), work,
+            self.kept, plan.space, plan.proposer, Components(self.options, {}).executor(), work,
             plan.objectives,
             Budget(
                 None if left is None else max(left, 0.1), budget["trials"], plan.target,
@@ -247,55 +221,53 @@ class _Study:
             # Nobody else writes to the file in its folder.
             has_ended=has_ended if self.options["storage"] else lambda name: True,
             starts=starts(plan.space), workers=self._workers(),
-            reserve=lambda: clock.reserve(
-                plan.objectives.best(finished(kept)), len(self.dataset.train)
-            ),
+            reserve=lambda: self.clock.reserve(self._best(), len(self.dataset.train)),
+            begins=self._show,
         )  # fmt: skip
 
-    def _follow(
-        self, search: Search, kept: optuna.Study, clock: Clock, record: StudyRecord
-    ) -> None:
+    def _best(self) -> Finished | None:
+        return self.plan.objectives.best(finished(self.kept))
+
+    def _follow(self, search: Search) -> None:
         """Go through the search: keep the best engine, show what comes, and record it."""
-        best = self.plan.objectives.best(finished(kept))
+        best = self._best()
         with self.monitor.task("study"):
             try:
                 for each in search:
-                    best = self._came(each, best, finished(kept), clock)
-                    record.trial(each, None if best is None else best.metrics["accuracy"])
+                    best = self._came(each, best)
+                    self.record.trial(each, None if best is None else best.metrics["accuracy"])
             except KeyboardInterrupt:
                 # It came between two trials.
                 search.ended = "interrupted"
 
-    def _came(
-        self, each: Finished, best: Finished | None, trials: list[Finished], clock: Clock
-    ) -> Finished | None:
+    def _came(self, each: Finished, best: Finished | None) -> Finished | None:
         """Keep the engine of a trial if it is the best; give the best."""
+        trials = finished(self.kept)
         found = self.plan.objectives.best(trials)
         if found is not None and (best is None or found.number != best.number):
             keep(folder_of(self.folder, found.number) / ENGINE_OF_TRIAL, self.folder)
         tidy(self.folder, self.plan.objectives, trials)
         self.monitor.say(lines.ended(each, self.plan.space.families[each.family].fixed))
-        self.monitor.show(self._done(clock, len(trials)), lines.so_far(trials, found))
+        self._show()
         return found
 
-    def _done(self, clock: Clock, n_trials: int) -> float:
+    def _show(self, task: Task | None = None) -> None:
+        """Show how far the search is, and the task that begins."""
+        trials = finished(self.kept)
+        best = self.plan.objectives.best(trials)
+        self.monitor.show(self._done(len(trials)), lines.so_far(trials, best, task))
+
+    def _done(self, n_trials: int) -> float:
         shares = [0.0]
-        if clock.seconds is not None:
-            shares.append(clock.passed / clock.seconds)
+        if self.clock.seconds is not None:
+            shares.append(self.clock.passed / self.clock.seconds)
         if self.options["budget"]["trials"] is not None:
             shares.append(n_trials / self.options["budget"]["trials"])
         return min(max(shares), 1.0)
 
-    def _end(
-        self,
-        search: Search,
-        kept: optuna.Study,
-        clock: Clock,
-        record: StudyRecord,
-        work: Supervised[Any, Tried],
-    ) -> StudySummary:
+    def _end(self, search: Search, work: Supervised[Any, Tried]) -> StudySummary:
         """Test the winner, make it again where there is time, and report."""
-        trials = finished(kept)
+        trials = finished(self.kept)
         winner = self.plan.objectives.best(trials)
         if winner is None:
             reason = next((each.reason for each in reversed(trials) if each.reason), "")
@@ -304,7 +276,7 @@ class _Study:
                 f"(resume={self.folder} budget.minutes=...), or wider limits."
             )
         command = (*self._of_runs(), *words_of(winner.options))
-        as_tried, refit, why_not = self._hand_over(winner, command, clock, search, record, work)
+        as_tried, refit, why_not = self._hand_over(winner, command, search, work)
         handed = Handed.read(self.folder, refit is not None)
         engine = self.folder / ENGINE
         summary = StudySummary(
@@ -314,7 +286,7 @@ class _Study:
             folds=self.n_folds,
             objectives=self.plan.objectives.names,
             ended=search.ended,
-            seconds=StudyOrigin.read(self.folder).seconds,
+            seconds=self.origin.seconds,
             overhead=search.overhead,
             trials=tuple(trials),
             winner=winner.number,
@@ -331,7 +303,7 @@ class _Study:
             machine=machine(),
             engine_bytes=engine.stat().st_size,
             by_class=handed.by_class(self.dataset.classes),
-            importance=importance(kept, winner),
+            importance=importance(self.kept, winner),
         )
         summary.write(self.folder / SUMMARY)
         self.monitor.say("Writing the report")
@@ -340,7 +312,7 @@ class _Study:
 
         report.write(summary, handed, engine)
         self.monitor.say("Sending the results to MLflow")
-        record.finish(
+        self.record.finish(
             summary.metrics(),
             (CONFIG, SUMMARY, report.REPORT),
             summary.text(),
@@ -352,9 +324,7 @@ class _Study:
         self,
         winner: Finished,
         command: tuple[str, ...],
-        clock: Clock,
         search: Search,
-        record: StudyRecord,
         work: Supervised[Any, Tried],
     ) -> tuple[Accuracy, Accuracy | None, str]:
         """Test the engine as it was tried, and as a run with all training images makes it."""
@@ -365,16 +335,16 @@ class _Study:
             raise InputError(f"The winner could not be tested: {tested.reason}")
         total = int(tested.details["total"])
         as_tried = Accuracy(int(tested.details["right"]), total)
-        left, needed = clock.left, refit_seconds(winner)
+        left, needed = self.clock.left, refit_seconds(winner)
         if search.ended == "interrupted":
             return as_tried, None, "it was not made again from all training images: interrupted"
         if left is not None and left < needed:
             return as_tried, None, "there was no time to make it again from all training images"
         self.monitor.say("Making the winner again from all training images")
         shutil.rmtree(self.folder / WINNER, ignore_errors=True)
-        record.ready()
+        self.record.ready()
         words = [word for word in self.overrides if _group(word) == _TRACKING]
-        words += [*command, f"tracking.parent={record.run_id}"]
+        words += [*command, f"tracking.parent={self.record.run_id}"]
         seconds = None if left is None else left - REPORT
         again = work(Ending(tuple(words), self.folder / WINNER, engine, True, seconds))
         if again.status != TRIED:

@@ -14,6 +14,7 @@ from experiments.study.cells import ENDED, fallen, happened, ranked
 from experiments.study.objectives import accuracy_of, described
 from experiments.tables import percent, shorten, table
 from slicing.files import replacing
+from slicing.names import counted
 
 SUMMARY = "summary.json"
 
@@ -158,7 +159,7 @@ class StudySummary:
             f"{percent(choice)} % of {choice.total:,} choice images right, which flatters it, "
             "since they chose it",
             f"on {self.tested.total:,} test images, which chose nothing: {tested}",
-            f"{len(self.trials):,} trials in {self.seconds:.0f} s"
+            f"{counted(len(self.trials), 'trial')} in {self.seconds:.0f} s"
             + (f", of which {len(failed):,} failed ({why})" if failed else "")
             + f"; the search ended because {ENDED[self.ended]}; choosing what to try took "
             f"{self.overhead:.1f} s",
