@@ -1,15 +1,17 @@
 """How a study was started, and how one goes on: the file ``study.json`` in its folder."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import optuna
 
 from experiments.json_values import plain_values
 from experiments.secrets import HIDDEN
+from experiments.study.budget import Clock
 from experiments.tracking import leaves
 from slicing.errors import InputError
 from slicing.files import replacing
@@ -49,6 +51,9 @@ class StudyOrigin:
         That it has used so far.
     mlflow_run : str
         Empty before there is one.
+    remade : dict
+        Of the winner that was made again last: ``trial``, ``right`` and ``total``, see
+        :class:`~experiments.study.ending.Remaking`.
     """
 
     overrides: tuple[str, ...]
@@ -58,6 +63,7 @@ class StudyOrigin:
     granted: float | None = None
     seconds: float = 0.0
     mlflow_run: str = ""
+    remade: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> "StudyOrigin":
@@ -80,8 +86,16 @@ class StudyOrigin:
                 None if granted is None else float(granted),
                 float(values["seconds"]),
                 str(values["mlflow_run"]),
+                {str(name): int(each) for name, each in values["remade"].items()},
             )
-        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             reason = " ".join(str(error).split())
             raise InputError(
                 f"resume={folder} cannot go on: {ORIGIN} is missing or damaged there ({reason}). "
@@ -139,7 +153,10 @@ class StudyOrigin:
         granted = self.granted
         if more:
             granted = None if now.granted is None else self.seconds + now.granted
-        return replace(now, granted=granted, seconds=self.seconds, mlflow_run=self.mlflow_run)
+        return replace(
+            now, granted=granted, seconds=self.seconds, mlflow_run=self.mlflow_run,
+            remade=self.remade,
+        )  # fmt: skip
 
     def join(self, kept: optuna.Study) -> None:
         """Write it to a storage, or check that what is there is the same study.
@@ -154,6 +171,32 @@ class StudyOrigin:
             kept.set_user_attr(_SHARED, {name: values[name] for name in _OF_ALL})
         else:
             StudyOrigin((), **known).check(self)
+
+
+class Notes:
+    """Keeps the file up to date while a study goes on, from any thread.
+
+    Parameters
+    ----------
+    origin : StudyOrigin
+    folder : Path
+        Of the study.
+    clock : Clock
+        Of this session.
+    """
+
+    def __init__(self, origin: StudyOrigin, folder: Path, clock: Clock) -> None:
+        self.origin = origin
+        self._folder, self._clock, self._before = folder, clock, origin.seconds
+        # MLflow begins beside the search.
+        self._lock = Lock()
+
+    def write(self, **changes: Any) -> None:
+        """Write down how far the study is, and what else has changed."""
+        with self._lock:
+            seconds = self._before + self._clock.passed
+            self.origin = replace(self.origin, seconds=seconds, **changes)
+            self.origin.write(self._folder)
 
 
 def resumed(overrides: Sequence[str]) -> list[str]:

@@ -2,9 +2,8 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import optuna
@@ -32,7 +31,7 @@ from experiments.study.engines import ENGINE, ENGINE_OF_RUN, at_hand, engine_of,
 from experiments.study.handed import Handed
 from experiments.study.importance import importance
 from experiments.study.objectives import accuracy_of
-from experiments.study.origin import ORIGIN, StudyOrigin
+from experiments.study.origin import ORIGIN, Notes, StudyOrigin
 from experiments.study.plan import Plan
 from experiments.study.recording import StudyRecord
 from experiments.study.spaces import starts
@@ -115,8 +114,6 @@ class _Study:
         self.folder, self.monitor = folder, monitor
         self.record = StudyRecord(options["tracking"], folder)
         self.n_folds = plan.roles.n_folds(dataset)
-        # MLflow begins beside the search, and both note down how far they are.
-        self.writing = Lock()
 
     def begin(self, begun: float, more: bool) -> None:
         """Write down how the study began, or find out, and open what keeps its trials."""
@@ -148,17 +145,10 @@ class _Study:
             len(self.plan.objectives.names),
         )
         now.join(self.kept)
-        self.origin, self.used = now, now.seconds
         self.clock = Clock(left, begun)
+        self.notes = Notes(now, self.folder, self.clock)
         OmegaConf.save(OmegaConf.create(masked_values(self.options)), self.folder / CONFIG)
-        self._note()
-
-    def _note(self, **changes: Any) -> None:
-        """Write down how far the study is."""
-        with self.writing:
-            seconds = self.used + self.clock.passed
-            self.origin = replace(self.origin, seconds=seconds, **changes)
-            self.origin.write(self.folder)
+        self.notes.write()
 
     def run(self) -> StudySummary:
         """Search, and hand over what was found."""
@@ -171,12 +161,12 @@ class _Study:
         tags = {
             "folder": self.folder,
             "dataset": self.dataset.name,
-            "overrides": " ".join(self.origin.overrides),
-            "dataset.train_digest": self.origin.images,
+            "overrides": " ".join(self.notes.origin.overrides),
+            "dataset.train_digest": self.notes.origin.images,
         }
         self.record.begin(
-            self._name, self.options, tags, lambda run: self._note(mlflow_run=run),
-            self.origin.mlflow_run or None,
+            self._name, self.options, tags, lambda run: self.notes.write(mlflow_run=run),
+            self.notes.origin.mlflow_run or None,
         )  # fmt: skip
         if address := given_address(self.options["tracking"]["uri"]):
             self.monitor.say(f"Recording in MLflow at {masked(address)}")
@@ -186,9 +176,9 @@ class _Study:
         try:
             search = self._search(work)
             self._follow(search)
-            self._note()
+            self.notes.write()
             summary = self._end(search, work)
-            self._note()
+            self.notes.write()
         except BaseException as error:
             self.record.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
@@ -265,7 +255,7 @@ class _Study:
         if found is not None and (best is None or found.number != best.number):
             keep(engine_of(self.folder, found), self.folder)
         tidy(self.folder, self.plan.objectives, finished(self.kept))
-        self._note()
+        self.notes.write()
         self.monitor.say(lines.ended(each, self.plan.space.families[each.family].fixed))
         self._show()
         return found
@@ -305,7 +295,7 @@ class _Study:
             folds=self.n_folds,
             objectives=self.plan.objectives.names,
             ended=search.ended,
-            seconds=self.origin.seconds,
+            seconds=self.notes.origin.seconds,
             overhead=search.overhead,
             trials=tuple(trials),
             winner=winner.number,
@@ -355,9 +345,14 @@ class _Study:
             raise InputError(f"The winner could not be tested: {tested.reason}")
         total = int(tested.details["total"])
         as_tried = Accuracy(int(tested.details["right"]), total)
+        remade = self.notes.origin.remade
+        if remade.get("trial") == winner.number:
+            keep(self.folder / WINNER / ENGINE_OF_RUN, self.folder)
+            return as_tried, Accuracy(remade["right"], remade["total"]), ""
         if why_not := self._why_not_again(winner, search):
             return as_tried, None, why_not
         self.monitor.say("Making the winner again, with the choice images")
+        self.notes.write(remade={})
         shutil.rmtree(self.folder / WINNER, ignore_errors=True)
         words = [word for word in self.overrides if _group(word) == _TRACKING]
         words += [*command, f"tracking.parent={self.record.run_id}"]
@@ -375,7 +370,9 @@ class _Study:
             lost = f"made again, it gets only {percent(known)} % of the choice images right"
             return as_tried, None, lost
         keep(self.folder / WINNER / ENGINE_OF_RUN, self.folder)
-        return as_tried, Accuracy(int(again.details["right"]), total), ""
+        right = int(again.details["right"])
+        self.notes.write(remade={"trial": winner.number, "right": right, "total": total})
+        return as_tried, Accuracy(right, total), ""
 
     def _why_not_again(self, winner: Finished, search: Search) -> str:
         """Say why the winner is not made again; nothing where it is."""
