@@ -174,7 +174,9 @@ class FineTuned(Pretrained):
             network.cache_dir,
             SCORES,
         )
-        return Adapted(adapted, trained.seconds, from_cache, trained.epochs, choice)
+        return Adapted(
+            adapted, trained.seconds, from_cache, trained.epochs, choice, knows_labels=True
+        )
 
     def _plan(self) -> Plan:
         at_least("epochs", self.epochs, 1)

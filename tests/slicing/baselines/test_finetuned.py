@@ -83,6 +83,7 @@ def test_normalization_learns_and_keeps_its_statistics(train, folder, tmp_path):
 
 def test_it_learns_and_its_head_is_part_of_the_network(train, folder, tmp_path):
     adapted = adapt(train, folder, tmp_path, epochs=30, patience=None, batch_size=8)
+    assert adapted.knows_labels
     network = adapted.network
     assert network.head == SCORES
     # The cuts are those of before: the head is none.
