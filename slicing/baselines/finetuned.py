@@ -135,6 +135,8 @@ class FineTuned(Pretrained):
         determinants = {
             "network": network.digest,
             "images": train.digest,
+            # Copies decide, too, which images choose the epoch.
+            "choice": _digest([choice]),
             "preparation": repr(preparation),
             "n_classes": len(classes),
             **{name: getattr(self, name) for name in names},
@@ -295,8 +297,8 @@ def _parts(network: Network, after: str, layers: int, n_classes: int) -> _Parts:
     return _Parts(tail, head, keras.Model(images, head(pooled), name="finetuned"))
 
 
-def _digest(weights: Sequence[NDArray[Any]]) -> str:
+def _digest(arrays: Sequence[NDArray[Any]]) -> str:
     sha = hashlib.sha256()
-    for weight in weights:
-        sha.update(np.ascontiguousarray(weight).tobytes())
+    for array in arrays:
+        sha.update(np.ascontiguousarray(array).tobytes())
     return sha.hexdigest()
