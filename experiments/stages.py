@@ -285,7 +285,7 @@ class Experiment:
         if engine.confidence is None:
             return {}
         self.monitor.say("Measuring how true the confidence is")
-        found = engine.evidence(test.images)
+        found = engine.evidence(test.images, test.contrasts)
         if found.confidences is None or found.outliers is None or found.outliers.all():
             return {}
         chosen = ~found.outliers

@@ -75,6 +75,10 @@ def test_what_is_in_the_cache_is_not_computed(part, cache, computed):
         mean_colors(), PREPARATION, part, cache=cache, show=lambda *each: told.append(each)
     )
     np.testing.assert_array_equal(first.images, second.images)
+    # Maps of 1 x 1 have no contrast; their images have.
+    for each in (first, second):
+        np.testing.assert_allclose(each.contrasts, part.contrasts, rtol=1e-6)
+    assert part.contrasts.min() > 0
     assert first.digest == second.digest
     assert (computed, told) == ([10], [])
 
@@ -125,12 +129,16 @@ def _of_another_kind(path):
 
 
 def _of_other_arrays(path):
-    path.write_bytes(maps_module.tensor_file.pack("knn-slicing maps 1", {}, {"m": np.zeros(3)}))
+    path.write_bytes(maps_module.tensor_file.pack(maps_module._KIND, {}, {"m": np.zeros(3)}))
 
 
 def _of_another_shape(path):
-    arrays = {"contents": np.zeros((2, 32), np.uint8), "maps": np.zeros((2, 1, 1, 4), np.float32)}
-    path.write_bytes(maps_module.tensor_file.pack("knn-slicing maps 1", {}, arrays))
+    arrays = {
+        "contents": np.zeros((2, 32), np.uint8),
+        "maps": np.zeros((2, 1, 1, 4), np.float32),
+        "contrasts": np.zeros(2),
+    }
+    path.write_bytes(maps_module.tensor_file.pack(maps_module._KIND, {}, arrays))
 
 
 def _a_folder(path):
@@ -256,6 +264,7 @@ def test_a_part_of_maps_is_the_maps_of_a_part(part, cache):
         assert isinstance(each, Maps)
         np.testing.assert_array_equal(each.images, whole.images[rows])
         np.testing.assert_array_equal(each.labels, part.labels[rows])
+        np.testing.assert_array_equal(each.contrasts, whole.contrasts[rows])
         np.testing.assert_array_equal(each.names, part.names[rows])
         np.testing.assert_array_equal(each.contents, part.contents[rows])
     assert whole[rows].digest == found.digest
