@@ -1,8 +1,9 @@
 """Maps: what a frozen backbone makes of images, computed once and kept on disk.
 
 Each file of the cache holds the maps of some images, found by the digests of the backbone, of the
-preparation and of the image: another split, or more images, need only what is new. When the files
-exceed the limit, those that were not used for the longest time are deleted.
+preparation and of the image, on one kind of processor, with the same versions of what decodes and
+computes: another split, or more images, need only what is new. When the files exceed the limit,
+those that were not used for the longest time are deleted.
 """
 
 import hashlib
@@ -25,6 +26,7 @@ from slicing.data.dataset import Images, Index, Part
 from slicing.data.preparation import Preparation
 from slicing.errors import InputError
 from slicing.files import delete_oldest
+from slicing.machine import processor, versions
 from slicing.pixels import Pixels, contrasts_of, unit_pixels
 from slicing.show import Show, silent
 from slicing.stack import Shape
@@ -39,6 +41,7 @@ LIMIT = 8_000_000_000
 
 _KIND = "knn-slicing maps 2"
 _NAME = re.compile(r"[0-9a-f]{32}-[0-9a-f]{32}\.safetensors")
+_COMPUTING = "onnxruntime", "pillow"
 # Images that are prepared at a time: their pixels stay within so many numbers.
 _CHUNK, _NUMBERS = 64, 2**25
 
@@ -196,7 +199,8 @@ def through(
         Is told the part that is done, 0 to 1, and what is being done.
     """
     folder = cache or platformdirs.user_cache_path("knn-slicing") / "maps"
-    key = hashlib.sha256(f"{backbone.digest} {preparation}".encode()).hexdigest()[:32]
+    determinants = backbone.digest, preparation, versions(_COMPUTING), processor()
+    key = hashlib.sha256(repr(determinants).encode()).hexdigest()[:32]
     contents = [bytes(each) for each in part.contents]
     maps, contrasts = np.empty((len(part), *backbone.map_shape), np.float32), np.empty(len(part))
     rows = dict[bytes, list[int]]()

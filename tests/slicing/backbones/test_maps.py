@@ -101,6 +101,19 @@ def test_another_network_cut_or_preparation_is_computed(
     assert computed == [10, 10]
 
 
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("processor", lambda: "another"), ("versions", lambda packages: dict.fromkeys(packages, "0"))],
+)
+def test_another_machine_or_version_computes_its_own(
+    part, cache, computed, monkeypatch, name, other
+):
+    through(mean_colors(), PREPARATION, part, cache=cache)
+    monkeypatch.setattr(maps_module, name, other)
+    through(mean_colors(), PREPARATION, part, cache=cache)
+    assert computed == [10, 10]
+
+
 def test_equal_images_go_through_once(part, cache, computed):
     rows = np.array([3, 1, 3, 3, 0, 1])
     copies = Images(part.images[rows], np.array([0, 1, 2, 0, 1, 2]))
