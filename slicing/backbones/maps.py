@@ -27,6 +27,7 @@ from slicing.data.preparation import Preparation
 from slicing.errors import InputError
 from slicing.files import delete_oldest
 from slicing.machine import processor, versions
+from slicing.memory import demand
 from slicing.pixels import Pixels, contrasts_of, unit_pixels
 from slicing.show import Show, silent
 from slicing.stack import Shape
@@ -197,10 +198,20 @@ def through(
         Folder of the cache; by default ``maps`` in the user's cache for knn-slicing.
     show : callable, optional
         Is told the part that is done, 0 to 1, and what is being done.
+
+    Raises
+    ------
+    InputError
+        Where the maps need more memory than there is, or are not finite.
     """
     folder = cache or platformdirs.user_cache_path("knn-slicing") / "maps"
     determinants = backbone.digest, preparation, versions(_COMPUTING), processor()
     key = hashlib.sha256(repr(determinants).encode()).hexdigest()[:32]
+    demand(
+        4 * len(part) * int(np.prod(backbone.map_shape)),
+        f"The maps of {len(part):,} images by {backbone.name} take",
+        "take fewer images or fewer cuts, or pool the maps to fewer rows and columns",
+    )
     contents = [bytes(each) for each in part.contents]
     maps, contrasts = np.empty((len(part), *backbone.map_shape), np.float32), np.empty(len(part))
     rows = dict[bytes, list[int]]()

@@ -15,6 +15,7 @@ from slicing.backbones.maps import Maps, MapsAtHand, through
 from slicing.data.dataset import Images
 from slicing.data.preparation import Preparation
 from slicing.errors import InputError
+from slicing.memory import TooLargeError
 from tests.slicing.backbones.colors import MIXTURES, mean_colors
 
 pytest.importorskip("onnxruntime")
@@ -256,6 +257,17 @@ def test_maps_that_are_not_finite_are_refused_and_not_kept(part, cache):
     with pytest.raises(InputError, match="maps that are not finite numbers: use another network"):
         through(mean_colors(factor=3e38), PREPARATION, part, cache=cache)
     assert not cache.exists()
+
+
+def test_maps_that_the_memory_cannot_hold_are_refused_before_the_pass(
+    part, cache, computed, monkeypatch
+):
+    monkeypatch.setattr("slicing.memory.available", lambda: (100, 199))
+    with pytest.raises(TooLargeError, match=r"^The maps of 10 images by colors take at least"):
+        through(mean_colors(), PREPARATION, part, cache=cache)
+    assert computed == []
+    monkeypatch.setattr("slicing.memory.available", lambda: (100, 200))
+    through(mean_colors(), PREPARATION, part, cache=cache)
 
 
 def test_maps_of_some_cuts_are_among_those_of_all(part, cache, computed):
