@@ -43,6 +43,9 @@ LIMIT = 8_000_000_000
 _KIND = "knn-slicing maps 2"
 _NAME = re.compile(r"[0-9a-f]{32}-[0-9a-f]{32}\.safetensors")
 _COMPUTING = "onnxruntime", "pillow"
+# What the files hold that this process has read or written: their names tell. Altered images come
+# in many parts, and each would read the files of all others.
+_known = dict[str, list[bytes]]()
 # Images that are prepared at a time: their pixels stay within so many numbers.
 _CHUNK, _NUMBERS = 64, 2**25
 
@@ -225,7 +228,7 @@ def through(
                 missing.remove(content)
                 maps[rows[content]], contrasts[rows[content]] = each, contrast
 
-    for chunk in _cached(folder, key, backbone.map_shape):
+    for chunk in _cached(folder, key, backbone.map_shape, missing):
         fill(chunk)
     # One image of equal ones, in the order in which they come.
     new = [each[0] for content, each in rows.items() if content in missing]
@@ -264,9 +267,13 @@ def require_finite(maps: NDArray[np.float32]) -> None:
         )
 
 
-def _cached(folder: Path, key: str, map_shape: tuple[int, ...]) -> Iterator[_Chunk]:
-    """Read the maps of a backbone that the cache has."""
+def _cached(
+    folder: Path, key: str, map_shape: tuple[int, ...], missing: set[bytes]
+) -> Iterator[_Chunk]:
+    """Read the maps of a backbone that the cache has, as long as some are missing."""
     for path in sorted(folder.glob(f"{key}-*.safetensors")):
+        if missing.isdisjoint(_known.get(path.name, missing)):
+            continue
         try:
             _, arrays = tensor_file.read(path, _KIND)
             contents, maps, contrasts = (arrays[name] for name in _Chunk._fields)
@@ -278,7 +285,9 @@ def _cached(folder: Path, key: str, map_shape: tuple[int, ...]) -> Iterator[_Chu
         except (InputError, LookupError, OSError) as error:
             log.warning("Cached maps are not used, they are computed again: %s", error)
             continue
-        yield _Chunk([each.tobytes() for each in contents], maps, contrasts)
+        chunk = _Chunk([each.tobytes() for each in contents], maps, contrasts)
+        _known[path.name] = chunk.contents
+        yield chunk
 
 
 def _keep(folder: Path, key: str, chunk: _Chunk) -> None:
@@ -292,6 +301,7 @@ def _keep(folder: Path, key: str, chunk: _Chunk) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tensor_file.write(path, tensor_file.pack(_KIND, {}, arrays))
+        _known[path.name] = chunk.contents
         delete_oldest(path, _NAME, LIMIT)
     except OSError as error:
         log.warning("The maps cannot be cached (%s): the next run computes them again.", error)

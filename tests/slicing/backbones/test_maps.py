@@ -84,6 +84,29 @@ def test_what_is_in_the_cache_is_not_computed(part, cache, computed):
     assert (computed, told) == ([10], [])
 
 
+def test_files_are_read_only_for_what_is_missing(part, cache, monkeypatch):
+    monkeypatch.setattr(maps_module, "_CHUNK", 2)
+    monkeypatch.setattr(maps_module, "_known", {})
+    opened, read = [], maps_module.tensor_file.read
+    monkeypatch.setattr(
+        maps_module.tensor_file, "read", lambda *each: opened.append(each) or read(*each)
+    )
+    for part_of in (slice(0, 4), slice(4, 8), slice(8, 10)):
+        through(mean_colors(), PREPARATION, part[part_of], cache=cache)
+    assert opened == []
+    found = through(mean_colors(), PREPARATION, part[[4, 5]], cache=cache)
+    np.testing.assert_allclose(found.images, expected(part[[4, 5]]), rtol=1e-5)
+    assert len(opened) == 1
+    # Another process knows of none what it holds, until it has all that it wants.
+    maps_module._known.clear()
+    opened.clear()
+    [first, *_] = sorted(cache.iterdir())
+    contents = read(first, maps_module._KIND)[1]["contents"]
+    [rows] = np.nonzero([bytes(each) in {bytes(row) for row in contents} for each in part.contents])
+    through(mean_colors(), PREPARATION, part[rows], cache=cache)
+    assert [path for path, _ in opened] == [first]
+
+
 @pytest.mark.parametrize(
     ("backbone", "preparation"),
     [
