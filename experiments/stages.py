@@ -242,7 +242,7 @@ class Experiment:
             found = Quality.of_images(self.dataset.train, test, self.dataset.classes)
         else:
             parts = self.dataset.train, self.dataset.calibration, test
-            found = survey.quality(features_of(survey.paths, parts))
+            found = survey.quality(features_of(survey.paths, parts), self.read.knows_labels)
         for warning in found.warnings:
             if warning not in known:
                 log.warning("%s.", warning)
@@ -285,7 +285,7 @@ class Experiment:
         if engine.confidence is None:
             return {}
         self.monitor.say("Measuring how true the confidence is")
-        found = engine.evidence(test.images)
+        found = engine.evidence(test.images, test.contrasts)
         if found.confidences is None or found.outliers is None or found.outliers.all():
             return {}
         chosen = ~found.outliers
