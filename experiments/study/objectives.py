@@ -98,7 +98,8 @@ class Objectives:
 
     def _order(self, trial: Finished) -> tuple[float, ...]:
         metrics = trial.metrics
-        return (*self(metrics), 1 - metrics["accuracy"], metrics["bytes"], trial.number)
+        costs = (metrics["bytes"], metrics["milliseconds"])
+        return (*self(metrics), 1 - metrics["accuracy"], *costs, trial.number)
 
 
 def _beats(one: Finished, other: Finished) -> bool:

@@ -23,6 +23,11 @@ def test_accuracy_comes_first_then_bytes():
     assert Objectives(("bytes",)).best(trials).number == 0
 
 
+def test_of_equals_the_quickest_comes_first():
+    trials = [trial(0, 0.9, milliseconds=3.0), trial(1, 0.9, milliseconds=2.0), trial(2, 0.9)]
+    assert [each.number for each in Objectives().valid(trials)] == [2, 1, 0]
+
+
 def test_only_what_keeps_the_limits_and_has_an_engine_can_win():
     trials = [
         trial(0, 0.99, size=1000), trial(1, 0.98, engine=False), trial(2, 0.97, milliseconds=9.0),
