@@ -17,10 +17,14 @@ OF = {
 WINNER = trial(0, "cnn")
 
 
+def judged(accuracy):
+    return Tried(metrics={"accuracy": accuracy, "loss": 1 - accuracy})
+
+
 def decides(task):
     """Give an accuracy that the learning rate decides."""
     accuracy = 1 - abs(math.log10(task.options["baseline.learning_rate"]) + 2) / 10
-    return Tried(metrics={"accuracy": accuracy})
+    return judged(accuracy)
 
 
 def kept(n, work=decides, family="cnn", options=OF):
@@ -29,7 +33,7 @@ def kept(n, work=decides, family="cnn", options=OF):
     list(
         search_in(
             study, n, space=space_of({family: options}), work=work, starts=[],
-            losses=lambda metrics: [1 - metrics["accuracy"]], pruner=pruner("asha", 2),
+            pruner=pruner("asha", 2),
         )
     )  # fmt: skip
     return study
@@ -53,7 +57,7 @@ def test_from_few_trials_of_the_family_nothing_is_said(options):
 
 @pytest.mark.filterwarnings("error")
 def test_where_all_did_equally_well_nothing_is_said():
-    assert importance(kept(20, lambda task: Tried(metrics={"accuracy": 0.5})), WINNER) == {}
+    assert importance(kept(20, lambda task: judged(0.5)), WINNER) == {}
 
 
 def test_a_family_without_options_has_none_that_matter():

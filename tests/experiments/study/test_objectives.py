@@ -52,6 +52,22 @@ def test_the_front_holds_what_none_beats():
     assert [each.number for each in Objectives().front(trials)] == [1, 3, 0]
 
 
+@pytest.mark.parametrize("names", [("accuracy",), ("bytes", "accuracy"), ("milliseconds",)])
+def test_a_failure_loses_against_all_and_a_broken_limit_against_all_others(names):
+    limited = Objectives(names, Limits(bytes=100))
+    kept, broken, more = (limited(trial(0, 0.0, size).metrics) for size in (100, 101, 10**9))
+    for losses in zip(kept, broken, more, limited.worst, strict=True):
+        assert losses[0] < losses[1] < losses[2] < losses[3]
+
+
+def test_a_target_is_reached_by_the_accuracy_of_an_engine_that_can_be_handed_over():
+    objectives = Objectives(("bytes", "accuracy"), Limits(bytes=100))
+    assert objectives.reaches(trial(0, 0.9), 1 - 0.9)
+    assert not objectives.reaches(trial(0, 0.89), 1 - 0.9)
+    for short in ({"size": 101}, {"engine": False}):
+        assert not objectives.reaches(trial(0, 0.95, **short), 1 - 0.9)
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
