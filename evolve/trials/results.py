@@ -1,8 +1,8 @@
 """What a worker is given to try, what comes of it, and what a study keeps of that."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -158,6 +158,20 @@ class Finished:
             ended=trial.datetime_complete.timestamp(),
             process=rung.process,
         )
+
+
+class Goal(Protocol):
+    """What a search minimizes."""
+
+    @property
+    def worst(self) -> Sequence[float]:
+        """The losses of a trial that failed: each is above all that it has for metrics."""
+
+    def __call__(self, metrics: Mapping[str, float]) -> Sequence[float]:
+        """Give the losses for the metrics of a trial; the first decides who goes on."""
+
+    def reaches(self, trial: Finished, target: float) -> bool:
+        """Say whether a trial that was tried is as good as a target, so that it may be the last."""
 
 
 def rungs_of(trial: FrozenTrial) -> list[Rung]:

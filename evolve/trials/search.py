@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
@@ -12,7 +12,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from evolve.executors.base import Executor
-from evolve.trials.proposers import WORST, Given, Proposer, given, suggest
+from evolve.trials.proposers import Given, Proposer, given, suggest
 from evolve.trials.pruning import FACTOR, Pruner
 from evolve.trials.results import (
     PROCESS,
@@ -20,6 +20,7 @@ from evolve.trials.results import (
     TIME,
     TRIED,
     Finished,
+    Goal,
     Rung,
     Task,
     Tried,
@@ -29,8 +30,6 @@ from evolve.trials.results import (
 from evolve.trials.space import Parameter, Space, Values
 from slicing.checks import at_least, positive
 
-# Of several losses of a trial that failed, those but the first.
-_WORST_OF_OTHERS = 1e12
 # Seconds that the first trial has, whatever the budget: the shortest search finds something.
 _FIRST = 300.0
 
@@ -46,7 +45,7 @@ class Budget:
     trials : int or None
         Trials that have ended, those of earlier searches included.
     target : float or None
-        A loss at which it ends: the first, where there are several.
+        What a trial reaches with which it ends, see :meth:`evolve.trials.results.Goal.reaches`.
     trial_seconds : float or None
         Time of a trial; one that takes longer has failed.
 
@@ -89,8 +88,8 @@ class Search:
     work : callable
         Gives a :class:`~evolve.trials.results.Tried` for a :class:`~evolve.trials.results.Task`.
         It does not raise but KeyboardInterrupt.
-    losses : callable
-        Gives the values to minimize for the metrics of a trial; the first decides who goes on.
+    goal : Goal
+        What is minimized.
     budget : Budget
     pruner : callable
         See :data:`evolve.trials.pruning.Pruner`.
@@ -125,7 +124,7 @@ class Search:
         proposer: Proposer,
         executor: Executor[Task, Tried],
         work: Callable[[Task], Tried],
-        losses: Callable[[Mapping[str, float]], Sequence[float]],
+        goal: Goal,
         budget: Budget,
         *,
         pruner: Pruner,
@@ -138,7 +137,7 @@ class Search:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._study, self._space, self._proposer = study, space, proposer
-        self._executor, self._work, self._losses = executor, work, losses
+        self._executor, self._work, self._goal = executor, work, goal
         self._budget, self._reserve, self._workers = budget, reserve, workers
         self._pruner, self._starts = pruner, tuple(starts)
         self._process, self._has_ended = process, has_ended
@@ -146,8 +145,7 @@ class Search:
         self._clock, self._begun = clock, clock()
         self._running = dict[int, _Running]()
         self._learned = set[int]()
-        self._least = math.inf
-        self._worst = [WORST, *[_WORST_OF_OTHERS] * (len(study.directions) - 1)]
+        self._has_reached = False
         self.ended = ""
         self.overhead = 0.0
 
@@ -205,9 +203,9 @@ class Search:
     def _learn(self, trial: FrozenTrial) -> None:
         rungs = rungs_of(trial)
         n = n_tried(rungs)
-        losses = rungs[max(n - 1, 0)].losses if rungs else self._worst
-        if n:
-            self._least = min(self._least, losses[0])
+        losses = rungs[max(n - 1, 0)].losses if rungs else self._goal.worst
+        if n and self._budget.target is not None:
+            self._has_reached |= self._goal.reaches(Finished.of(trial), self._budget.target)
         if trial.number >= len(self._starts):
             self._proposer.tell(trial.number - len(self._starts), losses)
 
@@ -220,7 +218,7 @@ class Search:
         budget = self._budget
         if self._is_over_in_time() and seen.n_all:
             return "time"
-        if budget.target is not None and self._least <= budget.target:
+        if self._has_reached:
             return "target"
         if budget.trials is not None and seen.n_counted >= budget.trials:
             return "trials"
@@ -301,9 +299,9 @@ class Search:
             # It has not failed: there was no time for it.
             self._let_go(slot)
             return None
-        losses = self._worst
+        losses = [*self._goal.worst]
         if tried.status == TRIED:
-            found = [float(each) for each in self._losses(tried.metrics)]
+            found = [float(each) for each in self._goal(tried.metrics)]
             if any(map(math.isnan, found)):
                 tried = Tried("failed", "Its loss is not a number.")
             else:

@@ -71,6 +71,15 @@ def test_the_target_ends_it():
     assert all(each.values[0] > 0.45 for each in ended[:-1])
 
 
+def test_the_target_is_for_the_goal_to_decide():
+    study, budget = memory(2), Budget(trials=60, target=0.12)
+    search = search_in(study, budget, losses=["bytes", "loss"])
+    assert [each.metrics["loss"] <= 0.12 for each in search][-2:] == [False, True]
+    assert search.ended == "target"
+    again = search_in(study, budget, losses=["bytes", "loss"])
+    assert (list(again), again.ended) == ([], "target")
+
+
 def test_a_grid_ends_it():
     search = search_in(memory(), Budget(), sampler="grid")
     assert len(list(search)) == 3 + (4 * 2 + 8 * 2 * 4) + 2 * 4
@@ -160,13 +169,9 @@ def test_a_loss_that_is_no_number_is_a_failure():
     assert (ended.status, ended.reason) == ("failed", "Its loss is not a number.")
 
 
-def two(metrics):
-    return [metrics["loss"], metrics["bytes"]]
-
-
 def test_with_several_losses_the_first_decides_who_goes_on():
     study, one = memory(2), memory()
-    ended = list(search_in(study, 20, losses=two))
+    ended = list(search_in(study, 20, losses=["loss", "bytes"]))
     list(search_in(one, 20))
     assert [each.rung for each in ended] == [each.rung for each in finished(one)]
     # Optuna's own samplers learn nothing from a pruned trial of several losses.
@@ -178,9 +183,10 @@ def test_with_several_losses_a_failure_is_on_no_front(sampler):
     def fails(task):
         return Tried("failed", "Why.") if task.number == 3 else work(task)
 
-    study = memory(2)
-    list(search_in(study, 16, losses=two, work=fails, sampler=sampler))
-    assert 3 not in [each.number for each in study.best_trials]
+    for losses in (["loss", "bytes"], ["bytes", "loss"]):
+        study = memory(2)
+        list(search_in(study, 16, losses=losses, work=fails, sampler=sampler))
+        assert 3 not in [each.number for each in study.best_trials]
 
 
 def test_a_worker_may_be_a_process():
