@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.json_values import plain_values
+from experiments.secrets import HIDDEN
 from experiments.tracking import leaves
 from slicing.errors import InputError
 from slicing.files import replacing
@@ -27,7 +28,7 @@ class StudyOrigin:
     Attributes
     ----------
     overrides : tuple of str
-        Its command line.
+        Its command line, without passwords.
     options : dict
         Its resolved configuration.
     images : str
@@ -113,4 +114,9 @@ def resumed(overrides: Sequence[str]) -> list[str]:
     if "executor" in names:
         names |= {each.partition("=")[0] for each in earlier if each.startswith("executor.")}
     kept = [each for each in earlier if each.partition("=")[0].lstrip("+") not in names]
+    if any(each.startswith("storage=") and HIDDEN in each for each in kept):
+        raise InputError(
+            "storage was written down without its password: give storage=... with it again.",
+            "storage",
+        )
     return [*kept, *overrides]

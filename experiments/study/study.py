@@ -25,7 +25,7 @@ from experiments.folders import made_for_output, remove_if_only
 from experiments.making import Options
 from experiments.monitor import Monitor
 from experiments.schema.run import plain
-from experiments.secrets import masked_values
+from experiments.secrets import masked, masked_values
 from experiments.statistics import Accuracy
 from experiments.study import lines
 from experiments.study.budget import REPORT, Clock, refit_seconds, seconds_of, target_of
@@ -159,7 +159,7 @@ class _Study:
         ):
             self.monitor.say(note)
         tags = {"folder": self.folder, "dataset": self.dataset.name, "overrides": " ".join(
-            self.overrides), "dataset.train_digest": origin.images}  # fmt: skip
+            origin.overrides), "dataset.train_digest": origin.images}  # fmt: skip
         record.begin(self._name, self.options, tags, begun, origin.mlflow_run or None)
         work = self._work()
         try:
@@ -184,7 +184,7 @@ class _Study:
         images = self.dataset.train.digest
         if self.options["resume"] is not None:
             origin = StudyOrigin.read(self.folder)
-            origin.check(self.options, images)
+            origin.check(masked_values(self.options), images)
         else:
             if (self.folder / ORIGIN).exists():
                 raise InputError(
@@ -192,8 +192,8 @@ class _Study:
                     "another output.",
                     "output",
                 )
-            origin = StudyOrigin(self.overrides, masked_values(self.options), images)
-        origin = replace(origin, overrides=self.overrides)
+            origin = StudyOrigin((), masked_values(self.options), images)
+        origin = replace(origin, overrides=tuple(map(masked, self.overrides)))
         OmegaConf.save(OmegaConf.create(masked_values(self.options)), self.folder / CONFIG)
         origin.write(self.folder)
         return origin
