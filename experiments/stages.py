@@ -1,7 +1,8 @@
 """The stages of one experiment, from its baseline to its report.
 
-The order is the guarantee: the test images are read after evolution has ended and its kernels are
-on disk (except under a protocol that leaks, which is about nothing else).
+The order is the guarantee: the test images are looked at after evolution has ended and its kernels
+are on disk (except under a protocol that leaks, which is about nothing else). Where a network is
+frozen, its maps of them are made before, as of all images, one by one and without their labels.
 """
 
 import logging
