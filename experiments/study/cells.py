@@ -49,6 +49,8 @@ def leaderboard_cells(trials: Sequence[Finished], winner: int) -> Cells:
         seen.add(each.family)
         if each.is_pruned:
             remarks.append("ended early, others were ahead")
+        if each.is_left:
+            remarks.append("not tried to its end, the search ended before")
         if not each.is_engine:
             remarks.append("no engine, to compare with")
         row = [str(each.number), each.family, percent(accuracy_of(each)), *_costs(each)]

@@ -32,8 +32,7 @@ def importance(study: optuna.Study, winner: Finished) -> dict[str, float]:
 
     prefix = f"{winner.family}:"
     judged = []
-    ended = (TrialState.COMPLETE, TrialState.PRUNED)
-    for trial in study.get_trials(deepcopy=False, states=ended):
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         each = Finished.of(trial)
         if each.family == winner.family and each.status == TRIED:
             own = {name: d for name, d in trial.distributions.items() if name.startswith(prefix)}

@@ -4,6 +4,7 @@ import optuna
 
 from evolve.executors import SerialExecutor
 from evolve.trials import Budget, Search, Space, Tried, proposer, pruner
+from evolve.trials.results import PRUNED
 from evolve.trials.space import family_of
 
 DESCRIPTIONS = {
@@ -82,6 +83,6 @@ def search_in(study, budget=12, losses=("loss",), **options):
 def story(study):
     """Give what a study knows of its trials but for the times."""
     return [
-        (each.number, each.state.name, each.params, each.values, each.intermediate_values)
+        (each.number, each.state.name, each.params, each.values, each.user_attrs.get(PRUNED))
         for each in study.get_trials(deepcopy=False)
     ]

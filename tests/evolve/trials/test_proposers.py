@@ -130,3 +130,23 @@ def test_it_is_not_drawn_to_failures(sampler):
         )  # fmt: skip
         last = [each.status for each in ended[20:]]
         assert last.count("tried") > 14
+
+
+def test_tpe_learns_from_trials_that_others_ended():
+    families = {
+        "quick": {"x": {"low": 0.0, "high": 1.0}},
+        "slow": {"x": {"low": 0.0, "high": 1.0}, "epochs": {"rungs": [1, 3, 9]}},
+    }
+
+    def climbs(task):
+        rung = {"quick": 0.5, "slow": 0.3}[task.family]
+        return Tried(metrics={"loss": rung + 0.1 * task.options["x"]})
+
+    # All trials of the slow family are ended early, and better than all of the other.
+    ended = list(
+        search_in(
+            memory(), 50, space=space_of(families), starts=[], sampler="tpe", work=climbs,
+            pruner=lambda *trial: False,
+        )
+    )  # fmt: skip
+    assert [each.family for each in ended[20:]].count("slow") > 20

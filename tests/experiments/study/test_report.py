@@ -19,7 +19,8 @@ from tests.experiments.test_summary import SUMMARY as RUN
 
 EPOCHS = [[1.2, 0.5], [None, 0.7], [0.4, 0.8]]
 MANY = [
-    trial(0), trial(1, "cnn", 95), trial(2, "shallow", 97), trial(3, "cnn", 80, is_pruned=True),
+    trial(0, is_left=True), trial(1, "cnn", 95), trial(2, "shallow", 97),
+    trial(3, "cnn", 80, is_pruned=True),
     failed(4, "memory", "It took more than 1.0 GB of memory."),
     failed(5, "time", "It took more than 9 s.", "cnn"),
     failed(6, "killed", "Its process ended by signal 9."),
@@ -94,7 +95,7 @@ def test_trials_stand_best_first_and_failed_ones_say_why(tmp_path):
     assert [(row[0], row[6]) for row in board[1:]] == [
         ("2", "best of its family; no engine, to compare with"),
         ("1", "the winner; best of its family"),
-        ("0", "best of its family"),
+        ("0", "best of its family; not tried to its end, the search ended before"),
         ("3", "ended early, others were ahead"),
     ]
     assert [row[3] for row in fallen[1:]] == [
