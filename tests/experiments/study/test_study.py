@@ -168,28 +168,6 @@ def test_a_finished_study_goes_on_with_more_budget(study, project):
     assert err.strip().splitlines()[-1].startswith("seed was 0 when the study began and is 1 now")
 
 
-def test_no_file_of_a_study_has_the_password_of_its_database(study, project, monkeypatch):
-    address, opened = "storage=postgresql://me:open-sesame@host/trials", []
-
-    def open_here(storage, *more):
-        opened.append(storage)
-        return open_study(project / "journal.log", *more)
-
-    open_study = module.open_study
-    monkeypatch.setattr(module, "open_study", open_here)
-    code, out, err = study("budget.trials=2", address)
-    assert code == 0, err
-    assert opened == ["postgresql://me:open-sesame@host/trials"]
-    files = [path for path in project.rglob("*") if path.is_file()]
-    assert not [path for path in files if b"sesame" in path.read_bytes()]
-    assert "sesame" not in out + err
-    code, _, err = study("resume=study", "budget.trials=3")
-    assert code == 2
-    assert err.strip().splitlines()[-1].endswith("give storage=... with it again.")
-    code, _, err = study("resume=study", "budget.trials=3", address)
-    assert code == 0, err
-
-
 def test_ctrl_c_hands_over_the_best_so_far_and_what_was_under_way_is_repeated(study, project):
     def interrupted(work, task):
         if getattr(task, "number", 0) == 2:
