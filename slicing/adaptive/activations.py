@@ -58,7 +58,8 @@ class PremodelActivations(Selector):
 
     @cached_property
     def _more(self) -> NDArray[np.float64]:
-        return np.maximum(self.milliseconds[1:] - self.milliseconds[0], 1e-6)
+        more: NDArray[np.float64] = np.maximum(self.milliseconds[1:] - self.milliseconds[0], 1e-6)
+        return more
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """See :meth:`.Selector.arrays`."""

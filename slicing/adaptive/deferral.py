@@ -72,7 +72,7 @@ class Deferral(Selector):
             return probabilities(self.weights[member, other], observed)
 
         larger = np.arange(member + 1, len(self.milliseconds))
-        gains = np.stack([right(other) for other in larger]) - right(member)
+        gains = np.stack([right(int(other)) for other in larger]) - right(member)
         rates = gains / self._milliseconds[larger, None]
         best = rates.argmax(axis=0)
         return Decision(larger[best], rates[best, np.arange(len(answers))])

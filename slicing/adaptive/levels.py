@@ -70,15 +70,17 @@ def decided(kind: Kind, arrays: Arrays, features: NDArray[np.float32]) -> NDArra
         return np.full(len(features), bool(arrays["always"][0]))
     if kind == "knn":
         _, near = kneighbors(features, arrays["features"], min(K, len(arrays["features"])))
-        return arrays["is_right"][near].mean(axis=1) > 0.5
+        share: NDArray[np.float64] = arrays["is_right"][near].mean(axis=1)
+        return share > 0.5
     if kind == "tree":
         return _by_tree(arrays, features)
     # Row by row, so that an image's sums do not depend on the others.
-    yes = [
+    sums = [
         np.exp(-_GAMMA * ((arrays["vectors"] - row) ** 2).sum(axis=1)) @ arrays["weights"]
         for row in features.astype(np.float64)
     ]
-    return np.array(yes, np.float64) + arrays["intercept"][0] > 0.0
+    yes: NDArray[np.bool_] = np.array(sums, np.float64) + arrays["intercept"][0] > 0.0
+    return yes
 
 
 def _by_tree(arrays: Arrays, features: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -108,20 +110,24 @@ def require_level(kind: Kind, arrays: Arrays, n_features: int) -> None:
         known, is_right = arrays["features"], arrays["is_right"]
         fits = known.shape == (len(is_right), n_features) and len(known) > 0
     elif kind == "tree":
-        n = len(arrays["left"])
-        fits = all(arrays[name].shape == (n,) for name in ("right", "feature", "threshold", "yes"))
-        ends = np.concatenate([arrays["left"], arrays["right"]])
-        fits = fits and n > 0 and ends.max() < n and ends.min() >= -1
-        # A leaf has no branch at all, and no branch leads back.
-        is_leaf = arrays["left"] < 0
-        fits = fits and np.array_equal(is_leaf, arrays["right"] < 0)
-        fits = fits and np.all(
-            (arrays["feature"] < n_features) & (is_leaf | (arrays["feature"] >= 0))
-        )
+        fits = _is_tree(arrays, n_features)
     else:
-        vectors = arrays["vectors"]
-        fits = vectors.ndim == 2 and vectors.shape[1] == n_features
-        fits = fits and arrays["weights"].shape == (len(vectors),)
-        fits = fits and arrays["intercept"].shape == (1,)
+        n = len(arrays["weights"])
+        shapes = arrays["vectors"].shape, arrays["weights"].shape, arrays["intercept"].shape
+        fits = shapes == ((n, n_features), (n,), (1,))
     if not fits:
         raise InputError(f"its level of the kind {kind} does not fit together")
+
+
+def _is_tree(arrays: Arrays, n_features: int) -> bool:
+    """Whether every branch leads to a node, and every node that is no leaf sees a feature."""
+    names = ("left", "right", "feature", "threshold", "yes")
+    n = len(arrays["left"])
+    if not n or any(arrays[name].shape != (n,) for name in names):
+        return False
+    is_leaf = arrays["left"] < 0
+    inner = [arrays[name][~is_leaf] for name in ("left", "right", "feature")]
+    return all(
+        not ((each < 0) | (each >= end)).any()
+        for each, end in zip(inner, (n, n, n_features), strict=True)
+    )

@@ -6,6 +6,7 @@ that averages shifted copies takes the features of the image as it is from one t
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +110,7 @@ class Asking:
         first = members.engines[0]
         n_classes = len(first.classes)
         # Converted and checked once, for all members.
-        self.images = unit_pixels(images) if first.backbone is None else images
+        self.images: Any = unit_pixels(images) if first.backbone is None else images
         n = len(self.images)
         self.votes = np.zeros((n, n_classes), np.int64)
         self.scores = np.zeros((len(members), n, n_classes), np.float32)
