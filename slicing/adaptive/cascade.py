@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slicing.adaptive.logistic import fitted, probabilities
-from slicing.adaptive.selector import Decision, Selector, log_ratios, route
+from slicing.adaptive.outcome import Decisions
+from slicing.adaptive.selector import Decision, Selector, log_ratios
 from slicing.adaptive.table import Table
 from slicing.engine.engine import Engine
 from slicing.errors import InputError
@@ -61,17 +62,13 @@ class Cascade(Selector):
 
     def _merit(self, table: Table) -> tuple[int, float]:
         """Give the errors beyond the largest member's, and the least time with so few."""
-        looked = np.zeros((len(table), 0), np.float32)
-        doubt = np.concatenate(
-            [self.after(m, *table.ask(m, np.arange(len(table)))).urgency for m in self.chain[:-1]]
-        )
-        found = []
+        decisions = Decisions.of(self, np.zeros((len(table), 0), np.float32), table)
+        doubt = np.concatenate([decisions.after[member].urgency for member in self.chain[:-1]])
+        least, found = int((~table.right[-1]).sum()), []
         for threshold in np.quantile(doubt, np.linspace(0, 1, _TRIED)):
-            asked = route(self, float(threshold), looked, table.ask, table.costs)
-            last = table.n_members - 1 - asked[:, ::-1].argmax(axis=1)
-            wrong = int((~table.right[last, np.arange(len(table))]).sum())
-            beyond = max(0, wrong - int((~table.right[-1]).sum()))
-            found.append((beyond, float(table.costs.of(asked).mean())))
+            outcome = decisions.outcome(float(threshold))
+            wrong = int((outcome.answers != table.labels).sum())
+            found.append((max(0, wrong - least), float(outcome.milliseconds.mean())))
         return min(found)
 
     def first(self, looked: NDArray[np.float32]) -> Decision:

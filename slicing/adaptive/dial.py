@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 
 from slicing.adaptive.combination import Combination
-from slicing.adaptive.outcome import Outcome, urgencies
-from slicing.adaptive.selector import LARGEST, SMALLEST, Selector
-from slicing.adaptive.table import Table
+from slicing.adaptive.outcome import Decisions
+from slicing.adaptive.selector import LARGEST, SMALLEST
 from slicing.checks import between, positive
 from slicing.errors import InputError
 
@@ -128,9 +127,8 @@ class Dial:
     @classmethod
     def certified(
         cls,
-        selector: Selector,
-        select: tuple[Table, NDArray[np.float32]],
-        certify: tuple[Table, NDArray[np.float32]],
+        select: Decisions,
+        certify: Decisions,
         combination: Combination | None,
         confidence: float = 0.95,
     ) -> "Dial":
@@ -138,23 +136,17 @@ class Dial:
 
         Parameters
         ----------
-        selector : Selector
-        select, certify : (Table, ndarray of shape (n, n_signals))
-            What the members answered to the images of each role, and what the selector saw of them.
+        select, certify : Decisions
+            Of one selector, about the images of each role.
         combination : Combination or None
         confidence : float
             Of the bounds.
         """
         between("confidence", confidence, 0.5, 0.9999)
-        thresholds = _thresholds(urgencies(selector, select[1], select[0]))
-        table, looked = certify
-        found = [
-            Outcome.of(selector, float(each), looked, table, combination) for each in thresholds
-        ]
-        seen = [
-            Outcome.of(selector, float(each), select[1], select[0], combination).answers
-            for each in thresholds
-        ]
+        thresholds = _thresholds(select.urgencies())
+        table = certify.table
+        found = [certify.outcome(float(each), combination) for each in thresholds]
+        seen = [select.outcome(float(each), combination) for each in thresholds]
         flips = np.array(
             [int((table.right[-1] & (each.answers != table.labels)).sum()) for each in found]
         )
@@ -166,7 +158,7 @@ class Dial:
             bounds,
             np.array([each.milliseconds.mean() for each in found]),
             np.array([each.asked[:, -1].mean() for each in found]),
-            np.array([(each == select[0].labels).mean() for each in seen]),
+            np.array([(each.answers == select.table.labels).mean() for each in seen]),
             len(table),
             confidence,
         )

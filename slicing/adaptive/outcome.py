@@ -1,13 +1,13 @@
 """What a selector makes of a table: whom it asks, what is answered, what that takes."""
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slicing.adaptive.combination import Combination
-from slicing.adaptive.selector import Selector, route
+from slicing.adaptive.selector import Decision, Selector, nobody, route
 from slicing.adaptive.table import Table
 
 
@@ -26,24 +26,6 @@ class Outcome(NamedTuple):
     answers: NDArray[np.int64]
     milliseconds: NDArray[np.float64]
 
-    @classmethod
-    def of(
-        cls,
-        selector: Selector,
-        threshold: float,
-        looked: NDArray[np.float32],
-        table: Table,
-        combination: Combination | None = None,
-    ) -> "Outcome":
-        """Send the images of a table through, see :func:`.route`."""
-        asked = route(selector, threshold, looked, table.ask, table.costs)
-        answers = table.answers[last_asked(asked), np.arange(len(table))]
-        several = np.flatnonzero(asked.sum(axis=1) > 1)
-        if combination is not None and len(several):
-            mean = combination.combined(asked[several], table.scores[:, several])
-            answers[several] = mean.argmax(axis=1)
-        return cls(asked, answers, table.costs.of(asked, bool(np.isfinite(threshold))))
-
 
 def last_asked(asked: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Give the number of the largest member that was asked about each image, shape (n,)."""
@@ -51,16 +33,56 @@ def last_asked(asked: NDArray[np.bool_]) -> NDArray[np.int64]:
     return last
 
 
-def urgencies(selector: Selector, looked: NDArray[np.float32], table: Table) -> NDArray[np.float64]:
-    """Give all finite urgencies that a selector finds in a table, sorted, each once."""
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """What a selector decides about each image of a table: once, for all thresholds.
 
-    def found() -> Iterator[NDArray[np.float64]]:
-        yield selector.first(looked).urgency
-        for member in range(table.n_members - 1):
-            yield selector.after(member, *table.ask(member, np.arange(len(table)))).urgency
+    Attributes
+    ----------
+    table : Table
+    first : Decision
+    after : tuple of Decision
+        After the answer of each member, about every image.
+    """
 
-    every = np.concatenate([*found()])
-    return np.unique(every[np.isfinite(every)])
+    table: Table
+    first: Decision
+    after: tuple[Decision, ...]
+
+    @classmethod
+    def of(cls, selector: Selector, looked: NDArray[np.float32], table: Table) -> "Decisions":
+        """Let a selector decide.
+
+        Parameters
+        ----------
+        selector : Selector
+        looked : ndarray of shape (n, n_signals), float32
+            What :meth:`.Selector.look` gave.
+        table : Table
+        """
+        given = zip(table.answers[:-1], table.scores[:-1], strict=True)
+        after = [selector.after(member, *each) for member, each in enumerate(given)]
+        return cls(table, selector.first(looked), (*after, nobody(len(table))))
+
+    def urgencies(self) -> NDArray[np.float64]:
+        """Give all finite urgencies, sorted, each once."""
+        every = np.concatenate([each.urgency for each in (self.first, *self.after)])
+        return np.unique(every[np.isfinite(every)])
+
+    def outcome(self, threshold: float, combination: Combination | None = None) -> Outcome:
+        """Tell what comes of a threshold, see :func:`.route`."""
+        table = self.table
+
+        def ask(member: int, rows: NDArray[np.intp]) -> Decision:
+            return Decision(*(each[rows] for each in self.after[member]))
+
+        asked = route(self.first, ask, threshold, table.costs)
+        answers = table.answers[last_asked(asked), np.arange(len(table))]
+        several = np.flatnonzero(asked.sum(axis=1) > 1)
+        if combination is not None and len(several):
+            mean = combination.combined(asked[several], table.scores[:, several])
+            answers[several] = mean.argmax(axis=1)
+        return Outcome(asked, answers, table.costs.of(asked, bool(np.isfinite(threshold))))
 
 
 def oracle(table: Table) -> Outcome:

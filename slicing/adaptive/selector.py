@@ -19,10 +19,6 @@ from slicing.engine.evidence import margins_of
 LARGEST, SMALLEST = -np.inf, np.inf
 """Thresholds of the ends of the dial: the largest member alone, and the smallest."""
 
-Ask = Callable[[int, NDArray[np.intp]], tuple[NDArray[np.int64], NDArray[np.float32]]]
-"""A function that takes the number of a member and the rows of images, and gives the member's
-answers (n,) and scores (n, n_classes)."""
-
 
 class Decision(NamedTuple):
     """Which member to ask next about each image, and how urgent that is.
@@ -85,7 +81,7 @@ class Selector(ABC):
 
     def first(self, looked: NDArray[np.float32]) -> Decision:
         """Decide whom to ask instead of the smallest member; by default, nobody."""
-        return _nobody(len(looked))
+        return nobody(len(looked))
 
     def after(
         self, member: int, answers: NDArray[np.int64], scores: NDArray[np.float32]
@@ -99,7 +95,7 @@ class Selector(ABC):
         answers : ndarray of shape (n,), int64
         scores : ndarray of shape (n, n_classes), float32
         """
-        return _nobody(len(answers))
+        return nobody(len(answers))
 
     def settings(self) -> dict[str, Any]:
         """Describe all but the arrays by what JSON can express."""
@@ -123,15 +119,15 @@ class Selector(ABC):
         """
 
 
-def _nobody(n: int) -> Decision:
+def nobody(n: int) -> Decision:
+    """Decide that the answers to n images stand."""
     return Decision(np.zeros(n, np.int64), np.full(n, -np.inf))
 
 
 def route(
-    selector: Selector,
+    first: Decision,
+    ask: Callable[[int, NDArray[np.intp]], Decision],
     threshold: float,
-    looked: NDArray[np.float32],
-    ask: Ask,
     costs: Costs,
     deadline: float = np.inf,
 ) -> NDArray[np.bool_]:
@@ -139,12 +135,13 @@ def route(
 
     Parameters
     ----------
-    selector : Selector
+    first : Decision
+        Of :meth:`Selector.first`, about all images.
+    ask : callable
+        Takes the number of a member and the rows of images, asks the member about them, and gives
+        what :meth:`Selector.after` then decides.
     threshold : float
         Of urgency; :data:`LARGEST` and :data:`SMALLEST` ask one member alone.
-    looked : ndarray of shape (n, n_signals), float32
-        What :meth:`Selector.look` gave.
-    ask : callable
     costs : Costs
     deadline : float
         Milliseconds that the members asked about an image may take together. Where not even the
@@ -155,12 +152,11 @@ def route(
     ndarray of shape (n, n_members), bool
         Which members were asked about each image.
     """
-    n, n_members = len(looked), len(costs.alone)
-    is_single = threshold in (LARGEST, SMALLEST)
+    n, n_members = len(first.member), len(costs.alone)
+    is_single = not np.isfinite(threshold)
     at = np.full(n, n_members - 1 if threshold == LARGEST else 0)
     if not is_single:
-        decision = selector.first(looked)
-        at = np.where(decision.urgency > threshold, decision.member, at)
+        at = np.where(first.urgency > threshold, first.member, at)
     # The largest that fits, not the one that was chosen, where that one does not.
     fits = np.flatnonzero(costs.alone <= deadline)
     at = np.minimum(at, fits.max(initial=0))
@@ -170,11 +166,10 @@ def route(
         rows = np.flatnonzero(at == member)
         if not len(rows):
             continue
-        answers, scores = ask(member, rows)
+        following, urgency = ask(member, rows)
         asked[rows, member] = True
-        if is_single or member == n_members - 1:
+        if is_single:
             continue
-        following, urgency = selector.after(member, answers, scores)
         after = spent[rows] + costs.after[following]
         goes_on = (urgency > threshold) & (following > member) & (after <= deadline)
         at[rows[goes_on]], spent[rows[goes_on]] = following[goes_on], after[goes_on]

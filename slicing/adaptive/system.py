@@ -16,7 +16,7 @@ from slicing.adaptive.combination import Combination
 from slicing.adaptive.dial import Budget, Dial
 from slicing.adaptive.members import Members
 from slicing.adaptive.outcome import last_asked
-from slicing.adaptive.selector import Selector, route
+from slicing.adaptive.selector import Decision, Selector, nobody, route
 from slicing.adaptive.table import Costs
 from slicing.data.image_file import MAX_MEGAPIXELS
 from slicing.data.preparation import Preparation
@@ -124,10 +124,19 @@ class System:
         point = self.point if budget is None else self.dial.point(budget)
         asking = self.members.asking(images)
         threshold = float(self.dial.thresholds[point])
-        looked = np.zeros((len(asking.images), 0), np.float32)
+        first = nobody(len(asking.images))
         if np.isfinite(threshold):
-            looked = self.selector.look(unit_pixels(asking.images), self.engines)
-        asked = route(self.selector, threshold, looked, asking, self.costs, deadline)
+            first = self.selector.first(
+                self.selector.look(unit_pixels(asking.images), self.engines)
+            )
+
+        def ask(member: int, rows: NDArray[np.intp]) -> Decision:
+            answers, scores = asking(member, rows)
+            if np.isfinite(threshold) and member < len(self.engines) - 1:
+                return self.selector.after(member, answers, scores)
+            return nobody(len(rows))
+
+        asked = route(first, ask, threshold, self.costs, deadline)
         shares = asking.votes / asking.votes.sum(axis=1, keepdims=True)
         several = np.flatnonzero(asked.sum(axis=1) > 1)
         if self.combination is not None and len(several):

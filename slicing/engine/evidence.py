@@ -225,7 +225,8 @@ def margins_of(labels: NDArray[np.int64], distances: NDArray[np.float64]) -> NDA
     margins = np.where(np.isinf(to_others), 1.0, 0.0)
     total = to_others + to_answer
     is_finite = (total > 0) & (total < np.inf)
-    return np.divide(to_others - to_answer, total, out=margins, where=is_finite)
+    np.divide(to_others - to_answer, total, out=margins, where=is_finite)
+    return margins
 
 
 def _log_ratios(margins: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from scipy.stats import binomtest
 
 from slicing.adaptive.cascade import Cascade
 from slicing.adaptive.dial import Dial, MaxLoss, MeanTime, most_flips, upper_bound
+from slicing.adaptive.outcome import Decisions
 from slicing.adaptive.simple import Fixed, Random
 from slicing.errors import InputError
 from tests.slicing.adaptive.planted import planted
@@ -32,24 +33,20 @@ def roles(selector=None, n=2000):
     select, certify = planted(n, seed=1), planted(n, seed=2)
     selector = selector or Cascade.fit(select, None, ())
     nothing = np.zeros((n, 0), np.float32)
-    return selector, (select, nothing), (certify, nothing)
+    return tuple(Decisions.of(selector, nothing, each) for each in (select, certify))
 
 
 def test_thresholds_stand_halfway_between_what_was_seen_and_at_the_ends():
     dial = Dial.certified(*roles(), None)
     assert (dial.thresholds[0], dial.thresholds[-1]) == (-np.inf, np.inf)
     assert (np.diff(dial.thresholds) > 0).all()
-    selector, (select, _), _ = roles()
-    seen = np.concatenate(
-        [selector.after(m, *select.ask(m, np.arange(len(select)))).urgency for m in (0, 1)]
-    )
-    assert not np.isin(dial.thresholds, seen).any()
+    assert not np.isin(dial.thresholds, roles()[0].urgencies()).any()
 
 
 def test_flips_and_times_are_those_of_the_certify_role():
-    selector, select, certify = roles()
-    dial = Dial.certified(selector, select, certify, None)
-    table = certify[0]
+    select, certify = roles()
+    dial = Dial.certified(select, certify, None)
+    table = certify.table
     assert (dial.flips[0], dial.bounds[0], dial.milliseconds[0]) == (0, 0.0, 10.0)
     harmful = table.right[-1] & ~table.right[0]
     assert (dial.flips[-1], dial.milliseconds[-1]) == (harmful.sum(), 1.0)
@@ -81,16 +78,15 @@ def test_the_first_failure_ends_the_sequence():
 
 def test_the_bound_holds_as_often_as_it_says():
     """Of many certify roles, at most 1 in 20 promises less than a large table finds, and few do."""
-    selector, select, _ = roles(Random(2))
+    chance, select = Random(2), planted(2000, seed=1)
     truth = planted(40000, seed=99)
     draw = np.random.default_rng(5)
     looked = draw.random((40000, 1), np.float32)
     broken = 0
     for seed in range(30):
-        certify = planted(300, seed=seed + 10)
-        chance = draw.random((300, 1), np.float32)
-        seen = draw.random((2000, 1), np.float32)
-        dial = Dial.certified(selector, (select[0], seen), (certify, chance), None, 0.9)
+        tables = select, planted(300, seed=seed + 10)
+        both = [Decisions.of(chance, draw.random((len(t), 1), np.float32), t) for t in tables]
+        dial = Dial.certified(*both, None, 0.9)
         at = dial.point(MaxLoss(0.08))
         sent = looked[:, 0] > dial.thresholds[at]
         lost = truth.right[-1] & ~np.where(sent, truth.right[-1], truth.right[0])

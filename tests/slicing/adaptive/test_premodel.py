@@ -6,7 +6,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from slicing.adaptive.cheap_features import NAMES, cheap_features
 from slicing.adaptive.levels import decided, learned
-from slicing.adaptive.outcome import Outcome
+from slicing.adaptive.outcome import Decisions
 from slicing.adaptive.premodel import Premodel, cross_validated, uncorrelated
 from tests.slicing.adaptive.planted import planted
 
@@ -64,7 +64,7 @@ def test_the_first_level_that_says_yes_is_asked_and_none_is_given_up():
     chosen = premodel.chosen_members(features)
     best = np.where(table.right.any(axis=0), table.right.argmax(axis=0), 3)
     assert (chosen == best).mean() > 0.98
-    found = Outcome.of(premodel, 0.0, features, table)
+    found = Decisions.of(premodel, features, table).outcome(0.0)
     np.testing.assert_array_equal(found.asked.argmax(axis=1), np.minimum(chosen, 2))
 
 

@@ -7,8 +7,8 @@ from slicing.adaptive.activations import PremodelActivations
 from slicing.adaptive.cascade import Cascade
 from slicing.adaptive.deferral import Deferral
 from slicing.adaptive.neighborhood import Neighborhood, placed
-from slicing.adaptive.outcome import Outcome, oracle, urgencies
-from slicing.adaptive.selector import LARGEST, SMALLEST, Decision, Selector, route
+from slicing.adaptive.outcome import Decisions, oracle
+from slicing.adaptive.selector import LARGEST, SMALLEST, Decision, nobody, route
 from slicing.adaptive.simple import Fixed, Random
 from slicing.adaptive.table import Costs, Table
 from slicing.errors import InputError
@@ -26,9 +26,9 @@ def nothing(table):
 
 def best(selector, table, looked, errors):
     """The least mean time at no more errors than this."""
-    found = urgencies(selector, looked, table)
-    thresholds = [LARGEST, *np.quantile(found, np.linspace(0, 1, 100)), SMALLEST]
-    found = [Outcome.of(selector, float(each), looked, table) for each in thresholds]
+    decisions = Decisions.of(selector, looked, table)
+    between = np.quantile(decisions.urgencies(), np.linspace(0, 1, 100))
+    found = [decisions.outcome(float(each)) for each in (LARGEST, *between, SMALLEST)]
     wrong = [(each.answers != table.labels).sum() for each in found]
     return min(
         each.milliseconds.mean() for each, n in zip(found, wrong, strict=True) if n <= errors
@@ -45,7 +45,9 @@ def test_the_oracle_asks_the_cheapest_that_is_right(table):
 
 @pytest.mark.parametrize("member", [0, 1, 2])
 def test_fixed_asks_one_member(table, member):
-    found = Outcome.of(Fixed.fit(table, None, (), member=member), 0.5, nothing(table), table)
+    found = Decisions.of(Fixed.fit(table, None, (), member=member), nothing(table), table).outcome(
+        0.5
+    )
     assert (found.asked == (np.arange(3) == member)).all()
     np.testing.assert_array_equal(found.answers, table.answers[member])
     with pytest.raises(InputError, match="member=3 is out of range"):
@@ -57,7 +59,7 @@ def test_random_mixes_the_ends_in_proportion(table):
     chance = Random.fit(table, images, ())
     looked = chance.look(images, ())
     np.testing.assert_array_equal(chance.look(images[::-1], ()), looked[::-1])
-    found = Outcome.of(chance, 0.75, looked, table)
+    found = Decisions.of(chance, looked, table).outcome(0.75)
     assert found.asked[:, 2].mean() == pytest.approx(0.25, abs=0.05)
     assert (found.asked.sum(axis=1) == 1).all()
 
@@ -85,8 +87,8 @@ def test_deferral_skips_a_member_that_is_never_better(table):
     deferral = Deferral.fit(copied, None, ())
     found = best(deferral, copied, nothing(table), (~copied.right[2]).sum())
     assert found == pytest.approx(np.where(copied.right[0], 1.0, 11.0).mean(), rel=0.1)
-    threshold = float(np.median(urgencies(deferral, nothing(table), copied)))
-    asked = Outcome.of(deferral, max(threshold, 0.0), nothing(table), copied).asked
+    decisions = Decisions.of(deferral, nothing(table), copied)
+    asked = decisions.outcome(max(float(np.median(decisions.urgencies())), 0.0)).asked
     assert not asked[:, 1].any()
     assert asked[:, 2].any()
 
@@ -113,7 +115,7 @@ def test_activations_ask_the_member_that_is_right_nearby(table):
     hardness = np.where(table.right[0], 0, np.where(table.right[1], 1, 2))
     points = (hardness[:, None] + 0.01 * np.arange(600)[:, None] / 600).astype(np.float32)
     premodel = PremodelActivations(Neighborhood(points, table.right), table.costs.alone)
-    found = Outcome.of(premodel, 1e-6, points, table)
+    found = Decisions.of(premodel, points, table).outcome(1e-6)
     is_helped = (hardness == 1) | ((hardness == 2) & table.right[2])
     assert (found.answers == table.labels)[is_helped].mean() > 0.95
     assert found.asked[hardness == 0, 0].mean() > 0.95
@@ -131,19 +133,8 @@ def test_neighbors_share_what_members_got_right():
     )
 
 
-class Everything(Selector):
-    """Goes on always, to the next member."""
-
-    @classmethod
-    def fit(cls, table, images, members, **options):
-        return cls()
-
-    @classmethod
-    def restored(cls, settings, arrays, n_members):
-        return cls()
-
-    def after(self, member, answers, scores):
-        return Decision(np.full(len(answers), member + 1), np.full(len(answers), 1.0))
+def always_on(member, rows):
+    return Decision(np.full(len(rows), member + 1 if member < 2 else 0), np.full(len(rows), 1.0))
 
 
 @pytest.mark.parametrize(
@@ -157,12 +148,12 @@ class Everything(Selector):
     ],
 )
 def test_a_deadline_caps_the_members_that_are_asked(table, deadline, asked):
-    found = route(Everything(), 0.0, nothing(table), table.ask, table.costs, deadline)
+    found = route(nobody(600), always_on, 0.0, table.costs, deadline)
     assert (found == asked).all()
 
 
 def test_a_deadline_that_the_largest_misses_leaves_the_largest_that_fits(table):
-    found = route(Everything(), LARGEST, nothing(table), table.ask, table.costs, 5.0)
+    found = route(nobody(600), always_on, LARGEST, table.costs, 5.0)
     assert (found == [False, True, False]).all()
 
 

@@ -10,6 +10,7 @@ from slicing.adaptive.dial import Dial, MaxLoss, MeanTime
 from slicing.adaptive.drift import Watched
 from slicing.adaptive.measuring import member_costs, selector_costs, single_milliseconds
 from slicing.adaptive.members import Members, shift_members
+from slicing.adaptive.outcome import Decisions
 from slicing.adaptive.selectors import SELECTORS
 from slicing.adaptive.system import System
 from slicing.adaptive.table import Costs
@@ -36,8 +37,11 @@ def parts(members):
 def made(name, members, parts, combination=None):
     (select, images), (certify, others) = parts
     selector = SELECTORS[name].fit(select, images, members.engines)
-    looked = [selector.look(each, members.engines) for each in (images, others)]
-    dial = Dial.certified(selector, (select, looked[0]), (certify, looked[1]), combination)
+    both = [
+        Decisions.of(selector, selector.look(seen, members.engines), table)
+        for table, seen in ((select, images), (certify, others))
+    ]
+    dial = Dial.certified(*both, combination)
     roles = {"train": 200, "select": 300, "certify": 300}
     system = System(members.engines, selector, dial, COSTS, 0, combination, roles)
     middle = len(dial.thresholds) // 2
