@@ -13,7 +13,7 @@ from experiments.making import Options
 from experiments.monitor import Monitor
 from slicing.adaptive.combination import Combination
 from slicing.adaptive.dial import Dial, MaxLoss
-from slicing.adaptive.measuring import selector_costs
+from slicing.adaptive.measuring import dispatch_cost, selector_costs
 from slicing.adaptive.outcome import Decisions
 from slicing.adaptive.premodel import cross_validated
 from slicing.adaptive.selectors import SELECTORS
@@ -102,8 +102,8 @@ def candidates(
             for seen, table in zip(looked[kind], (asked.select, asked.certify), strict=True)
         ]
         dial, combined = _better(both, combination, options["confidence"])
-        point = dial.point(MaxLoss(options["loss"]))
-        system = System(engines, selector, dial, costs, point, combined, roles.sizes)
+        system = System(engines, selector, dial, costs, 0, combined, roles.sizes)
+        system = _dispatched(system, dispatch_cost(system, timed)).at(MaxLoss(options["loss"]))
         validated = None
         if kind == "premodel":
             level = given["level"]
@@ -112,6 +112,17 @@ def candidates(
             )
         found[name] = Candidate(name, system, validated)
     return found
+
+
+def _dispatched(system: System, dispatch: float) -> System:
+    """Count what a system takes around its parts, at all points but the ends of the dial."""
+    dial = system.dial
+    milliseconds = dial.milliseconds + dispatch * np.isfinite(dial.thresholds)
+    return replace(
+        system,
+        dial=replace(dial, milliseconds=milliseconds),
+        costs=replace(system.costs, dispatch=dispatch),
+    )
 
 
 def _better(

@@ -119,8 +119,7 @@ def _assembled(
     # At random: the first may be of one class.
     rows = np.random.default_rng(0).permutation(len(roles.certify))[:n]
     images = unit_pixels(pixels_of(roles.certify[rows], system.engines[0]))
-    took = single_milliseconds(system, images)
-    largest = single_milliseconds(system.engines[-1], images)
+    took, largest = single_milliseconds([system, system.engines[-1]], images)
     decisions = candidate.decisions(asked.certify[rows], images)
     parts = decisions.outcome(float(system.dial.thresholds[system.point])).milliseconds
     median, p95, p99 = np.percentile(took, [50, 95, 99])

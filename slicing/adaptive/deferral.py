@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from slicing.adaptive.logistic import fitted, probabilities
+from slicing.adaptive.logistic import fitted
 from slicing.adaptive.neighborhood import Neighborhood, placed
 from slicing.adaptive.selector import Decision, Selector, log_ratios
 from slicing.adaptive.table import Table
@@ -56,8 +56,9 @@ class Deferral(Selector):
             known.append(near)
             # An image that is its own neighbor would tell what is to be learned.
             local = near.local_accuracy(near.points, leave_one_out=True)
+            ratios, classes = log_ratios(answers, scores), np.eye(n_classes)[answers]
             for other in range(member, table.n_members):
-                observed = _observed(answers, scores, local[:, other])
+                observed = np.column_stack([ratios, local[:, other], classes])
                 weights[member, other] = fitted(observed, table.right[other])
         return cls(tuple(known), weights, table.costs.after)
 
@@ -65,17 +66,14 @@ class Deferral(Selector):
         self, member: int, answers: NDArray[np.int64], scores: NDArray[np.float32]
     ) -> Decision:
         """Ask the larger member with the most gain for a millisecond, as urgently as that is."""
-        local = self.known[member].local_accuracy(placed(scores))
-
-        def right(other: int) -> NDArray[np.float64]:
-            observed = _observed(answers, scores, local[:, other])
-            return probabilities(self.weights[member, other], observed)
-
-        larger = np.arange(member + 1, len(self.milliseconds))
-        gains = np.stack([right(int(other)) for other in larger]) - right(member)
-        rates = gains / self._milliseconds[larger, None]
-        best = rates.argmax(axis=0)
-        return Decision(larger[best], rates[best, np.arange(len(answers))])
+        local = self.known[member].local_accuracy(placed(scores))[:, member:]
+        weights = self.weights[member, member:].T
+        logits = weights[0] + weights[1] * log_ratios(answers, scores)[:, None]
+        logits += weights[2] * local + weights[3:][answers]
+        right = 0.5 + 0.5 * np.tanh(0.5 * logits)
+        rates = (right[:, 1:] - right[:, :1]) / self._milliseconds[member + 1 :]
+        best = rates.argmax(axis=1)
+        return Decision(best + member + 1, rates[np.arange(len(answers)), best])
 
     @cached_property
     def _milliseconds(self) -> NDArray[np.float64]:
@@ -103,10 +101,3 @@ class Deferral(Selector):
             for number in range(n_members - 1)
         )
         return cls(known, weights.astype(np.float64), times.astype(np.float64))
-
-
-def _observed(
-    answers: NDArray[np.int64], scores: NDArray[np.float32], local: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    classes = np.eye(scores.shape[1])[answers]
-    return np.column_stack([log_ratios(answers, scores), local, classes])

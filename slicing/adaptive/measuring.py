@@ -1,7 +1,11 @@
-"""What members, selectors and whole systems take for one image at a time, on one thread."""
+"""What members, selectors and whole systems take for one image at a time, on one thread.
+
+Each is timed several times with each image, and the least counts: what the machine does besides
+only adds to it, and adds other times to each. Over images, it is the median.
+"""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -11,11 +15,12 @@ from numpy.typing import NDArray
 
 from slicing.adaptive.members import Members
 from slicing.adaptive.selector import Selector
+from slicing.adaptive.system import System
 from slicing.adaptive.table import Costs
 from slicing.classifier import Classifier
 from slicing.threads import single_threaded_blas
 
-# How often each image is timed: the median leaves out what the machine did besides.
+# How often each image is timed, beside the first time, which compiles and loads.
 _ROUNDS = 5
 
 
@@ -53,52 +58,62 @@ def member_costs(members: Members, images: NDArray[np.float32]) -> Costs:
                 for member in range(n_members):
                     times[number, member] = _milliseconds(_ask, members, image, member)
                     later[number, member] = _milliseconds(chain, member, row)
-    # The first round compiles, and loads what the others find loaded.
-    found = np.median(alone[1:], axis=(0, 1)), np.median(after[1:], axis=(0, 1))
-    return Costs(*found)
+    return Costs(*(np.median(each[1:].min(axis=0), axis=0) for each in (alone, after)))
 
 
 def selector_costs(
     costs: Costs, selector: Selector, members: Members, images: NDArray[np.float32]
 ) -> Costs:
     """Add what a selector takes to what its members take; see :func:`member_costs`."""
-    looks, decisions = [], []
-    row = np.zeros(1, np.int64)
+    n_decisions, row = len(members) - 1, np.zeros(1, np.int64)
+    looks = np.zeros((_ROUNDS + 1, len(images)))
+    decisions = np.zeros((_ROUNDS + 1, len(images), n_decisions))
     with one_thread():
-        for _ in range(_ROUNDS + 1):
+        for look, decide in zip(looks, decisions, strict=True):
             for number in range(len(images)):
                 image = images[number : number + 1]
-                looks.append(_milliseconds(_look, selector, members, image))
+                look[number] = _milliseconds(_look, selector, members, image)
                 asking = members.asking(image)
-                for member in range(len(members) - 1):
+                for member in range(n_decisions):
                     given = asking(member, row)
-                    decisions.append(_milliseconds(selector.after, member, *given))
-    skipped = len(images)
-    return replace(
-        costs,
-        look=float(np.median(looks[skipped:])),
-        decide=float(np.median(decisions[skipped * (len(members) - 1) :])),
-    )
+                    decide[number, member] = _milliseconds(selector.after, member, *given)
+    look, decide = (float(np.median(each[1:].min(axis=0))) for each in (looks, decisions))
+    return replace(costs, look=look, decide=decide)
+
+
+def dispatch_cost(system: System, images: NDArray[np.float32]) -> float:
+    """Measure what a system takes besides its members and its selector; see :func:`member_costs`.
+
+    It is the median of what is left of each image's time, at the most permissive point between the
+    ends of the dial.
+    """
+    inner = replace(system, point=len(system.dial.thresholds) - 2)
+    parts = replace(system.costs, dispatch=0.0).of(inner.answers(images).asked)
+    [took] = single_milliseconds([inner], images)
+    return max(0.0, float(np.median(took - parts)))
 
 
 def single_milliseconds(
-    classifier: Classifier, images: NDArray[np.float32], seed: int = 0
+    classifiers: Sequence[Classifier], images: NDArray[np.float32], seed: int = 0
 ) -> NDArray[np.float64]:
     """Measure what each image takes, alone, from its pixels to its label, in random order.
 
+    The classifiers take turns, so that what the machine does besides befalls all of them.
+
     Returns
     -------
-    ndarray of shape (n,), float64
-        The median of several times, in the order of ``images``.
+    ndarray of shape (n_classifiers, n), float64
+        The least of several times, in the order of ``images``.
     """
     rng = np.random.default_rng(seed)
-    times = np.zeros((_ROUNDS + 1, len(images)))
+    times = np.zeros((_ROUNDS + 1, len(classifiers), len(images)))
     with one_thread():
         for of_round in times:
             for number in rng.permutation(len(images)):
                 image = images[number : number + 1]
-                of_round[number] = _milliseconds(classifier.predict_labels, image)
-    found: NDArray[np.float64] = np.median(times[1:], axis=0)
+                for row, each in zip(of_round, classifiers, strict=True):
+                    row[number] = _milliseconds(each.predict_labels, image)
+    found: NDArray[np.float64] = times[1:].min(axis=0)
     return found
 
 

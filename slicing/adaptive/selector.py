@@ -157,9 +157,11 @@ def route(
     at = np.full(n, n_members - 1 if threshold == LARGEST else 0)
     if not is_single:
         at = np.where(first.urgency > threshold, first.member, at)
-    # The largest that fits, not the one that was chosen, where that one does not.
-    fits = np.flatnonzero(costs.alone <= deadline)
-    at = np.minimum(at, fits.max(initial=0))
+    if deadline < np.inf:
+        # The largest that fits, not the one that was chosen, where that one does not.
+        at = np.minimum(at, np.flatnonzero(costs.alone <= deadline).max(initial=0))
+    if n == 1 and not is_single:
+        return _route_one(int(at[0]), ask, threshold, costs, deadline)
     spent = costs.alone[at]
     asked = np.zeros((n, n_members), np.bool_)
     for member in range(n_members):
@@ -174,6 +176,25 @@ def route(
         goes_on = (urgency > threshold) & (following > member) & (after <= deadline)
         at[rows[goes_on]], spent[rows[goes_on]] = following[goes_on], after[goes_on]
     return asked
+
+
+def _route_one(
+    at: int,
+    ask: Callable[[int, NDArray[np.intp]], Decision],
+    threshold: float,
+    costs: Costs,
+    deadline: float,
+) -> NDArray[np.bool_]:
+    """Do the same for one image, without arrays: these would take as long as a small member."""
+    asked, row = np.zeros((1, len(costs.alone)), np.bool_), np.zeros(1, np.intp)
+    spent = float(costs.alone[at])
+    while True:
+        (following,), (urgency,) = ask(at, row)
+        asked[0, at] = True
+        after = spent + float(costs.after[following])
+        if not (urgency > threshold and following > at and after <= deadline):
+            return asked
+        at, spent = int(following), after
 
 
 def log_ratios(answers: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.float64]:

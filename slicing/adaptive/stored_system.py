@@ -53,6 +53,7 @@ def packed(system: "System") -> bytes:
         "confidence": system.dial.confidence,
         "look": system.costs.look,
         "decide": system.costs.decide,
+        "dispatch": system.costs.dispatch,
         "point": system.point,
         "roles": dict(system.roles),
     }
@@ -86,7 +87,7 @@ def parts_of(settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) ->
         "dial": _dial(settings, _part(arrays, "dial.")),
         "costs": Costs(
             arrays["costs.alone"].astype(np.float64), arrays["costs.after"].astype(np.float64),
-            float(settings["look"]), float(settings["decide"]),
+            float(settings["look"]), float(settings["decide"]), float(settings["dispatch"]),
         ),
         "point": settings["point"],
         "combination": None if exponents is None else Combination(exponents.astype(np.float64)),

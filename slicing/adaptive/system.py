@@ -14,9 +14,9 @@ from slicing import tensor_file
 from slicing.adaptive import stored_system
 from slicing.adaptive.combination import Combination
 from slicing.adaptive.dial import Budget, Dial
-from slicing.adaptive.members import Members
+from slicing.adaptive.members import Asking, Members
 from slicing.adaptive.outcome import last_asked
-from slicing.adaptive.selector import Decision, Selector, nobody, route
+from slicing.adaptive.selector import LARGEST, Decision, Selector, nobody, route
 from slicing.adaptive.table import Costs
 from slicing.data.image_file import MAX_MEGAPIXELS
 from slicing.data.preparation import Preparation
@@ -37,13 +37,10 @@ class Answers(NamedTuple):
         probabilities of several.
     asked : ndarray of shape (n, n_members), bool
         Which members were asked about each image.
-    scores : ndarray of shape (n, n_classes), float32
-        Of the largest member that was asked.
     """
 
     shares: NDArray[np.float64]
     asked: NDArray[np.bool_]
-    scores: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,27 +119,40 @@ class System:
             measured; the smallest is always asked.
         """
         point = self.point if budget is None else self.dial.point(budget)
-        asking = self.members.asking(images)
         threshold = float(self.dial.thresholds[point])
+        if not np.isfinite(threshold) and deadline == np.inf:
+            # One member alone, with nothing around it.
+            number = len(self.engines) - 1 if threshold == LARGEST else 0
+            shares = self.engines[number].predict_proba(images)
+            asked = np.zeros((len(shares), len(self.engines)), np.bool_)
+            asked[:, number] = True
+            return Answers(shares, asked)
+        asking, asked = self._asked(images, threshold, deadline)
+        shares = asking.votes / asking.votes.sum(axis=1, keepdims=True)
+        if self.combination is not None:
+            several = np.flatnonzero(asked.sum(axis=1) > 1)
+            scores = asking.scores[:, several]
+            shares[several] = self.combination.combined(asked[several], scores)
+        return Answers(shares, asked)
+
+    def _asked(
+        self, images: Pixels, threshold: float, deadline: float = np.inf
+    ) -> tuple[Asking, NDArray[np.bool_]]:
+        """Ask members, and tell which about each image."""
+        asking = self.members.asking(images)
         first = nobody(len(asking.images))
         if np.isfinite(threshold):
-            first = self.selector.first(
-                self.selector.look(unit_pixels(asking.images), self.engines)
-            )
+            looked = self.selector.look(unit_pixels(asking.images), self.engines)
+            first = self.selector.first(looked)
+        last = len(self.engines) - 1
 
         def ask(member: int, rows: NDArray[np.intp]) -> Decision:
             answers, scores = asking(member, rows)
-            if np.isfinite(threshold) and member < len(self.engines) - 1:
-                return self.selector.after(member, answers, scores)
-            return nobody(len(rows))
+            if member == last:
+                return nobody(len(rows))
+            return self.selector.after(member, answers, scores)
 
-        asked = route(first, ask, threshold, self.costs, deadline)
-        shares = asking.votes / asking.votes.sum(axis=1, keepdims=True)
-        several = np.flatnonzero(asked.sum(axis=1) > 1)
-        if self.combination is not None and len(several):
-            scores = asking.scores[:, several]
-            shares[several] = self.combination.combined(asked[several], scores)
-        return Answers(shares, asked, asking.scores[last_asked(asked), np.arange(len(asked))])
+        return asking, route(first, ask, threshold, self.costs, deadline)
 
     def predict_labels(
         self, images: Pixels, budget: Budget | None = None, deadline: float = np.inf
@@ -165,12 +175,13 @@ class System:
 
     def evidence(self, images: Pixels) -> Evidence:
         """Say what each answer rests on: the distances are those of the largest member asked."""
-        found = self.answers(images)
-        labels = found.shares.argmax(axis=1)
-        distances = found.scores.astype(np.float64)
-        to_answer = distances[np.arange(len(labels)), labels]
+        shares = self.predict_proba(images)
+        labels = shares.argmax(axis=1)
+        asking, asked = self._asked(images, float(self.dial.thresholds[self.point]))
+        rows = np.arange(len(labels))
+        distances = asking.scores[last_asked(asked), rows].astype(np.float64)
         margins = margins_of(labels, distances)
-        return Evidence(labels, found.shares, to_answer, margins, None, None)
+        return Evidence(labels, shares, distances[rows, labels], margins, None, None)
 
     @property
     def confidence(self) -> None:

@@ -19,18 +19,21 @@ class Costs:
     after : ndarray of shape (n_members,), float64
         Of each, asked after a smaller one, some of whose work it may take over.
     look : float
-        Of what the selector sees before any member is asked.
+        Of what the selector sees and decides before any member is asked.
     decide : float
         Of one decision after a member's answer.
+    dispatch : float
+        Of all that is around them.
     """
 
     alone: NDArray[np.float64]
     after: NDArray[np.float64]
     look: float = 0.0
     decide: float = 0.0
+    dispatch: float = 0.0
 
     def __post_init__(self) -> None:
-        times = np.concatenate([self.alone, self.after, [self.look, self.decide]])
+        times = np.concatenate([self.alone, self.after, [self.look, self.decide, self.dispatch]])
         if len(self.alone) != len(self.after) or not (times >= 0.0).all():
             raise InputError("Costs are times of 0 ms or more, one for each member.")
 
@@ -52,7 +55,7 @@ class Costs:
         total = asked @ self.after + self.alone[first] - self.after[first]
         if routed:
             # After the largest member there is nothing to decide.
-            total = total + self.look + self.decide * asked[:, :-1].sum(axis=1)
+            total = total + self.look + self.dispatch + self.decide * asked[:, :-1].sum(axis=1)
         milliseconds: NDArray[np.float64] = total
         return milliseconds
 

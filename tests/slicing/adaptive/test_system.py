@@ -8,7 +8,12 @@ from slicing.adaptive import stored_system
 from slicing.adaptive.combination import Combination
 from slicing.adaptive.dial import Dial, MaxLoss, MeanTime
 from slicing.adaptive.drift import Watched
-from slicing.adaptive.measuring import member_costs, selector_costs, single_milliseconds
+from slicing.adaptive.measuring import (
+    dispatch_cost,
+    member_costs,
+    selector_costs,
+    single_milliseconds,
+)
 from slicing.adaptive.members import Members, shift_members
 from slicing.adaptive.outcome import Decisions
 from slicing.adaptive.selectors import SELECTORS
@@ -181,7 +186,8 @@ def test_what_members_and_selectors_take_is_measured(members, cascade, test):
     assert (costs.after > 0).all()
     whole = selector_costs(costs, cascade.selector, members, test.images[:4])
     assert whole.decide > 0
-    assert single_milliseconds(cascade, test.images[:4]).shape == (4,)
+    assert single_milliseconds([cascade], test.images[:4]).shape == (1, 4)
+    assert dispatch_cost(cascade, test.images[:4]) >= 0
 
 
 def test_members_of_other_classes_or_images_are_refused(members):
