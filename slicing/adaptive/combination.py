@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from slicing.adaptive.table import Table
 
@@ -70,6 +69,9 @@ def _log_probabilities(scores: NDArray[np.float32], exponent: float) -> NDArray[
 
 
 def _exponent(scores: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    # Here, not above: a system that classifies needs none of it.
+    from scipy.optimize import minimize_scalar
+
     own = np.arange(len(labels)), labels
 
     def loss(log_exponent: float) -> float:

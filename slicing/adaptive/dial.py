@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from slicing.adaptive.combination import Combination
 from slicing.adaptive.outcome import Decisions
@@ -73,7 +73,7 @@ def upper_bound(count: int | NDArray[np.int64], n: int, confidence: float) -> ND
     """
     count = np.asarray(count)
     # Where all were observed, only 1 is a bound.
-    found = beta.ppf(confidence, count + 1, np.maximum(n - count, 1))
+    found = betaincinv(count + 1.0, np.maximum(n - count, 1), confidence)
     return np.where(count >= n, 1.0, found)
 
 
