@@ -31,8 +31,8 @@ from slicing.errors import InputError
 
 TABLES = Path(__file__).parent / "results/trial_tables.json"
 CONTROL, _FIXED = "random", "grid"
-# A difference with a smaller p-value is more than chance.
-_CHANCE = 0.05
+# A difference with a smaller p-value is more than chance; the smallest that is written as it is.
+_CHANCE, _LEAST = 0.05, 0.0001
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Results:
                     name,
                     str(len(runs)),
                     *(_interval(self._percents(name, n)) for n in self.budgets),
-                    f"{p[name]:.4f}" if name in p else "-",
+                    _written(p.get(name)),
                     f"{mean(tests):.2f}",
                     f"{mean(1000 * run.overhead / run.trials for run in runs):.1f}",
                 ]
@@ -173,6 +173,13 @@ class Results:
     def _percents(self, sampler: str, trials: int) -> list[float]:
         """Give the shares of the choice images, in percent, of the best of so many trials."""
         return [100 * run.best(trials)[0] / self.tried.n_choice for run in self._of(sampler)]
+
+
+def _written(p: float | None) -> str:
+    """Write a p-value."""
+    if p is None:
+        return "-"
+    return f"{p:.4f}" if p >= _LEAST else f"< {_LEAST}"
 
 
 def _interval(percents: Sequence[float]) -> str:
