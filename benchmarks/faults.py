@@ -105,7 +105,7 @@ def good_files(kind: str, data: Path, images: Images, classes: tuple[str, ...]) 
 
 
 def _archives() -> Iterator[bytes]:
-    """Make a zip and a packed tar archive of images, and a zip that unpacks to more than is allowed."""
+    """Make a zip and a packed tar archive of images, and a zip that unpacks to too much."""
     names = [f"{label}/{number}.png" for label in "ab" for number in range(3)]
     content = np.random.default_rng(0).bytes(500)
     file = io.BytesIO()
