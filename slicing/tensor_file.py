@@ -98,6 +98,15 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
     return settings, arrays
 
 
+def holds(path: Path, kind: str) -> bool:
+    """Whether a file is there and says that it is of this kind; nothing else of it is read."""
+    try:
+        with open_regular(path) as file:
+            return kind in _header(file)[1]
+    except (OSError, MemoryError, *_UNREADABLE):
+        return False
+
+
 def _header(file: BinaryIO) -> tuple[bytes, dict[str, str], int]:
     """Read the header, and see that the file is as large as it promises, before the rest is read.
 

@@ -24,9 +24,11 @@ def main() -> None:
         with Terminal() as terminal:
             terminal.say("Looking at the images")
             # Here, not above: --help and mistakes on the command line do not need it.
+            from experiments.study.origin import has_budget
             from experiments.study.study import study
 
-            summary = study(configs[0], overrides, terminal, begun)
+            more = has_budget(sys.argv[1:])
+            summary = study(configs[0], overrides, terminal, begun, more)
         say(f"{summary.text()}\n\nEngine and report: {summary.folder}", sys.stdout)
         if summary.ended == "interrupted":
             raise KeyboardInterrupt("Interrupted.")

@@ -179,9 +179,7 @@ def evidence_of(
     shares = votes / votes.sum(axis=1, keepdims=True)
     answer = np.arange(len(labels)), labels
     to_answer = distances[answer]
-    to_others = distances.copy()
-    to_others[answer] = np.inf
-    margins = _margins(to_answer, to_others.min(axis=1))
+    margins = margins_of(labels, distances)
     if confidence is None:
         return Evidence(labels, shares, to_answer, margins, None, None)
     outliers = confidence.outliers(to_answer, contrasts)
@@ -189,11 +187,30 @@ def evidence_of(
     return Evidence(labels, shares, to_answer, margins, confidences, outliers)
 
 
-def _margins(to_answer: NDArray[np.float64], to_others: NDArray[np.float64]) -> NDArray[np.float64]:
+def margins_of(labels: NDArray[np.int64], distances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the margins of answers, see :attr:`Evidence.margins`.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,), int64
+        The answers.
+    distances : ndarray of shape (n, n_classes), float64
+        To the nearest reference of each class; infinite for a class without any.
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+    """
+    answer = np.arange(len(labels)), labels
+    to_answer, others = distances[answer], distances.copy()
+    others[answer] = np.inf
+    to_others = others.min(axis=1)
     # Without another class the margin is its limit, 1; with references that are equal, 0.
     margins = np.where(np.isinf(to_others), 1.0, 0.0)
     total = to_others + to_answer
-    return np.divide(to_others - to_answer, total, margins, where=(total > 0) & (total < np.inf))
+    is_finite = (total > 0) & (total < np.inf)
+    np.divide(to_others - to_answer, total, out=margins, where=is_finite)
+    return margins
 
 
 def _log_ratios(margins: NDArray[np.float64]) -> NDArray[np.float64]:
