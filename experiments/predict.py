@@ -1,4 +1,4 @@
-"""Classify images with an engine: ``python -m experiments.predict --help``."""
+"""Classify images with an engine or a system: ``python -m experiments.predict --help``."""
 
 import csv
 import json
@@ -19,6 +19,8 @@ from experiments.console import MISTAKE, say
 from experiments.statistics import Accuracy
 from experiments.tables import table_lines
 from experiments.tools import run_tool
+from slicing import tensor_file
+from slicing.adaptive import System, stored_system
 from slicing.checks import positive
 from slicing.data.archive import MAX_GIGABYTES, is_archive
 from slicing.data.image_file import (
@@ -50,7 +52,8 @@ class Options:
     """Classify images with an engine, the file engine.safetensors of a run."""
 
     engine: str = MISSING
-    """The engine's file, engine.safetensors in the folder of a run."""
+    """The engine's file, engine.safetensors in the folder of a run; or system.safetensors, that of
+    several engines as one, which experiments.adaptive makes."""
     images: Any = MISSING
     """A folder, which is searched with all its folders, an archive (zip, tar) of images, an image
     file, or [several,of,them]."""
@@ -91,8 +94,20 @@ class Prediction(NamedTuple):
     is_outlier: bool | None
 
 
+def load(path: Path) -> Engine | System:
+    """Read the file of an engine or of a system.
+
+    Raises
+    ------
+    InputError
+        Where it is neither.
+    """
+    is_system = tensor_file.holds(path, stored_system.KIND)
+    return System.load(path) if is_system else Engine.load(path)
+
+
 def predict(
-    engine: Engine,
+    engine: Engine | System,
     paths: Sequence[Path],
     invert: bool = False,
     max_megapixels: float = MAX_MEGAPIXELS,
@@ -102,7 +117,7 @@ def predict(
 
     Parameters
     ----------
-    engine : Engine
+    engine : Engine or System
     paths : sequence of Path
     invert : bool
         Whether to swap dark and bright.
@@ -227,7 +242,7 @@ class _Score:
 def main(options: Options) -> None:
     """Print the class of every image; exit with 2 where some could not be read."""
     set_bound(options.max_gigabytes)
-    engine = Engine.load(Path(options.engine).expanduser())
+    engine = load(Path(options.engine).expanduser())
     paths = find_images(options.images)
     # Names hold letters that some terminals do not have.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -249,7 +264,9 @@ def main(options: Options) -> None:
         sys.exit(MISTAKE)
 
 
-def _print_table(engine: Engine, paths: Sequence[Path], rows: Iterator[Prediction]) -> None:
+def _print_table(
+    engine: Engine | System, paths: Sequence[Path], rows: Iterator[Prediction]
+) -> None:
     first = next(rows, None)
     if first is None:
         return
@@ -278,7 +295,7 @@ def _print_table(engine: Engine, paths: Sequence[Path], rows: Iterator[Predictio
             "An outlier is unlike all images that taught the confidence, so it has none: its "
             "answer is farther, or its contrast smaller, than that of each of them."
         )
-    if engine.confidence is None:
+    if isinstance(engine, Engine) and engine.confidence is None:
         say(
             "This engine gives no confidence: a run learns it from training images that it holds "
             "out, data.calibration_fraction=0.1 of them, where these are 50 or more."
@@ -291,7 +308,7 @@ def _confidence(row: Prediction) -> str:
     return "-" if row.confidence is None else f"{row.confidence:.2f}"
 
 
-def _print_csv(engine: Engine, paths: Sequence[Path], rows: Iterator[Prediction]) -> None:
+def _print_csv(engine: Engine | System, paths: Sequence[Path], rows: Iterator[Prediction]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     evidence = ["confidence", "outlier", "distance", "margin"]
     writer.writerow(["image", "class", *evidence, *map(csv_cell, engine.classes)])
@@ -301,7 +318,7 @@ def _print_csv(engine: Engine, paths: Sequence[Path], rows: Iterator[Prediction]
         writer.writerow([*names, *confidence, row.distance, row.margin, *row.shares])
 
 
-def _print_json(engine: Engine, paths: Sequence[Path], rows: Iterator[Prediction]) -> None:
+def _print_json(engine: Engine | System, paths: Sequence[Path], rows: Iterator[Prediction]) -> None:
     separator = "[\n"
     for row in rows:
         found = {

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from experiments.schema.adaptive import Adaptive
 from experiments.schema.cuts import Cuts
 from experiments.schema.inspection import Inspection
 from experiments.schema.run import GROUPS, Config
@@ -100,3 +101,21 @@ STUDY = Program(
 """,
 )
 """Searches for the best classifier of some images."""
+
+ADAPTIVE = Program(
+    "experiments.adaptive",
+    "adaptive",
+    Adaptive,
+    {
+        "data": GROUPS["data"],
+        "baseline": {name: GROUPS["baseline"][name] for name in ("lenet", "mnist_cnn", "random")},
+        "slicing": GROUPS["slicing"],
+        "tracking": GROUPS["tracking"],
+    },
+    """\
+  python -m experiments.adaptive
+  python -m experiments.adaptive data=mnist loss=0.001 selector=cascade
+  python -m experiments.adaptive members=[small.safetensors,large.safetensors]
+""",
+)
+"""Makes several engines one classifier."""

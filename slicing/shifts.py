@@ -42,6 +42,7 @@ def averaged(
     images: NDArray[np.float32],
     shift: int,
     show: Callable[[float], None] = lambda done: None,
+    unshifted: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Average features over copies of each image, shifted by up to ``shift`` pixels each way.
 
@@ -57,6 +58,9 @@ def averaged(
     shift : int
     show : callable, optional
         Called with the part that is done, from 0 to below 1.
+    unshifted : ndarray of shape (n, n_features), float32, optional
+        Features of the images as they are, where they are at hand: these copies are then not
+        computed again.
 
     Returns
     -------
@@ -70,14 +74,18 @@ def averaged(
     whole("average", shift)
     between("average", shift, 0, largest_shift(stack.input_shape), "pixels")
     if shift == 0:
-        return stack.forward(images)
+        return stack.forward(images) if unshifted is None else unshifted
     stack.check(images)
     means = np.zeros((len(images), int(np.prod(stack.feature_shape))), np.float32)
     for start in range(0, len(images), _CHUNK):
         show(start / len(images))
         part = slice(start, start + _CHUNK)
-        for copy in shifted(images[part], shift):
-            means[part] += stack.forward(copy)
+        for place, copy in zip(corners(shift), shifted(images[part], shift), strict=True):
+            # Always in the same order, so that sums are equal bit for bit.
+            if unshifted is not None and place == (shift, shift):
+                means[part] += unshifted[part]
+            else:
+                means[part] += stack.forward(copy)
     means /= np.float32(len(corners(shift)))
     return means
 

@@ -114,7 +114,7 @@ def tested_cells(choice: Accuracy, as_tried: Accuracy, refit: Accuracy | None) -
     rows = {
         "on the choice images, which chose it": choice,
         "on the test images, as it was tried": as_tried,
-        "on the test images, made again from all training images": refit,
+        "on the test images, made again with the choice images": refit,
     }
     body = [
         [name, f"{each.total:,}", percent(each)] for name, each in rows.items() if each is not None

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,25 @@ from experiments.dead_runs import has_ended, this_process
 from experiments.environment import cores, machine, versions
 from experiments.folders import made_for_output, remove_if_only
 from experiments.making import Options
+from experiments.mlflow_store import given_address
 from experiments.monitor import Monitor
 from experiments.schema.run import plain
-from experiments.secrets import masked_values
+from experiments.secrets import masked, masked_values
 from experiments.statistics import Accuracy
 from experiments.study import lines
 from experiments.study.budget import REPORT, Clock, refit_seconds
-from experiments.study.ending import WINNER, Ending
-from experiments.study.engines import ENGINE, keep, tidy
+from experiments.study.ending import WINNER, Remaking, Testing
+from experiments.study.engines import ENGINE, ENGINE_OF_RUN, at_hand, engine_of, keep, tidy
 from experiments.study.handed import Handed
 from experiments.study.importance import importance
-from experiments.study.origin import ORIGIN, StudyOrigin
+from experiments.study.objectives import accuracy_of
+from experiments.study.origin import ORIGIN, Notes, StudyOrigin
 from experiments.study.plan import Plan
 from experiments.study.recording import StudyRecord
 from experiments.study.spaces import starts
 from experiments.study.summary import SUMMARY, StudySummary
-from experiments.study.trial import ENGINE_OF_TRIAL, Trial, folder_of, words_of
+from experiments.study.trial import Trial, words_of
+from experiments.tables import percent
 from slicing.data.dataset import Dataset
 from slicing.errors import InputError
 from slicing.memory import available, set_bound
@@ -48,7 +51,11 @@ _OF_RUNS, _TRACKING = ("data", "seed", "max_gigabytes"), "tracking"
 
 
 def study(
-    config: DictConfig, overrides: Sequence[str], monitor: Monitor, begun: float
+    config: DictConfig,
+    overrides: Sequence[str],
+    monitor: Monitor,
+    begun: float,
+    more: bool = False,
 ) -> StudySummary:
     """Search for the best classifier of some images.
 
@@ -61,6 +68,8 @@ def study(
     monitor : Monitor
     begun : float
         When the program began, as :func:`time.monotonic` has it.
+    more : bool
+        Whether a study that goes on is given another budget, and not what is left of the earlier.
 
     Returns
     -------
@@ -80,7 +89,9 @@ def study(
     folder = Path(options["resume"] or made_for_output(options["output"])).expanduser().absolute()
     try:
         with Checkpoint(folder / "checkpoint").locked():
-            return _Study(options, tuple(overrides), plan, dataset, folder, monitor, begun).run()
+            study = _Study(options, tuple(overrides), plan, dataset, folder, monitor)
+            study.begin(begun, more)
+            return study.run()
     except BaseException:
         if is_new and not (folder / ORIGIN).exists():
             remove_if_only(folder, (CONFIG, JOURNAL, "checkpoint"))
@@ -98,20 +109,46 @@ class _Study:
         dataset: Dataset[Any],
         folder: Path,
         monitor: Monitor,
-        begun: float,
     ) -> None:
         self.options, self.overrides, self.plan, self.dataset = options, overrides, plan, dataset
         self.folder, self.monitor = folder, monitor
-        self.origin = self._origin()
-        self.clock = Clock(self._seconds(), begun)
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.kept = open_study(
-            options["storage"] or folder / JOURNAL,
-            options["name"] or "study",
-            len(plan.objectives.names),
-        )
         self.record = StudyRecord(options["tracking"], folder)
         self.n_folds = plan.roles.n_folds(dataset)
+
+    def begin(self, begun: float, more: bool) -> None:
+        """Write down how the study began, or find out, and open what keeps its trials."""
+        now = StudyOrigin(
+            tuple(map(masked, self.overrides)),
+            masked_values(self.options),
+            {name: asdict(each) for name, each in self.plan.space.families.items()},
+            self.dataset.train.digest,
+            self.plan.seconds,
+        )
+        if self.options["resume"] is not None:
+            now = StudyOrigin.read(self.folder).going_on(now, more)
+        elif (self.folder / ORIGIN).exists():
+            raise InputError(
+                f"{self.folder} holds a study: go on with it (resume={self.folder}), or give "
+                "another output.",
+                "output",
+            )
+        left = None if now.granted is None else now.granted - now.seconds
+        if left is not None and left <= 0:
+            raise InputError(
+                f"The study has used its budget ({now.seconds:.0f} s): give it more, "
+                f"resume={self.folder} budget.minutes=..."
+            )
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.kept = open_study(
+            self.options["storage"] or self.folder / JOURNAL,
+            self.options["name"] or "study",
+            len(self.plan.objectives.names),
+        )
+        now.join(self.kept)
+        self.clock = Clock(left, begun)
+        self.notes = Notes(now, self.folder, self.clock)
+        OmegaConf.save(OmegaConf.create(masked_values(self.options)), self.folder / CONFIG)
+        self.notes.write()
 
     def run(self) -> StudySummary:
         """Search, and hand over what was found."""
@@ -124,20 +161,24 @@ class _Study:
         tags = {
             "folder": self.folder,
             "dataset": self.dataset.name,
-            "overrides": " ".join(self.overrides),
-            "dataset.train_digest": self.origin.images,
+            "overrides": " ".join(self.notes.origin.overrides),
+            "dataset.train_digest": self.notes.origin.images,
         }
         self.record.begin(
-            self._name, self.options, tags, self._recorded, self.origin.mlflow_run or None
-        )
+            self._name, self.options, tags, lambda run: self.notes.write(mlflow_run=run),
+            self.notes.origin.mlflow_run or None,
+        )  # fmt: skip
+        if address := given_address(self.options["tracking"]["uri"]):
+            self.monitor.say(f"Recording in MLflow at {masked(address)}")
+            # The user's own server: a mistake shows before anything is computed.
+            self.record.ready()
         work = self._work()
         try:
             search = self._search(work)
             self._follow(search)
-            seconds = self.origin.seconds + self.clock.passed
-            self.origin = replace(StudyOrigin.read(self.folder), seconds=seconds)
-            self.origin.write(self.folder)
+            self.notes.write()
             summary = self._end(search, work)
+            self.notes.write()
         except BaseException as error:
             self.record.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
@@ -145,45 +186,9 @@ class _Study:
             work.close()
         return summary
 
-    def _recorded(self, run_id: str) -> None:
-        """Write down which run of MLflow it is."""
-        replace(self.origin, mlflow_run=run_id).write(self.folder)
-
     @property
     def _name(self) -> str:
         return self.options["name"] or f"study-{self.dataset.name}-s{self.options['seed']}"
-
-    def _origin(self) -> StudyOrigin:
-        """Write down how the study began, or find out."""
-        images = self.dataset.train.digest
-        if self.options["resume"] is not None:
-            origin = StudyOrigin.read(self.folder)
-            origin.check(self.options, images)
-        else:
-            if (self.folder / ORIGIN).exists():
-                raise InputError(
-                    f"{self.folder} holds a study: go on with it (resume={self.folder}), or give "
-                    "another output.",
-                    "output",
-                )
-            origin = StudyOrigin(self.overrides, masked_values(self.options), images)
-        origin = replace(origin, overrides=self.overrides)
-        OmegaConf.save(OmegaConf.create(masked_values(self.options)), self.folder / CONFIG)
-        origin.write(self.folder)
-        return origin
-
-    def _seconds(self) -> float | None:
-        """Give the seconds of this session: what is left of the budget, or a new one."""
-        whole, origin = self.plan.seconds, self.origin
-        is_more = self.options["budget"] != origin.options["budget"]
-        if whole is None or is_more or not origin.seconds:
-            return whole
-        if whole <= origin.seconds:
-            raise InputError(
-                f"The study has used its budget ({origin.seconds:.0f} s): give it more, "
-                f"resume={self.folder} budget.minutes=..."
-            )
-        return whole - origin.seconds
 
     def _workers(self) -> int:
         executor = self.options["executor"]
@@ -226,11 +231,15 @@ class _Study:
         )  # fmt: skip
 
     def _best(self) -> Finished | None:
-        return self.plan.objectives.best(finished(self.kept))
+        """Give the best trial whose engine is here."""
+        return self.plan.objectives.best(at_hand(self.folder, finished(self.kept)))
 
     def _follow(self, search: Search) -> None:
         """Go through the search: keep the best engine, show what comes, and record it."""
         best = self._best()
+        if best is not None:
+            # What ended the study before may have come between the trial and its copy.
+            keep(engine_of(self.folder, best), self.folder)
         with self.monitor.task("study"):
             try:
                 for each in search:
@@ -242,11 +251,11 @@ class _Study:
 
     def _came(self, each: Finished, best: Finished | None) -> Finished | None:
         """Keep the engine of a trial if it is the best; give the best."""
-        trials = finished(self.kept)
-        found = self.plan.objectives.best(trials)
+        found = self._best()
         if found is not None and (best is None or found.number != best.number):
-            keep(folder_of(self.folder, found.number) / ENGINE_OF_TRIAL, self.folder)
-        tidy(self.folder, self.plan.objectives, trials)
+            keep(engine_of(self.folder, found), self.folder)
+        tidy(self.folder, self.plan.objectives, finished(self.kept))
+        self.notes.write()
         self.monitor.say(lines.ended(each, self.plan.space.families[each.family].fixed))
         self._show()
         return found
@@ -268,7 +277,7 @@ class _Study:
     def _end(self, search: Search, work: Supervised[Any, Tried]) -> StudySummary:
         """Test the winner, make it again where there is time, and report."""
         trials = finished(self.kept)
-        winner = self.plan.objectives.best(trials)
+        winner = self._best()
         if winner is None:
             reason = next((each.reason for each in reversed(trials) if each.reason), "")
             raise InputError(
@@ -286,7 +295,7 @@ class _Study:
             folds=self.n_folds,
             objectives=self.plan.objectives.names,
             ended=search.ended,
-            seconds=self.origin.seconds,
+            seconds=self.notes.origin.seconds,
             overhead=search.overhead,
             trials=tuple(trials),
             winner=winner.number,
@@ -327,33 +336,58 @@ class _Study:
         search: Search,
         work: Supervised[Any, Tried],
     ) -> tuple[Accuracy, Accuracy | None, str]:
-        """Test the engine as it was tried, and as a run with all training images makes it."""
+        """Test the engine as it was tried, and as a run with the choice images makes it."""
+        engine = engine_of(self.folder, winner)
+        keep(engine, self.folder)
         self.monitor.say("Testing the winner on the test images")
-        engine = self.folder / ENGINE
-        tested = work(Ending(command, self.folder / WINNER, engine, refit=False))
+        tested = work(Testing(command, self.folder, engine))
         if tested.status != TRIED:
             raise InputError(f"The winner could not be tested: {tested.reason}")
         total = int(tested.details["total"])
         as_tried = Accuracy(int(tested.details["right"]), total)
-        left, needed = self.clock.left, refit_seconds(winner)
-        if search.ended == "interrupted":
-            return as_tried, None, "it was not made again from all training images: interrupted"
-        if left is not None and left < needed:
-            return as_tried, None, "there was no time to make it again from all training images"
-        self.monitor.say("Making the winner again from all training images")
+        remade = self.notes.origin.remade
+        if remade.get("trial") == winner.number:
+            keep(self.folder / WINNER / ENGINE_OF_RUN, self.folder)
+            return as_tried, Accuracy(remade["right"], remade["total"]), ""
+        if why_not := self._why_not_again(winner, search):
+            return as_tried, None, why_not
+        self.monitor.say("Making the winner again, with the choice images")
+        self.notes.write(remade={})
         shutil.rmtree(self.folder / WINNER, ignore_errors=True)
-        self.record.ready()
         words = [word for word in self.overrides if _group(word) == _TRACKING]
         words += [*command, f"tracking.parent={self.record.run_id}"]
-        seconds = None if left is None else left - REPORT
-        again = work(Ending(tuple(words), self.folder / WINNER, engine, True, seconds))
+        seconds = None if self.clock.left is None else self.clock.left - REPORT
+        again = work(Remaking(tuple(words), self.folder / WINNER, self.plan.roles, seconds))
         if again.status != TRIED:
-            return as_tried, None, f"making it again from all training images: {again.reason}"
-        keep(self.folder / WINNER / ENGINE_OF_TRIAL, self.folder)
-        return as_tried, Accuracy(int(again.details["right"]), total), ""
+            return as_tried, None, f"making it again ended early: {again.reason}"
+        metrics = {**winner.metrics, **again.metrics}
+        if self.plan.objectives.limits.excess(metrics):
+            size = f"{metrics['bytes']:,.0f} bytes, {metrics['parameters']:,.0f} parameters"
+            return as_tried, None, f"made again, it breaks a limit: {size}"
+        known = Accuracy(int(again.details["known"]), int(again.details["of"]))
+        if known.interval()[1] < accuracy_of(winner).value:
+            # These images have taught it: it is worse than what was announced.
+            lost = f"made again, it gets only {percent(known)} % of the choice images right"
+            return as_tried, None, lost
+        keep(self.folder / WINNER / ENGINE_OF_RUN, self.folder)
+        right = int(again.details["right"])
+        self.notes.write(remade={"trial": winner.number, "right": right, "total": total})
+        return as_tried, Accuracy(right, total), ""
+
+    def _why_not_again(self, winner: Finished, search: Search) -> str:
+        """Say why the winner is not made again; nothing where it is."""
+        if search.ended == "interrupted":
+            return "it was not made again with the choice images: interrupted"
+        if self.clock.left is not None and self.clock.left < refit_seconds(winner):
+            return "there was no time to make it again with the choice images"
+        try:
+            self.record.ready()
+        except InputError as error:
+            return f"it was not made again with the choice images: {error}"
+        return ""
 
 
-def _time_of(task: Task | Ending) -> float | None:
+def _time_of(task: Task | Testing | Remaking) -> float | None:
     return task.seconds
 
 

@@ -46,7 +46,7 @@ class StudySummary:
     as_tried : Accuracy
         On the test images: the winner as it was tried, without the images that judged it.
     refit : Accuracy or None
-        The same, made again from all training images; None where it was not.
+        The same, made again with the choice images; None where it was not.
     why_not_refit : str
     left_out : tuple of str
         What could not run here, and why.
@@ -151,7 +151,7 @@ class StudySummary:
         if self.refit is None:
             tested += f"; {self.why_not_refit}"
         else:
-            tested += f", {percent(self.refit)} % made again from all training images"
+            tested += f", {percent(self.refit)} % made again with the choice images"
         counts = Counter(happened(each.status) for each in failed)
         why = "; ".join(f"{n} {what}" for what, n in counts.items())
         return [

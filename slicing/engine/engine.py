@@ -16,15 +16,15 @@ from slicing.data.dataset import Images
 from slicing.data.image_file import MAX_MEGAPIXELS
 from slicing.data.preparation import Preparation
 from slicing.engine import stored_engine, stored_stack
+from slicing.engine.class_changes import with_class, without_class
 from slicing.engine.consistency import require_consistent
-from slicing.engine.evidence import Confidence, Evidence, contrasts_of, evidence_of
+from slicing.engine.evidence import Confidence, Evidence, evidence_of
 from slicing.engine.stored_stack import quantized
 from slicing.engine.votes import count_votes
 from slicing.errors import InputError
-from slicing.names import class_name
-from slicing.neighbors.by_class import distances_by_class
+from slicing.neighbors.by_class import NearestByClass, distances_by_class
 from slicing.neighbors.exact import Metric, NeighborSearch
-from slicing.pixels import Pixels, unit_pixels
+from slicing.pixels import Pixels, contrasts_of, unit_pixels
 from slicing.quantization import levels, snap, step_of
 from slicing.shifts import averaged
 from slicing.stack import ConvStack, Shape
@@ -168,6 +168,10 @@ class Engine:
         """
         return averaged(self.stack, self._inputs(images), self.average)
 
+    def _checked(self, images: Pixels) -> NDArray[np.float32]:
+        """Give images as they are computed with, or maps where the backbone is at hand."""
+        return unit_pixels(images) if self.backbone is None else self.backbone.checked(images)
+
     def _inputs(self, images: Pixels) -> NDArray[np.float32]:
         """Give what the stack takes: the images, or the backbone's maps of them."""
         return unit_pixels(images) if self.backbone is None else self.backbone.maps(images)
@@ -216,15 +220,48 @@ class Engine:
         """Give each class's share of the votes, shape (n, n_classes), as scikit-learn's k-NN."""
         return self.votes(images) / self.k
 
-    def evidence(self, images: Pixels) -> Evidence:
-        """Say what each answer rests on: votes, distance, margin, and confidence if it has one."""
+    def scores(self, images: Pixels) -> NDArray[np.float32]:
+        """Measure how far the nearest reference of each class is.
+
+        Votes have k levels; distances say more of how sure an answer is. With ``average``, an
+        image's features are the mean over its copies, as for votes, and it is these that are
+        measured: there is one distance, not one for each copy.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), float32
+            Squared Euclidean, or cosine; infinite for a class without references. An image's
+            distances do not depend on the other images.
+        """
+        return self._nearest(self.features(images))
+
+    def votes_and_scores(
+        self, features: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Give what :meth:`votes` and :meth:`scores` do, of what :meth:`features` gave."""
+        return self._votes(features), self._nearest(features)
+
+    @cached_property
+    def _nearest(self) -> NearestByClass:
+        return NearestByClass(self.references, self.labels, len(self.classes), self.metric)
+
+    def evidence(self, images: Pixels, contrasts: NDArray[np.float64] | None = None) -> Evidence:
+        """Say what each answer rests on: votes, distance, margin, and confidence if it has one.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, height, width, channels)
+        contrasts : ndarray of shape (n,), float64, optional
+            Of the pixels, where ``images`` are maps; see :func:`~slicing.pixels.contrasts_of`.
+        """
+        if contrasts is None:
+            contrasts = contrasts_of(self._checked(images))
         inputs, n_classes = self._inputs(images), len(self.classes)
         features = averaged(self.stack, inputs, self.average)
         distances = distances_by_class(
             features, self.references, self.labels, n_classes, self.metric
         )
-        votes, contrasts = self._votes(features), contrasts_of(inputs)
-        return evidence_of(votes, distances, contrasts, self.confidence)
+        return evidence_of(self._votes(features), distances, contrasts, self.confidence)
 
     def calibrated(self, held_out: Images) -> "Engine":
         """Learn from images that taught nothing else how likely an answer is right.
@@ -239,16 +276,14 @@ class Engine:
         InputError
             Where there are none.
         """
-        found = self.evidence(held_out.images)
+        found = self.evidence(held_out.images, held_out.contrasts)
         is_right = found.labels == held_out.labels
-        contrasts = contrasts_of(self._inputs(held_out.images))
-        confidence = Confidence.fit(found, contrasts, is_right)
+        confidence = Confidence.fit(found, held_out.contrasts, is_right)
         return replace(self, confidence=confidence)
 
     def score(self, images: Pixels, labels: NDArray[Any]) -> float:
         """Measure the accuracy on images with known classes: their names, or their indices."""
-        check = unit_pixels if self.backbone is None else self.backbone.checked
-        images, labels = check(images), np.asarray(labels)
+        images, labels = self._checked(images), np.asarray(labels)
         if labels.shape != (len(images),) or labels.dtype.kind not in "iuU":
             raise InputError(
                 f"The labels have type {labels.dtype} and shape {labels.shape}: give the name or "
@@ -279,23 +314,7 @@ class Engine:
         InputError
             Where there is such a class already, no image, or no name.
         """
-        if not isinstance(name, str) or not name.strip():
-            raise InputError("The new class has no name: give a text after its images.")
-        name = class_name(name)
-        if name in map(class_name, self.classes):
-            raise InputError(f"There is a class {name} already: choose another name.")
-        features = self.features(images)
-        if not len(features):
-            raise InputError(f"The class {name} has no images: give at least one.")
-        if self.step is not None:
-            features = snap(features, np.float32(self.step))
-        return replace(
-            self,
-            references=np.vstack([self.references, features]),
-            labels=np.append(self.labels, np.full(len(features), len(self.classes))),
-            classes=(*self.classes, name),
-            confidence=None,
-        )
+        return with_class(self, images, name)
 
     def remove_class(self, name: str) -> "Engine":
         """Forget a class: its references go, and the confidence, as in :meth:`add_class`.
@@ -305,18 +324,7 @@ class Engine:
         InputError
             Where there is no such class, or fewer than k references would be left.
         """
-        if name not in self.classes:
-            raise InputError(f"There is no class {name}: choose one of {', '.join(self.classes)}.")
-        label = self.classes.index(name)
-        kept = self.labels != label
-        labels = self.labels[kept]
-        return replace(
-            self,
-            references=self.references[kept],
-            labels=labels - (labels > label),
-            classes=tuple(each for each in self.classes if each != name),
-            confidence=None,
-        )
+        return without_class(self, name)
 
     @property
     def input_shape(self) -> Shape:
@@ -382,9 +390,7 @@ class Engine:
             raise InputError(f"{path} holds no engine that fits together ({error}).") from error
 
     def _packed(self) -> bytes:
-        arrays = self.conv_arrays() | self.reference_arrays()
-        if self.backbone is not None:
-            arrays["backbone"] = np.frombuffer(self.backbone.graph, np.uint8)
+        arrays = stored_engine.arrays_of(self)
         return tensor_file.pack(_KIND, stored_engine.settings_of(self), arrays)
 
     def conv_arrays(self) -> dict[str, NDArray[Any]]:

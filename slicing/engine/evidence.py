@@ -112,7 +112,7 @@ class Confidence:
         found : Evidence
             Of the answers.
         contrasts : ndarray of shape (n,), float64
-            Of the images, see :func:`contrasts_of`.
+            Of the images, see :func:`~slicing.pixels.contrasts_of`.
         is_right : ndarray of shape (n,), bool
 
         Raises
@@ -158,22 +158,6 @@ class Confidence:
         return (distances > self.farthest) | (contrasts < self.flattest)
 
 
-def contrasts_of(images: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Give the standard deviation of each image's pixels, in its channel that has the most.
-
-    Parameters
-    ----------
-    images : ndarray of shape (n, height, width, channels), float32
-
-    Returns
-    -------
-    ndarray of shape (n,), float64
-    """
-    # One at a time: all of them would be copied.
-    deviations = (image.std(axis=(0, 1), dtype=np.float64).max() for image in images)
-    return np.fromiter(deviations, np.float64, len(images))
-
-
 def evidence_of(
     votes: NDArray[np.int64],
     distances: NDArray[np.float64],
@@ -188,16 +172,14 @@ def evidence_of(
     distances : ndarray of shape (n, n_classes), float64
         To the nearest reference of each class; infinite for a class without any.
     contrasts : ndarray of shape (n,), float64
-        Of the images, see :func:`contrasts_of`.
+        Of the images, see :func:`~slicing.pixels.contrasts_of`.
     confidence : Confidence or None
     """
     labels: NDArray[np.int64] = votes.argmax(axis=1)
     shares = votes / votes.sum(axis=1, keepdims=True)
     answer = np.arange(len(labels)), labels
     to_answer = distances[answer]
-    to_others = distances.copy()
-    to_others[answer] = np.inf
-    margins = _margins(to_answer, to_others.min(axis=1))
+    margins = margins_of(labels, distances)
     if confidence is None:
         return Evidence(labels, shares, to_answer, margins, None, None)
     outliers = confidence.outliers(to_answer, contrasts)
@@ -205,11 +187,30 @@ def evidence_of(
     return Evidence(labels, shares, to_answer, margins, confidences, outliers)
 
 
-def _margins(to_answer: NDArray[np.float64], to_others: NDArray[np.float64]) -> NDArray[np.float64]:
+def margins_of(labels: NDArray[np.int64], distances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the margins of answers, see :attr:`Evidence.margins`.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,), int64
+        The answers.
+    distances : ndarray of shape (n, n_classes), float64
+        To the nearest reference of each class; infinite for a class without any.
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+    """
+    answer = np.arange(len(labels)), labels
+    to_answer, others = distances[answer], distances.copy()
+    others[answer] = np.inf
+    to_others = others.min(axis=1)
     # Without another class the margin is its limit, 1; with references that are equal, 0.
     margins = np.where(np.isinf(to_others), 1.0, 0.0)
     total = to_others + to_answer
-    return np.divide(to_others - to_answer, total, margins, where=(total > 0) & (total < np.inf))
+    is_finite = (total > 0) & (total < np.inf)
+    np.divide(to_others - to_answer, total, out=margins, where=is_finite)
+    return margins
 
 
 def _log_ratios(margins: NDArray[np.float64]) -> NDArray[np.float64]:

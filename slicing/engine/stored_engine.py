@@ -39,6 +39,14 @@ def settings_of(engine: "Engine") -> dict[str, Any]:
     return settings
 
 
+def arrays_of(engine: "Engine") -> dict[str, NDArray[Any]]:
+    """Give all arrays by name."""
+    arrays = engine.conv_arrays() | engine.reference_arrays()
+    if engine.backbone is not None:
+        arrays["backbone"] = np.frombuffer(engine.backbone.graph, np.uint8)
+    return arrays
+
+
 def parts_of(settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     """Give what an engine is made of, by the names of its attributes.
 

@@ -165,7 +165,7 @@ def test_of_a_winner_made_again_the_parts_of_its_run_are_taken(tmp_path):
     assert leaking.warning in page.one("p", class_="warning").text
     rows = table_with(page, "the winner", "images")
     assert rows[3][1:] == ["60", percent(Accuracy(54, 60))]
-    assert "It was made from all training images." in page.text
+    assert "It was made from the training images and those that chose it." in page.text
 
 
 def test_the_engine_can_be_used_as_the_page_says(tmp_path):

@@ -14,6 +14,7 @@ from slicing import files, tensor_file
 from slicing.data import Images
 from slicing.engine.engine import Engine, quantized
 from slicing.errors import InputError
+from slicing.shifts import averaged
 from slicing.stack import Conv, ConvStack, Pool
 from tests.limits import run_limited
 
@@ -432,3 +433,26 @@ def test_an_engine_works_without_tensorflow(file):
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert len(json.loads(found.stdout)) == 2
+
+
+@pytest.mark.parametrize("average", [0, 1])
+def test_scores_are_the_distances_to_the_nearest_reference_of_each_class(
+    stack, train, images, average
+):
+    engine = Engine.fit(stack, train, CLASSES, k=1, average=average)
+    scores = engine.scores(images)
+    assert (scores.dtype, scores.shape) == (np.float32, (20, 3))
+    to_all = ((engine.features(images)[:, None].astype(float) - engine.references) ** 2).sum(axis=2)
+    expected = np.stack([to_all[:, engine.labels == c].min(axis=1) for c in range(3)], axis=1)
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+    np.testing.assert_array_equal(scores.argmin(axis=1), engine.predict_labels(images))
+    one = np.concatenate([engine.scores(images[i : i + 1]) for i in range(20)])
+    np.testing.assert_array_equal(one, scores)
+    order = np.random.default_rng(2).permutation(20)
+    np.testing.assert_array_equal(engine.scores(images[order]), scores[order])
+
+
+def test_features_at_hand_are_averaged_to_the_same_bits(stack, train):
+    whole = averaged(stack, train.images, 1)
+    known = averaged(stack, train.images, 1, unshifted=stack.forward(train.images))
+    np.testing.assert_array_equal(known, whole)

@@ -1,0 +1,148 @@
+"""Selectors, learned and certified on the same images, to be compared."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.adaptive.making import Asked
+from experiments.adaptive.roles import Roles, pixels_of
+from experiments.making import Options
+from experiments.monitor import Monitor
+from slicing.adaptive.combination import Combination
+from slicing.adaptive.dial import Dial, MaxLoss
+from slicing.adaptive.measuring import dispatch_cost, selector_costs
+from slicing.adaptive.outcome import Decisions
+from slicing.adaptive.premodel import cross_validated
+from slicing.adaptive.selectors import SELECTORS
+from slicing.adaptive.system import System
+from slicing.adaptive.table import Table
+from slicing.checks import one_of
+from slicing.pixels import unit_pixels
+
+KINDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "random": ("random", {}),
+    "premodel": ("premodel", {"level": "knn"}),
+    "premodel_tree": ("premodel", {"level": "tree"}),
+    "premodel_svm": ("premodel", {"level": "svm"}),
+    "premodel_activations": ("premodel_activations", {}),
+    "cascade": ("cascade", {}),
+    "deferral": ("deferral", {}),
+}
+"""The selectors that are compared: of each, its kind and its options."""
+
+ALONE = {"fixed": ("fixed", {}), "shifts": ("cascade", {})}
+"""Those that may be in the file and are no part of the comparison: one member alone, and a cascade
+of one copy of an image and all of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A selector, and what is known of it before the test images are read.
+
+    Attributes
+    ----------
+    name : str
+    system : System
+        At the point that is certified for the loss.
+    cross_validated : tuple of float or None
+        Of a premodel, see :func:`slicing.adaptive.premodel.cross_validated`.
+    """
+
+    name: str
+    system: System
+    cross_validated: tuple[float, float] | None
+
+    def decisions(self, table: Table, images: NDArray[np.float32]) -> Decisions:
+        """Give what it decides about the images of a table."""
+        own = replace(table, costs=self.system.costs)
+        return Decisions.of(
+            self.system.selector, self.system.selector.look(images, self.system.engines), own
+        )
+
+
+def check_selector(options: Options) -> None:
+    """Refuse a selector that is none.
+
+    Raises
+    ------
+    InputError
+    """
+    one_of("selector", options["selector"], [*KINDS, *ALONE])
+
+
+def candidates(
+    options: Options, asked: Asked, roles: Roles, monitor: Monitor
+) -> dict[str, Candidate]:
+    """Learn all selectors that are compared, and the one that is to be in the file."""
+    engines = asked.members.engines
+    images = [unit_pixels(pixels_of(part, engines[0])) for part in (roles.select, roles.certify)]
+    chosen = options["selector"]
+    kinds = dict(KINDS) if chosen != "shifts" else {"random": KINDS["random"]}
+    if chosen in ALONE:
+        kinds[chosen] = ALONE[chosen]
+    combination = Combination.fit(asked.select)
+    looked = dict[str, list[NDArray[np.float32]]]()
+    found = {}
+    for name, (kind, own) in kinds.items():
+        monitor.say(f"Learning and certifying the selector {name}")
+        given = dict(own)
+        if kind == "premodel" and kind in looked:
+            # Those of the first premodel: all see the same features.
+            given["features"] = looked[kind][0]
+        selector = SELECTORS[kind].fit(asked.select, images[0], engines, **given)
+        if kind not in looked:
+            looked[kind] = [selector.look(each, engines) for each in images]
+        timed = images[0][: options["timed"]]
+        costs = selector_costs(asked.select.costs, selector, asked.members, timed)
+        both = [
+            Decisions.of(selector, seen, replace(table, costs=costs))
+            for seen, table in zip(looked[kind], (asked.select, asked.certify), strict=True)
+        ]
+        dial, combined = _better(both, combination, options["confidence"])
+        system = System(engines, selector, dial, costs, 0, combined, roles.sizes)
+        system = _dispatched(system, dispatch_cost(system, timed)).at(MaxLoss(options["loss"]))
+        validated = None
+        if kind == "premodel":
+            level = given["level"]
+            validated = cross_validated(
+                asked.select, looked[kind][0], level, options["folds"], options["seed"]
+            )
+        found[name] = Candidate(name, system, validated)
+    return found
+
+
+def _dispatched(system: System, dispatch: float) -> System:
+    """Count what a system takes around its parts, at all points but the ends of the dial."""
+    dial = system.dial
+    milliseconds = dial.milliseconds + dispatch * np.isfinite(dial.thresholds)
+    return replace(
+        system,
+        dial=replace(dial, milliseconds=milliseconds),
+        costs=replace(system.costs, dispatch=dispatch),
+    )
+
+
+def _better(
+    both: list[Decisions], combination: Combination, confidence: float
+) -> tuple[Dial, Combination | None]:
+    """Combine answers of several members only where that is right more often, on *select*."""
+    select, certify = both
+    plain = Dial.certified(select, certify, None, confidence)
+    combined = Dial.certified(select, certify, combination, confidence)
+    if combined.accuracies.mean() > plain.accuracies.mean():
+        return combined, combination
+    return plain, None
+
+
+def dials(found: Mapping[str, Candidate]) -> dict[str, Any]:
+    """Give the dials of all selectors, as JSON has them."""
+    return {
+        name: {
+            "point": each.system.point,
+            **{key: array.tolist() for key, array in each.system.dial.arrays().items()},
+        }
+        for name, each in found.items()
+    }

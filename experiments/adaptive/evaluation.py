@@ -1,0 +1,154 @@
+"""What members and selectors make of the test images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.adaptive.candidates import Candidate
+from experiments.statistics import Accuracy, Comparison
+from slicing.adaptive.outcome import oracle
+from slicing.adaptive.premodel import Premodel
+from slicing.adaptive.table import Table
+
+_SHARE = 0.3
+"""Part of the largest member's time at which selectors are compared."""
+
+
+@dataclass(frozen=True)
+class SelectorFigures:
+    """What a selector makes of the test images, and what was certified of it.
+
+    Attributes
+    ----------
+    name : str
+    bound : float
+        Certified upper bound of the accuracy lost against the largest member, at the point chosen.
+    flips, certify : int
+        Harmful flips among the images of the *certify* role, and these.
+    milliseconds : float
+        Mean of an image at that point, the sum of its parts.
+    times_faster : float
+        Than the largest member alone.
+    escalated : float
+        Share of the test images about which the largest member was asked.
+    test : Accuracy
+    comparison : Comparison
+        With the largest member.
+    gap_closed : float or None
+        Of the accuracy between a coin and the oracle, at 0.3 of the largest member's time; None
+        where there is nothing between.
+    combined : bool
+        Whether answers of several members are combined.
+    own : float
+        Milliseconds that the selector itself takes: what it sees first, and one decision.
+    curve : tuple of (float, float)
+        Mean milliseconds and accuracy on the test images, of each point of the dial.
+    gave_up : Accuracy or None
+        Of a premodel: what is right at the point between the ends if what it gives up never counts.
+    cross_validated : tuple of float or None
+        Of a premodel, on the *select* role: the share for which the member that it chose is right,
+        and the share that it gave up.
+    """
+
+    name: str
+    bound: float
+    flips: int
+    certify: int
+    milliseconds: float
+    times_faster: float
+    escalated: float
+    test: Accuracy
+    comparison: Comparison
+    gap_closed: float | None
+    combined: bool
+    own: float
+    curve: tuple[tuple[float, float], ...]
+    gave_up: Accuracy | None = None
+    cross_validated: tuple[float, float] | None = None
+
+
+def evaluated(candidate: Candidate, table: Table, images: NDArray[np.float32]) -> SelectorFigures:
+    """Send the test images through a system, at each point of its dial.
+
+    Parameters
+    ----------
+    candidate : Candidate
+    table : Table
+        Of the test images.
+    images : ndarray of shape (n, height, width, channels), float32
+    """
+    system, dial = candidate.system, candidate.system.dial
+    decisions = candidate.decisions(table, images)
+    outcomes = [decisions.outcome(float(each), system.combination) for each in dial.thresholds]
+    at = outcomes[system.point]
+    accuracies = [float((each.answers == table.labels).mean()) for each in outcomes]
+    times = [float(each.milliseconds.mean()) for each in outcomes]
+    largest = float(table.costs.alone[-1])
+    gave_up = None
+    selector = system.selector
+    if isinstance(selector, Premodel):
+        looked = selector.look(images, system.engines)
+        is_chosen = selector.chosen_members(looked) < table.n_members
+        right = (outcomes[1].answers == table.labels) & is_chosen
+        gave_up = Accuracy(int(right.sum()), len(table))
+    return SelectorFigures(
+        name=candidate.name,
+        bound=float(dial.bounds[system.point]),
+        flips=int(dial.flips[system.point]),
+        certify=dial.n,
+        milliseconds=float(at.milliseconds.mean()),
+        times_faster=largest / float(at.milliseconds.mean()),
+        escalated=float(at.asked[:, -1].mean()),
+        test=Accuracy.of(at.answers, table.labels),
+        comparison=Comparison.of(table.answers[-1], at.answers, table.labels),
+        gap_closed=_gap_closed(table, dial.milliseconds, dial.accuracies, accuracies),
+        combined=system.combination is not None,
+        own=system.costs.look + system.costs.decide,
+        curve=tuple(zip(times, accuracies, strict=True)),
+        gave_up=gave_up,
+        cross_validated=candidate.cross_validated,
+    )
+
+
+def _gap_closed(
+    table: Table,
+    milliseconds: NDArray[np.float64],
+    chosen_by: NDArray[np.float64],
+    accuracies: Sequence[float],
+) -> float | None:
+    """Give the part of the gap between a coin and the oracle that is closed within a time.
+
+    The point is the most accurate on the *select* role within the time, on the *certify* role.
+    """
+    budget = _SHARE * float(table.costs.alone[-1])
+    within = np.flatnonzero(milliseconds <= budget)
+    best = oracle(table)
+    ends = float(best.milliseconds.mean()), float((best.answers == table.labels).mean())
+    cheapest = float(table.costs.alone[0]), float(table.right[0].mean())
+    ceiling = ends[1]
+    if ends[0] > budget:
+        ceiling = float(np.interp(budget, [cheapest[0], ends[0]], [cheapest[1], ends[1]]))
+    floor = hull_at(table, budget)
+    if not len(within) or floor is None or ceiling - floor < 1 / len(table):
+        return None
+    found = accuracies[int(within[chosen_by[within].argmax()])]
+    return (found - floor) / (ceiling - floor)
+
+
+def hull_at(table: Table, budget: float) -> float | None:
+    """Give what random mixing of two members reaches within a mean time: the null.
+
+    None where not even the smallest member fits.
+    """
+    times, accuracies = table.costs.alone, table.right.mean(axis=1)
+    if budget < times[0]:
+        return None
+    reached = [float(accuracies[times <= budget].max())]
+    for low in range(len(times)):
+        for high in range(low + 1, len(times)):
+            if times[low] <= budget < times[high]:
+                pair = [low, high]
+                reached.append(float(np.interp(budget, times[pair], accuracies[pair])))
+    return max(reached)

@@ -1,0 +1,178 @@
+"""The members of a system: engines of files, or made here."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.adaptive.roles import Roles, pixels_of
+from experiments.components import Components
+from experiments.making import Options
+from experiments.monitor import Monitor
+from slicing.adaptive.measuring import member_costs
+from slicing.adaptive.members import Members, shift_members
+from slicing.adaptive.table import Costs, Table
+from slicing.data.dataset import Dataset
+from slicing.engine.engine import Engine
+from slicing.errors import InputError
+from slicing.pixels import unit_pixels
+
+# Share of the images held out that may be as near to a reference as if they were it.
+_COPIES = 0.05
+
+
+class Named(NamedTuple):
+    """An engine, and what tables call it."""
+
+    name: str
+    engine: Engine
+
+
+def engines_of(options: Options, dataset: Dataset[Any], monitor: Monitor) -> list[Named]:
+    """Read the engines that the options name, or make them.
+
+    Raises
+    ------
+    InputError
+    """
+    members = options["members"]
+    if isinstance(members, list):
+        paths = [Path(str(each)).expanduser() for each in members]
+        return [Named(_named(path), Engine.load(path)) for path in paths]
+    if members != "front":
+        raise InputError(
+            f"members={members} is unknown: give front, or several files in brackets.", "members"
+        )
+    return _front(options, dataset, monitor)
+
+
+def _named(path: Path) -> str:
+    """Name an engine after its file, or after the folder of its run."""
+    return path.parent.name if path.stem == "engine" and path.parent.name else path.stem
+
+
+def _front(options: Options, dataset: Dataset[Any], monitor: Monitor) -> list[Named]:
+    """Train and slice CNNs of several sizes."""
+    if options["slicing"]["tuning_generations"]:
+        raise InputError(
+            "slicing.tuning_generations moves prototypes in a run: make such members with "
+            "experiments.run, and give their files.",
+            "slicing.tuning_generations",
+        )
+    found = []
+    for filters in options["filters"]:
+        if not isinstance(filters, list) or not all(type(each) is int for each in filters):
+            raise InputError(
+                f"filters={options['filters']} is no list of members: write [[4],[8,16]].",
+                "filters",
+            )
+        own = {"filters": filters, "pooling": [True] * len(filters)}
+        components = Components({**options, "baseline": {**options["baseline"], **own}}, {})
+        read = components.read(dataset, dataset, monitor)
+        name = f"cnn-{'-'.join(map(str, filters))}"
+        monitor.say(f"Making the member {name}")
+        train, classes = read.dataset.train, read.dataset.classes
+        with monitor.task("training"):
+            baseline = components.make_baseline(train, classes, monitor.show)
+        recipe = components.recipe()
+        with components.naming("slicing"):
+            recipe.check(baseline.stack, train)
+        engine = recipe.build(baseline.stack, train, classes, seed=options["seed"])
+        found.append(Named(name, replace(engine, preparation=read.preparation)))
+    return found
+
+
+class Asked(NamedTuple):
+    """Members in ascending order of cost, and what they answered to the images held out.
+
+    Attributes
+    ----------
+    names : tuple of str
+    members : Members
+    select, certify : Table
+    left_out : tuple of str
+        A sentence for each engine that a cheaper one beats.
+    """
+
+    names: tuple[str, ...]
+    members: Members
+    select: Table
+    certify: Table
+    left_out: tuple[str, ...]
+
+
+def ask(options: Options, named: Sequence[Named], roles: Roles, monitor: Monitor) -> Asked:
+    """Measure engines, order them, and leave out those that a cheaper one beats.
+
+    Raises
+    ------
+    InputError
+        Where they do not fit each other, the images taught them, or fewer than two are left.
+    """
+    if options["selector"] == "shifts":
+        largest = named[-1]
+        one, every = shift_members(largest.engine)
+        named = [Named(f"{largest.name}, one copy", one), Named(f"{largest.name}, all", every)]
+    monitor.say(f"Measuring {len(named)} members")
+    pixels = pixels_of(roles.select, named[0].engine)
+    timed = unit_pixels(pixels[: options["timed"]])
+    alone = member_costs(Members([each.engine for each in named]), timed).alone
+    named = [named[each] for each in np.argsort(alone, kind="stable")]
+    table = _table(named, roles, "select", np.sort(alone))
+    _require_unseen(named, table)
+    kept, left_out = _front_of(named, table)
+    if len(kept) < 2:
+        raise InputError(
+            f"{kept[0].name} is as accurate as every dearer member, and there is nothing to "
+            "select: give members of which the dearer are more accurate."
+        )
+    members = Members([each.engine for each in kept])
+    monitor.say(f"Asking {len(kept)} members about the images held out")
+    costs = member_costs(members, timed)
+    # Measured again, among those that are left; their order stays.
+    costs = Costs(np.maximum.accumulate(costs.alone), costs.after)
+    return Asked(
+        tuple(each.name for each in kept),
+        members,
+        members.table(pixels, roles.select.labels, costs),
+        members.table(pixels_of(roles.certify, kept[0].engine), roles.certify.labels, costs),
+        left_out,
+    )
+
+
+def _table(named: Sequence[Named], roles: Roles, role: str, alone: Any) -> Table:
+    part = getattr(roles, role)
+    members = Members([each.engine for each in named])
+    return members.table(pixels_of(part, named[0].engine), part.labels, Costs(alone, alone))
+
+
+def _front_of(named: Sequence[Named], table: Table) -> tuple[list[Named], tuple[str, ...]]:
+    """Keep the members that no cheaper one equals in accuracy on the *select* role."""
+    kept, left_out, best = list[Named](), [], -1.0
+    for each, right in zip(named, table.right, strict=True):
+        accuracy = float(right.mean())
+        if accuracy > best:
+            kept.append(each)
+            best = accuracy
+        else:
+            left_out.append(
+                f"{each.name} was left out: a cheaper member is right about {best:.2%} of the "
+                f"images that choose, and it about {accuracy:.2%}"
+            )
+    return kept, tuple(left_out)
+
+
+def _require_unseen(named: Sequence[Named], table: Table) -> None:
+    """Refuse members whose references are images that are to choose and to certify."""
+    for each, scores in zip(named, table.scores, strict=True):
+        typical = float(np.median(scores[np.isfinite(scores)]))
+        copies = float((scores.min(axis=1) <= 1e-6 * typical).mean())
+        if copies > _COPIES:
+            raise InputError(
+                f"{copies:.0%} of the images held out taught the member {each.name}: make it with "
+                "the same data options, data.calibration_fraction among them, and the same seed, "
+                "or let members=front make members.",
+                "members",
+            )

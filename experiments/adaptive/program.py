@@ -1,0 +1,182 @@
+"""An adaptive system, from its members to its report.
+
+The order is the guarantee: the test images are read when the system and the thresholds of all
+selectors are on disk, and nothing that they say changes either.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig
+
+from experiments.adaptive import report
+from experiments.adaptive.candidates import Candidate, candidates, check_selector, dials
+from experiments.adaptive.evaluation import evaluated
+from experiments.adaptive.making import Asked, ask, engines_of
+from experiments.adaptive.roles import Roles, pixels_of
+from experiments.adaptive.summary import SUMMARY, AdaptiveSummary, Assembled, MemberFigures
+from experiments.components import Components
+from experiments.environment import machine, set_threads, versions
+from experiments.folders import made_for_output, remove_if_only
+from experiments.json_values import plain_values
+from experiments.making import Options
+from experiments.mlflow_store import given_address, hide_password
+from experiments.monitor import Monitor
+from experiments.schema.run import plain
+from experiments.secrets import masked_values
+from experiments.statistics import Accuracy
+from experiments.tracking import MLflowRun, leaves
+from slicing.adaptive.measuring import single_milliseconds
+from slicing.adaptive.outcome import oracle
+from slicing.checks import at_least, between
+from slicing.files import replacing
+from slicing.memory import set_bound
+from slicing.pixels import unit_pixels
+
+SYSTEM, DIALS = "system.safetensors", "dials.json"
+"""Files of the folder: the system, and the thresholds of all selectors that were compared."""
+
+
+def adaptive(config: DictConfig, overrides: Sequence[str], monitor: Monitor) -> AdaptiveSummary:
+    """Make several engines one classifier, and test it.
+
+    Parameters
+    ----------
+    config : DictConfig
+        Of the schema :class:`experiments.schema.adaptive.Adaptive`.
+    overrides : sequence of str
+        The command line.
+    monitor : Monitor
+
+    Returns
+    -------
+    AdaptiveSummary
+
+    Raises
+    ------
+    InputError
+    """
+    options = plain(config)
+    _check(options)
+    set_bound(options["max_gigabytes"])
+    set_threads(options["threads"])
+    dataset = Components(options, {}).dataset(monitor)
+    roles = Roles.of(dataset, options["certify_fraction"], options["seed"])
+    uri = options["tracking"]["uri"] = hide_password(options["tracking"]["uri"])
+    folder = made_for_output(options["output"])
+    tracker = MLflowRun(**{**options["tracking"], "model": False})
+    try:
+        tags = {
+            "dataset": dataset.name,
+            "dataset.train_digest": dataset.train.digest,
+            "overrides": " ".join(overrides),
+            "folder": folder,
+        }
+        tracker.begin(f"adaptive-{dataset.name}", leaves(masked_values(options)), tags)
+        if given_address(uri):
+            # The user's own server: a mistake shows before anything is computed.
+            tracker.ready()
+        asked = ask(options, engines_of(options, dataset, monitor), roles, monitor)
+        found = candidates(options, asked, roles, monitor)
+        chosen = found[options["selector"]].system
+        assembled = _assembled(found[options["selector"]], asked, roles, options["timed"], monitor)
+        chosen.save(folder / SYSTEM)
+        with replacing(folder / DIALS) as file:
+            file.write((json.dumps(plain_values(dials(found)), indent=1) + "\n").encode())
+        summary = _tested(options, dataset.name, roles, asked, found, assembled, folder, monitor)
+        monitor.say("Writing the report")
+        summary.write(folder / SUMMARY)
+        report.write(summary, folder / SYSTEM)
+        monitor.say("Sending the results to MLflow")
+        tracker.ready()
+        tracker.log(summary.metrics())
+        files = (SYSTEM, DIALS, SUMMARY, report.REPORT, report.FIGURE)
+        tracker.finish(folder, files, summary.text())
+    except BaseException as error:
+        remove_if_only(folder, ())
+        tracker.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+    return summary
+
+
+def _check(options: Options) -> None:
+    """Refuse options out of range, before anything is computed."""
+    check_selector(options)
+    between("loss", options["loss"], 0.0, 1.0)
+    between("confidence", options["confidence"], 0.5, 0.9999)
+    at_least("folds", options["folds"], 2)
+    at_least("timed", options["timed"], 5)
+
+
+def _assembled(
+    candidate: Candidate, asked: Asked, roles: Roles, n: int, monitor: Monitor
+) -> Assembled:
+    """Measure the system as a whole, with images that certified it: their labels have no part."""
+    monitor.say("Measuring the system as a whole")
+    system = candidate.system
+    # At random: the first may be of one class.
+    rows = np.random.default_rng(0).permutation(len(roles.certify))[:n]
+    images = unit_pixels(pixels_of(roles.certify[rows], system.engines[0]))
+    took, largest = single_milliseconds([system, system.engines[-1]], images)
+    decisions = candidate.decisions(asked.certify[rows], images)
+    parts = decisions.outcome(float(system.dial.thresholds[system.point])).milliseconds
+    median, p95, p99 = np.percentile(took, [50, 95, 99])
+    return Assembled(
+        float(took.mean()), float(parts.mean()), float(median), float(p95), float(p99),
+        float(largest.mean()),
+    )  # fmt: skip
+
+
+def _tested(
+    options: Options,
+    dataset: str,
+    roles: Roles,
+    asked: Asked,
+    found: Mapping[str, Candidate],
+    assembled: Assembled,
+    folder: Path,
+    monitor: Monitor,
+) -> AdaptiveSummary:
+    """Read the test images, and put the figures together."""
+    monitor.say("Reading the test images")
+    test = roles.read_test()
+    engines = asked.members.engines
+    pixels = pixels_of(test, engines[0])
+    monitor.say(f"Classifying {len(test):,} test images")
+    table = asked.members.table(pixels, test.labels, asked.select.costs)
+    images = unit_pixels(pixels)
+    best = oracle(table)
+    names = zip(asked.names, engines, strict=True)
+    members = tuple(
+        MemberFigures(
+            name,
+            engine.total_bytes,
+            engine.n_parameters,
+            float(table.costs.alone[number]),
+            float(table.costs.after[number]),
+            Accuracy.of(asked.select.answers[number], asked.select.labels),
+            Accuracy.of(table.answers[number], table.labels),
+        )
+        for number, (name, engine) in enumerate(names)
+    )
+    return AdaptiveSummary(
+        dataset=dataset,
+        roles={**roles.sizes, "test": len(test)},
+        members=members,
+        left_out=asked.left_out,
+        selectors=tuple(evaluated(each, table, images) for each in found.values()),
+        chosen=options["selector"],
+        loss=options["loss"],
+        confidence=options["confidence"],
+        assembled=assembled,
+        oracle=(
+            float(best.milliseconds.mean()), float((best.answers == table.labels).mean())
+        ),
+        total_bytes=found[options["selector"]].system.total_bytes,
+        folder=str(folder),
+        seed=options["seed"],
+        versions=versions(),
+        machine=machine(),
+    )  # fmt: skip

@@ -1,0 +1,56 @@
+"""The configuration of an adaptive system."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from experiments.schema.baseline import Baseline
+from experiments.schema.data import Data
+from experiments.schema.engine import KNN
+from experiments.schema.run import MLflow, register
+
+
+@dataclass
+class Adaptive:
+    """Make several engines one classifier that spends on each image what it needs."""
+
+    data: Data = MISSING
+    """The images. Those that data.calibration_fraction holds out choose and certify."""
+    baseline: Baseline = MISSING
+    """The CNN of members that are made here."""
+    slicing: KNN = MISSING
+    """The k-NN of members that are made here."""
+    tracking: MLflow = MISSING
+    """Where it is recorded."""
+    members: Any = "front"
+    """The engines: files of runs with the same data and seed, as [a.safetensors,b.safetensors]; or
+    front: they are made here, one for each of filters."""
+    filters: Any = field(default_factory=lambda: [[4], [8, 16], [16, 32]])
+    """Kernels of each convolution, for each member that is made here."""
+    selector: str = "deferral"
+    """What selects members: fixed, random, premodel, premodel_tree, premodel_svm,
+    premodel_activations, cascade, deferral; or shifts, the largest member's shifted copies. All but
+    shifts are compared; this one is in the file."""
+    loss: float = 0.005
+    """Accuracy that may be lost against the largest member, 0 to 1: the system's file answers at
+    the fastest point that is certified for it."""
+    confidence: float = 0.95
+    """Of the bounds of that loss."""
+    certify_fraction: float = 0.5
+    """Share of the images held out that certify; the others choose."""
+    folds: int = 10
+    """Folds of the cross-validation of the premodels."""
+    timed: int = 50
+    """Images with which times are measured, one at a time."""
+    output: str | None = None
+    """Folder for all that is made; null: a new one in outputs."""
+    seed: int = 0
+    """Seed of the members, and of which images are held out."""
+    threads: int | None = None
+    """Threads to train with; null: one a core. Times are measured with one."""
+    max_gigabytes: float | None = None
+    """As for a run."""
+
+
+register("adaptive", Adaptive, {})

@@ -1,0 +1,153 @@
+"""The members of a system: engines that answer about the same images, in ascending order of cost.
+
+What a member has computed of an image, a larger one takes over where it needs the same: an engine
+that averages shifted copies takes the features of the image as it is from one that averages none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slicing.adaptive.table import Costs, Table
+from slicing.engine import stored_stack
+from slicing.engine.engine import Engine
+from slicing.errors import InputError
+from slicing.pixels import Pixels, unit_pixels
+from slicing.shifts import averaged
+
+
+class Members:
+    """Engines that answer about the same images.
+
+    Parameters
+    ----------
+    engines : sequence of Engine
+        Two at least, in ascending order of cost.
+
+    Attributes
+    ----------
+    engines : tuple of Engine
+    builds_on : tuple of int or None
+        Of each, the smaller one whose features it takes over.
+
+    Raises
+    ------
+    InputError
+        For engines of other classes or other images.
+    """
+
+    def __init__(self, engines: Sequence[Engine]) -> None:
+        self.engines = tuple(engines)
+        if len(self.engines) < 2:
+            raise InputError("A system has two members at least: give more engines.")
+        first = self.engines[0]
+        for number, each in enumerate(self.engines[1:], 2):
+            if each.classes != first.classes:
+                raise InputError(
+                    f"Member {number} knows the classes {', '.join(each.classes)}, and member 1 "
+                    f"{', '.join(first.classes)}: give engines of the same classes."
+                )
+            if each.input_shape != first.input_shape or each.preparation != first.preparation:
+                raise InputError(
+                    f"Member {number} takes images of shape {each.input_shape}, and member 1 of "
+                    f"{first.input_shape}: give engines that take the same images."
+                )
+        self.builds_on = tuple(
+            next((i for i in range(j) if _has_features_of(self.engines[i], each)), None)
+            for j, each in enumerate(self.engines)
+        )
+
+    def __len__(self) -> int:
+        return len(self.engines)
+
+    def asking(self, images: Pixels) -> "Asking":
+        """Begin to ask about images of shape (n, height, width, channels)."""
+        return Asking(self, images)
+
+    def table(self, images: Pixels, labels: NDArray[np.int64], costs: Costs) -> Table:
+        """Ask all members about all images."""
+        asking = self.asking(images)
+        every = np.arange(len(labels))
+        answers = np.stack([asking(member, every)[0] for member in range(len(self))])
+        return Table(labels, answers, asking.scores, costs)
+
+
+def shift_members(engine: Engine) -> tuple[Engine, Engine]:
+    """Make two members of an engine that averages shifted copies: one copy first, then all.
+
+    Raises
+    ------
+    InputError
+        For an engine that averages none.
+    """
+    if not engine.average:
+        raise InputError(
+            "The engine averages no shifted copies, of which one could come first: give one that "
+            "was made with average=1.",
+            "average",
+        )
+    return replace(engine, average=0), engine
+
+
+class Asking:
+    """Asks members about some images, and keeps what they answered.
+
+    Attributes
+    ----------
+    images : ndarray of shape (n, height, width, channels)
+        As the members take them.
+    votes : ndarray of shape (n, n_classes), int64
+        Of the member that was asked last about each image.
+    scores : ndarray of shape (n_members, n, n_classes), float32
+        Those of members that were not asked are 0.
+    """
+
+    def __init__(self, members: Members, images: Pixels) -> None:
+        self._members = members
+        first = members.engines[0]
+        n_classes = len(first.classes)
+        # Converted and checked once, for all members.
+        self.images: Any = unit_pixels(images) if first.backbone is None else images
+        n = len(self.images)
+        self.votes = np.zeros((n, n_classes), np.int64)
+        self.scores = np.zeros((len(members), n, n_classes), np.float32)
+        self._kept: dict[int, tuple[NDArray[np.intp], NDArray[np.float32]]] = {}
+
+    def __call__(
+        self, member: int, rows: NDArray[np.intp]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Ask a member about the images of these rows, ascending: see :data:`.selector.Ask`."""
+        engine = self._members.engines[member]
+        images = self.images if len(rows) == len(self.images) else self.images[rows]
+        # The pixels were checked: engine.features would do it again, for each member.
+        inputs = images if engine.backbone is None else engine.backbone.maps(images)
+        unshifted = self._features_of(self._members.builds_on[member], rows)
+        features = averaged(engine.stack, inputs, engine.average, unshifted=unshifted)
+        if member in self._members.builds_on:
+            self._kept[member] = rows, features
+        votes, scores = engine.votes_and_scores(features)
+        self.votes[rows], self.scores[member, rows] = votes, scores
+        return votes.argmax(axis=1), scores
+
+    def _features_of(
+        self, member: int | None, rows: NDArray[np.intp]
+    ) -> NDArray[np.float32] | None:
+        """Give the features that a member has computed, if it has for all of these rows."""
+        if member is None or member not in self._kept:
+            return None
+        known, features = self._kept[member]
+        places = np.searchsorted(known, rows)
+        if not np.array_equal(known[places.clip(max=len(known) - 1)], rows):
+            return None
+        return features[places]
+
+
+def _has_features_of(smaller: Engine, larger: Engine) -> bool:
+    """Whether an engine computes features that another one averages with those of copies."""
+    if smaller.average or not larger.average or smaller.backbone or larger.backbone:
+        return False
+    one, two = smaller.stack, larger.stack
+    return stored_stack.settings_of(one) == stored_stack.settings_of(two) and one.equals(two)
