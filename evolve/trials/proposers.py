@@ -30,7 +30,7 @@ _AT_RANDOM = 10
 # Trials of a generation of the genetic algorithm.
 _GENERATION = 10
 # Draws of the estimator for one trial, before chance decides.
-_OWN_DRAWS = 10
+_OWN_DRAWS = 5
 
 
 class Given(BaseSampler):
