@@ -69,12 +69,10 @@ def search(space: str, sampler: str, seed: int, trials: int, tried: Table) -> Ru
     """Search in a space all of which was tried."""
     family = SPACES[space]
 
-    def name(task: Task) -> str:
-        return key({each: task.options[each] for each in family.parameters if each in task.options})
-
     def work(task: Task) -> Tried:
-        accuracy = tried.choice[name(task)] / tried.n_choice
-        return Tried(metrics={"accuracy": accuracy}, details={"name": name(task)})
+        name = key(space, task.options)
+        accuracy = tried.choice[name] / tried.n_choice
+        return Tried(metrics={"accuracy": accuracy}, details={"name": name})
 
     whole, found, number = Space({space: family}), list[Sequence[int]](), 0
     with tempfile.TemporaryDirectory() as folder:
