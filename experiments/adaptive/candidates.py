@@ -33,7 +33,10 @@ KINDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }
 """The selectors that are compared: of each, its kind and its options."""
 
-ALONE = {"fixed": ("fixed", {}), "shifts": ("cascade", {})}
+ALONE: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "fixed": ("fixed", {}),
+    "shifts": ("cascade", {}),
+}
 """Those that may be in the file and are no part of the comparison: one member alone, and a cascade
 of one copy of an image and all of them."""
 

@@ -92,7 +92,7 @@ def adaptive(config: DictConfig, overrides: Sequence[str], monitor: Monitor) -> 
         monitor.say("Sending the results to MLflow")
         tracker.ready()
         tracker.log(summary.metrics())
-        files = (SYSTEM, DIALS, SUMMARY, report.REPORT, report.FIGURE)
+        files = (SYSTEM, DIALS, SUMMARY, report.REPORT, report.CURVES)
         tracker.finish(folder, files, summary.text())
     except BaseException as error:
         remove_if_only(folder, ())

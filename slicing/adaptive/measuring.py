@@ -77,8 +77,8 @@ def selector_costs(
                 for member in range(n_decisions):
                     given = asking(member, row)
                     decide[number, member] = _milliseconds(selector.after, member, *given)
-    look, decide = (float(np.median(each[1:].min(axis=0))) for each in (looks, decisions))
-    return replace(costs, look=look, decide=decide)
+    found = [float(np.median(each[1:].min(axis=0))) for each in (looks, decisions)]
+    return replace(costs, look=found[0], decide=found[1])
 
 
 def dispatch_cost(system: System, images: NDArray[np.float32]) -> float:
