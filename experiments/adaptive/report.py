@@ -31,6 +31,7 @@ def write(summary: AdaptiveSummary, system: Path) -> None:
         system=repr(str(system)),
         members=summary.member_cells(),
         selectors=summary.cells(),
+        batches=summary.batch_cells(),
         premodels=summary.premodel_cells(),
         figures={"curves": pages.embedded((folder / CURVES).read_bytes())},
         about={

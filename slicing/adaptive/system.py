@@ -233,6 +233,8 @@ class System:
         """
         settings, arrays = tensor_file.read(Path(path), stored_system.KIND)
         try:
-            return cls(**stored_system.parts_of(settings, arrays))
+            system = cls(**stored_system.parts_of(settings, arrays))
+            stored_system.try_selector(system)
+            return system
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise InputError(f"{path} holds no system that fits together ({error}).") from error
