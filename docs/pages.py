@@ -19,9 +19,13 @@ from benchmarks import (
     faults,
     fitness_report,
     inference,
+    learning_rates,
     optimizers_report,
     photo_latency,
     photos,
+    samplers,
+    study_report,
+    trial_tables,
 )
 from benchmarks.paper_cells import Store
 from benchmarks.paper_jobs import BUDGETS, PAIRS, jobs
@@ -155,6 +159,27 @@ def photo_latency_table() -> str:
     return photo_latency.report([photo_latency.Latency(**each) for each in found])
 
 
+def study_tables() -> str:
+    """Write the tables of a study beside other systems, one of each dataset."""
+    cells = [study_report.Cell.read(each) for each in _read("study")["cells"]]
+    names = dict.fromkeys(each.data for each in cells)
+    return "\n\n".join(f"**{name}**\n\n{study_report.report(cells, name)}" for name in names)
+
+
+def samplers_table(space: str) -> str:
+    """Write the table of the samplers in a space."""
+    found = _read("samplers")
+    runs = [samplers.Run(**each) for each in found["runs"]]
+    return samplers.report(runs, trial_tables.read(samplers.TABLES), space, found["budgets"])
+
+
+def learning_rates_table() -> str:
+    """Write the tables of the policies of the learning rate."""
+    return learning_rates.report(
+        [learning_rates.Cell.read(each) for each in _read("learning_rates")["cells"]]
+    )
+
+
 def faults_table() -> str:
     """Set the tables of damaged files and killed runs."""
     found = _read("faults")
@@ -269,5 +294,9 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "photos flowers17": lambda folder: photos_table("flowers17"),
     "photos cifar10": lambda folder: photos_table("cifar10"),
     "photo_latency": lambda folder: photo_latency_table(),
+    "study": lambda folder: study_tables(),
+    "samplers svm": lambda folder: samplers_table("svm"),
+    "samplers sliced": lambda folder: samplers_table("sliced"),
+    "learning_rates": lambda folder: learning_rates_table(),
 }
 """What can stand in a page, by the name that the page gives it."""

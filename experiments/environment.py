@@ -3,7 +3,6 @@
 import platform
 import subprocess
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numba
@@ -11,23 +10,18 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from slicing.checks import between
 from slicing.machine import LINEAR_ALGEBRA, TENSORFLOW, processor, switches
+from slicing.machine import versions as installed
 
 LIBRARIES = (
     *("knn-slicing", "numpy", "scipy", "numba", "tensorflow", "keras"),
-    *("cma", "deap", "pyswarms"),
+    *("cma", "deap", "pyswarms", "onnx", "onnxruntime", "pillow", "scikit-learn"),
 )
 """Those that the results of a run depend on."""
 
 
 def versions(libraries: Sequence[str] = LIBRARIES) -> dict[str, str]:
     """Return the versions of Python and of the libraries, of those that are installed."""
-    found = {"python": platform.python_version()}
-    for library in libraries:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version(), **installed(libraries)}
 
 
 def machine() -> dict[str, str]:

@@ -75,7 +75,7 @@ def inspect(config: DictConfig, terminal: Terminal) -> str:
     components = Components(options, {})
     builder = components.frozen_baseline() if options["baseline"] else None
     dataset = components.dataset(terminal)
-    features = None
+    features, knows_labels = None, False
     if builder is not None:
         if dataset.survey is None:
             raise InputError(
@@ -85,14 +85,15 @@ def inspect(config: DictConfig, terminal: Terminal) -> str:
         set_threads(options["threads"])
         how = {"data": options["data"], "slicing": {"cut": "auto", "pool": 1}}
         with components.naming("data"), components.naming("baseline"):
-            read = through_network(dataset, dataset, dataset.train, how, builder, terminal).dataset
-        features = features_of(dataset.survey.paths, (read.train, read.read_test()))
+            read = through_network(dataset, dataset, dataset.train, how, builder, terminal)
+        parts = read.dataset.train, read.dataset.read_test()
+        features, knows_labels = features_of(dataset.survey.paths, parts), read.knows_labels
     terminal.say("Looking for copies and wrong labels")
     if dataset.survey is None:
         test = (dataset.read_test_all or dataset.read_test)()
         quality = Quality.of_images(dataset.train, test, dataset.classes)
     else:
-        quality = dataset.survey.quality(features, seed=options["seed"])
+        quality = dataset.survey.quality(features, knows_labels, seed=options["seed"])
     folder = made_for_output(options["output"])
     with replacing(folder / FIGURES) as file:
         text = json.dumps(plain_values(quality), indent=1, ensure_ascii=False, allow_nan=False)

@@ -156,8 +156,8 @@ def connect(uri: str | None, experiment: str | None) -> tuple["MlflowClient", st
     except Exception as error:  # each kind of store has exceptions of its own
         if given is None:
             raise InputError(
-                f"MLflow cannot use {database} ({gist(error)}): make room, move it away, or "
-                "record elsewhere with tracking.uri=..."
+                f"MLflow cannot use {database} ({gist(error)}): move it away, or record elsewhere "
+                "with tracking.uri=..."
             ) from error
         raise InputError(
             f"MLflow cannot use {'tracking.uri' if uri else URI}={masked(given)} ({gist(error)}): "

@@ -187,7 +187,9 @@ def _run(
             name,
             {**components.choices, **leaves(masked_values(options))},
             tags,
-            lambda run: RunOrigin(overrides, options, run, all_images).save(checkpoint),
+            lambda run: RunOrigin(tuple(map(masked, overrides)), options, run, all_images).save(
+                checkpoint
+            ),
             None if origin is None else origin.mlflow_run,
             folder / "config.yaml",
         )

@@ -67,7 +67,7 @@ class Read:
         """Say of a baseline on maps what has made them, and how that was trained."""
         if self.adapted is None:
             return baseline
-        _, train_seconds, from_cache, training, _, warning = self.adapted
+        _, train_seconds, from_cache, training, _, warning, _ = self.adapted
         return replace(
             baseline,
             backbone=self.classifier or self.backbone,
@@ -76,6 +76,11 @@ class Read:
             training=training,
             warning=warning,
         )
+
+    @property
+    def knows_labels(self) -> bool:
+        """Whether the network may have been trained with the labels of these images."""
+        return self.adapted is not None and self.adapted.knows_labels
 
     @property
     def libraries(self) -> tuple[str, ...]:

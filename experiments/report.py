@@ -168,7 +168,7 @@ def _mistakes(answers: Answers, references_are_images: bool) -> list[_Mistake]:
     """Look at the wrong answers that are surest, and at the nearest references of their images."""
     engine, train, test = answers.engine, answers.train, answers.test
     wrong = np.flatnonzero(answers.predicted != test.labels)
-    evidence = engine.evidence(test.images[wrong])
+    evidence = engine.evidence(test.images[wrong], test.contrasts[wrong])
     sureness = evidence.margins if evidence.confidences is None else evidence.confidences
     certainties = evidence.certainties()
     # Those of outliers, which are no numbers, come last.

@@ -10,6 +10,7 @@ from typing import Any
 from evolve.checkpoint import Checkpoint
 from evolve.protocols import Split
 from evolve.schedule_state import STATE
+from experiments.secrets import masked_values
 from experiments.tracking import leaves
 from slicing.data.dataset import Dataset
 from slicing.errors import InputError
@@ -30,7 +31,7 @@ class RunOrigin:
     Attributes
     ----------
     overrides : tuple of str
-        Its command line.
+        Its command line, without passwords.
     options : dict
         Its resolved configuration.
     mlflow_run : str
@@ -142,6 +143,6 @@ def load(folder: Path) -> RunOrigin:
 
 
 def _as_json(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Give options as they are after they have been written to a file and read."""
-    values: dict[str, Any] = json.loads(json.dumps(options, default=str))
+    """Give options as they are after they have been written to a file and read, no passwords."""
+    values: dict[str, Any] = masked_values(json.loads(json.dumps(options, default=str)))
     return values

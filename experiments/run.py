@@ -6,7 +6,6 @@ sentence on standard error.
 ``resume=<its folder>`` resumes a run that did not end.
 """
 
-import errno
 import logging
 import os
 import re
@@ -31,6 +30,7 @@ from experiments.secrets import masked
 from experiments.signals import deferred
 from experiments.words import of_path, quoted
 from slicing.errors import InputError
+from slicing.files import is_full
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ def _job(config: DictConfig) -> float:
         log.info("Ended: %s", error)
     except OSError as error:
         # Of a full disk everybody knows what to do; what else is refused stays so.
-        is_mistake = error.errno not in (errno.ENOSPC, errno.EDQUOT)
+        is_mistake = not is_full(error)
         mistake = f"{no_access(error)}{_way_on(folder, is_mistake)}"
         log.info("The experiment failed.", exc_info=True)
     except KeyboardInterrupt as error:

@@ -5,8 +5,10 @@ from typing import Any
 
 HIDDEN = "***"
 
-# A password before the host, and values of a query whose names say that they are secret.
+# A password before the host, a token in the place of a user, and values of a query whose names say
+# that they are secret.
 _PASSWORD = re.compile(r"(\w[\w+.-]*://[^\s:/@]*:)[^\s/]+@")
+_USER = re.compile(r"(\bhttps?://)[^\s:/@]+@")
 _TOKEN = re.compile(
     r"([?&][\w-]*(?:token|key|passw|secret|signature)[\w-]*=)[^&\s]+", re.IGNORECASE
 )
@@ -14,7 +16,9 @@ _TOKEN = re.compile(
 
 def masked(text: str) -> str:
     """Put asterisks for the passwords and tokens of all addresses in a text."""
-    return _TOKEN.sub(rf"\1{HIDDEN}", _PASSWORD.sub(rf"\1{HIDDEN}@", text))
+    return _TOKEN.sub(
+        rf"\1{HIDDEN}", _USER.sub(rf"\1{HIDDEN}@", _PASSWORD.sub(rf"\1{HIDDEN}@", text))
+    )
 
 
 def masked_values(values: Any) -> Any:

@@ -1,7 +1,8 @@
 """The stages of one experiment, from its baseline to its report.
 
-The order is the guarantee: the test images are read after evolution has ended and its kernels are
-on disk (except under a protocol that leaks, which is about nothing else).
+The order is the guarantee: the test images are looked at after evolution has ended and its kernels
+are on disk (except under a protocol that leaks, which is about nothing else). Where a network is
+frozen, its maps of them are made before, as of all images, one by one and without their labels.
 """
 
 import logging
@@ -242,7 +243,7 @@ class Experiment:
             found = Quality.of_images(self.dataset.train, test, self.dataset.classes)
         else:
             parts = self.dataset.train, self.dataset.calibration, test
-            found = survey.quality(features_of(survey.paths, parts))
+            found = survey.quality(features_of(survey.paths, parts), self.read.knows_labels)
         for warning in found.warnings:
             if warning not in known:
                 log.warning("%s.", warning)
@@ -285,7 +286,7 @@ class Experiment:
         if engine.confidence is None:
             return {}
         self.monitor.say("Measuring how true the confidence is")
-        found = engine.evidence(test.images)
+        found = engine.evidence(test.images, test.contrasts)
         if found.confidences is None or found.outliers is None or found.outliers.all():
             return {}
         chosen = ~found.outliers

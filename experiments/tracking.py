@@ -100,12 +100,12 @@ class MLflowRun(Silent):
         first : Path, optional
             A file that is sent at once: a store that takes no files is known before hours of work.
         """
+        # Its database takes no bytes that are not UTF-8, which paths may hold.
+        texts = {PROCESS: this_process(), **{key: shown(value) for key, value in tags.items()}}
 
         def create() -> None:
             from mlflow.entities import Param
 
-            # Its database takes no bytes that are not UTF-8, which paths may hold.
-            texts = {PROCESS: this_process(), **{key: shown(value) for key, value in tags.items()}}
             if self._parent:
                 texts[PARENT] = self._parent
             entries = [Param(key, shown(value)) for key, value in parameters.items()]
@@ -124,8 +124,8 @@ class MLflowRun(Silent):
                     history = self._client.get_metric_history(run_id, key)
                     self._last_steps[key] = max(each.step for each in history)
                 # First its process: a run without one that lives is taken for dead.
-                for key, value in {PROCESS: this_process(), **tags}.items():
-                    self._client.set_tag(run_id, key, str(value))
+                for key, text in texts.items():
+                    self._client.set_tag(run_id, key, text)
                 self._client.update_run(run_id, status="RUNNING")
             self._run_id = run_id
             begun(run_id)

@@ -71,6 +71,11 @@ def require_name(path: Path) -> None:
         raise OSError(errno.EINVAL, "its name holds a NUL character", str(path))
 
 
+def is_full(error: OSError) -> bool:
+    """Whether there is no room left: on the disk, or of what a user may have of it."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def make_folder(path: Path) -> None:
     """Make a folder, and those above it, unless it is there.
 
@@ -190,7 +195,7 @@ def temporary_files_in(folder: Path) -> Iterator[None]:
 
 
 def clear_stale(folder: Path, pattern: str) -> None:
-    """Remove temporary files and folders that were not changed for an hour.
+    """Remove temporary files and folders in which nothing was changed for an hour.
 
     Their processes were killed.
 
@@ -202,36 +207,50 @@ def clear_stale(folder: Path, pattern: str) -> None:
     """
     for left in folder.glob(pattern):
         with suppress(OSError):
-            if time.time() - left.stat().st_mtime < _STALE:
-                continue
-            if left.is_dir():
-                shutil.rmtree(left)
-            else:
-                left.unlink()
+            # A large file is at work on for long, and its folder does not change meanwhile.
+            changed = max(each.stat().st_mtime for each in (left, *left.rglob("*")))
+            if time.time() - changed >= _STALE:
+                _remove(left)
 
 
-def delete_oldest(newest: Path, name: re.Pattern[str], limit: int) -> None:
-    """Delete the files of a folder that were not used for the longest time, until all fit.
+def delete_oldest(newest: Path, name: re.Pattern[str], limit: int, in_use: float = 0.0) -> None:
+    """Delete the files and folders of a folder that were not used for the longest time.
 
     Parameters
     ----------
     newest : Path
-        A file of the folder, which is kept.
+        One that is kept.
     name : re.Pattern
-        What the names of files are that may be deleted: others are left alone.
+        What the names are of those that may be deleted: others are left alone.
     limit : int
         Bytes that all of them may have.
+    in_use : float, default=0
+        Seconds in which what was used is kept all the same.
     """
     others = []
     for path in newest.parent.iterdir():
         if path != newest and name.fullmatch(path.name):
-            try:
-                status = path.stat()
-            except FileNotFoundError:  # another process has deleted it
-                continue
-            others.append((status.st_mtime_ns, status.st_size, path))
-    total = newest.stat().st_size
-    for _, size, path in sorted(others, reverse=True):
+            with suppress(FileNotFoundError):  # another process may delete it
+                others.append((path.stat().st_mtime, _size(path), path))
+    total = _size(newest)
+    for used, size, path in sorted(others, reverse=True):
         total += size
-        if total > limit:
-            path.unlink(missing_ok=True)
+        if total > limit and time.time() - used >= in_use:
+            with suppress(FileNotFoundError):
+                _remove(path)
+
+
+def _size(path: Path) -> int:
+    """Give the bytes of a file, or of all files in a folder."""
+    total = 0
+    for each in (path, *path.rglob("*")):
+        with suppress(FileNotFoundError):
+            total += each.stat().st_size if each.is_file() else 0
+    return total
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

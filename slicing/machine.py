@@ -1,9 +1,10 @@
-"""What the last bits of results depend on besides options, data and versions: the machine."""
+"""What the last bits of results depend on besides options and data: versions and the machine."""
 
 import os
 import platform
 import re
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,17 @@ def switches(beginnings: Sequence[str]) -> dict[str, str]:
     """Return the environment variables whose names begin so, in the order of their names."""
     variables = sorted(os.environ.items())
     return {name: value for name, value in variables if name.startswith(tuple(beginnings))}
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of packages, of those that are installed."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def processor() -> str:

@@ -68,3 +68,20 @@ def unit_pixels(images: ArrayLike) -> NDArray[np.float32]:
             "to 255 by 255."
         )
     return pixels.astype(np.float32, copy=False)
+
+
+def contrasts_of(images: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Give the standard deviation of each image's pixels, in its channel that has the most.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, height, width, channels), float32
+        Pixels in [0, 1].
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+    """
+    # One at a time: all of them would be copied.
+    deviations = (image.std(axis=(0, 1), dtype=np.float64).max() for image in images)
+    return np.fromiter(deviations, np.float64, len(images))

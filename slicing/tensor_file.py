@@ -56,7 +56,8 @@ def write(path: Path, content: bytes) -> None:
 def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Read the settings and arrays of a file.
 
-    It takes about twice the memory of the file, and none to speak of where it is of another kind.
+    It takes about twice the memory of the file, more where int8 becomes float32, and none to speak
+    of where it is of another kind.
 
     Raises
     ------
@@ -67,10 +68,11 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
     what = f"a file of a {kind.rpartition(' ')[0]}"
     try:
         with open_regular(path) as file:
-            start, metadata = _header(file)
+            start, metadata, unpacked = _header(file)
             if kind in metadata:
                 size = os.fstat(file.fileno()).st_size
-                demand(2 * size, f"{path} takes", "give a smaller one, or take a larger machine")
+                way_out = "give a smaller one, or take a larger machine"
+                demand(size + unpacked, f"{path} takes", way_out)
             arrays = load(start + file.read()) if kind in metadata else {}
     except TooLargeError:
         raise
@@ -105,7 +107,7 @@ def holds(path: Path, kind: str) -> bool:
         return False
 
 
-def _header(file: BinaryIO) -> tuple[bytes, dict[str, str]]:
+def _header(file: BinaryIO) -> tuple[bytes, dict[str, str], int]:
     """Read the header, and see that the file is as large as it promises, before the rest is read.
 
     Returns
@@ -113,16 +115,22 @@ def _header(file: BinaryIO) -> tuple[bytes, dict[str, str]]:
     start : bytes
         All that was read.
     metadata : dict of str to str
+    unpacked : int
+        Bytes of all arrays, when levels in int8 have become float32.
     """
-    start = file.read(8)
+    start, size = file.read(8), os.fstat(file.fileno()).st_size
     length = int.from_bytes(start, "little")
-    start += file.read(min(length, _LONGEST_HEADER))
+    if 8 + length > min(size, _LONGEST_HEADER):
+        raise ValueError("The header is longer than the file, or than any.")
+    start += file.read(length)
     entries = json.loads(start[8:])
     metadata = entries.pop("__metadata__", None) or {}
-    ends = [entry["data_offsets"][1] for entry in entries.values()]
-    if os.fstat(file.fileno()).st_size != 8 + length + max(ends, default=0):
+    places = [entry["data_offsets"] for entry in entries.values()]
+    if size != 8 + length + max((end for _, end in places), default=0):
         raise ValueError("The size is not the one that the header gives.")
-    return start, metadata
+    factors = [4 if entry["dtype"] == "I8" else 1 for entry in entries.values()]
+    unpacked = sum(n * (end - begin) for n, (begin, end) in zip(factors, places, strict=True))
+    return start, metadata, unpacked
 
 
 def _checksum(text: str, arrays: Arrays) -> str:

@@ -372,7 +372,7 @@ def test_a_command_is_right(command, workshop, monkeypatch, capsys):
         case ["python", "-m", module, *rest] if module.startswith("benchmarks."):
             parse(module, rest, monkeypatch)
         case ["python", "-m", "pip", "install", *rest]:
-            extras = set(re.findall(r"\w+", " ".join(rest).partition("[")[2].partition("]")[0]))
+            extras = set(re.findall(r"[\w-]+", " ".join(rest).partition("[")[2].partition("]")[0]))
             project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
             assert extras
             assert extras <= set(project["optional-dependencies"])

@@ -26,8 +26,8 @@ from slicing.errors import InputError
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Seconds between two looks at the child, and at most between two calls of a caller's own look.
-_WAIT, _LOOK = 0.1, 0.5
+# Seconds between two looks at the child.
+_WAIT = 0.1
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -50,7 +50,7 @@ class Fallen:
 class Supervised(Generic[T, R]):
     """Does tasks in a process of its own.
 
-    It can be pickled, without its process and its ``look``.
+    It can be pickled, without its process.
 
     Parameters
     ----------
@@ -64,8 +64,6 @@ class Supervised(Generic[T, R]):
         Memory that the process may take, where the system tells it (Linux); None: any.
     log : Path or None
         File to which is added what the process prints; None: nobody reads it.
-    look : callable or None
-        Is called with the task, about twice a second, while it is done.
 
     Raises
     ------
@@ -80,14 +78,13 @@ class Supervised(Generic[T, R]):
         seconds: Callable[[T], float | None] | None = None,
         max_bytes: int | None = None,
         log: Path | None = None,
-        look: Callable[[T], None] | None = None,
     ) -> None:
         self._work, self._fallen, self._seconds = work, fallen, seconds
-        self._max_bytes, self._log, self._look = max_bytes, log, look
+        self._max_bytes, self._log = max_bytes, log
         self._child: _Child | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_child": None, "_look": None}
+        return {**self.__dict__, "_child": None}
 
     def __call__(self, task: T) -> R:
         """Do a task.
@@ -127,7 +124,7 @@ class Supervised(Generic[T, R]):
         self, child: "_Child", task: T, limit: float | None, begun: float
     ) -> "tuple[Any] | Fallen | None":
         """Give the result, alone in a tuple, or what happened; None: the child could not begin."""
-        sent, looked = False, begun
+        sent = False
         while True:
             if child.is_ready and not sent:
                 child.send(task)
@@ -141,15 +138,11 @@ class Supervised(Generic[T, R]):
                 return Fallen("killed", f"Its process ended {self._ended()}.") if sent else None
             if answer is not None:
                 return answer
-            now = time.monotonic()
-            if limit is not None and now - begun > limit:
+            if limit is not None and time.monotonic() - begun > limit:
                 return Fallen("time", f"It took more than {limit:.0f} s.")
             if self._max_bytes is not None and child.memory() > self._max_bytes:
                 reason = f"It took more than {self._max_bytes / 1e9:.1f} GB of memory."
                 return Fallen("memory", reason)
-            if self._look is not None and now - looked >= _LOOK:
-                looked = now
-                self._look(task)
 
     def _ended(self) -> str:
         """Say how the process has ended."""

@@ -4,10 +4,11 @@ A *trial* is one choice of options. It climbs *rungs*, of which each costs more 
 more epochs, or more evaluations. After each, a pruner decides whether it goes on.
 """
 
+from evolve.trials.budget import Budget
 from evolve.trials.proposers import PROPOSERS, proposer
 from evolve.trials.pruning import PRUNERS, pruner
 from evolve.trials.results import Finished, Task, Tried, finished
-from evolve.trials.search import Budget, Search
+from evolve.trials.search import Search
 from evolve.trials.space import Family, Parameter, Space
 
 __all__ = [

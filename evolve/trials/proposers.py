@@ -22,9 +22,6 @@ from evolve.trials.nsga2 import NSGA2
 from evolve.trials.space import FAMILY, Family, Parameter, Space, label
 from slicing.checks import at_least, one_of
 
-WORST = 2.0
-"""Loss of a trial that failed. It is above every share of wrong answers and every broken limit."""
-
 # Values of a range in a grid.
 _GRID = 4
 # Trials by chance before the tree-structured Parzen estimator learns (Optuna's default).

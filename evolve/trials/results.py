@@ -1,8 +1,8 @@
 """What a worker is given to try, what comes of it, and what a study keeps of that."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -15,8 +15,9 @@ TRIED = "tried"
 TIME = "time"
 """Status of a task that took too long."""
 
-PROCESS, RUNGS = "process", "rungs"
-"""What a study keeps of a trial besides its values. Who tries it now; what came of its rungs."""
+PROCESS, RUNGS, PRUNED = "process", "rungs", "pruned"
+"""What a study keeps of a trial besides its values. Who tries it now (empty: nobody); what came of
+its rungs; whether others were better."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ class Rung:
         That it took.
     process : str
         Who tried it, see :class:`~evolve.trials.search.Search`.
+    ended : float
+        When it ended, in seconds since 1970.
     """
 
     status: str
@@ -89,11 +92,12 @@ class Rung:
     losses: list[float]
     seconds: float
     process: str
+    ended: float = 0.0
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A trial that has ended, as it stands in the study.
+    """A trial that has ended or was left, as it stands in the study.
 
     Attributes
     ----------
@@ -114,7 +118,9 @@ class Finished:
     seconds : float
         That it took, on all rungs.
     ended : float
-        When it ended, in seconds since 1970.
+        When its last rung ended, in seconds since 1970.
+    is_left : bool
+        Whether it could go on: the search ended before it.
     """
 
     number: int
@@ -130,6 +136,7 @@ class Finished:
     seconds: float
     ended: float = 0.0
     process: str = ""
+    is_left: bool = False
 
     @property
     def is_engine(self) -> bool:
@@ -139,7 +146,6 @@ class Finished:
     @classmethod
     def of(cls, trial: FrozenTrial) -> "Finished":
         """Read a trial of a study."""
-        assert trial.datetime_complete is not None
         rungs = rungs_of(trial)
         place = max(n_tried(rungs) - 1, 0)
         rung, last = rungs[place], rungs[-1]
@@ -153,11 +159,26 @@ class Finished:
             metrics=dict(rung.metrics),
             details=dict(rung.details),
             values=tuple(rung.losses) if rung.status == TRIED else (),
-            is_pruned=last.status == TRIED and trial.state == TrialState.PRUNED,
+            is_pruned=bool(trial.user_attrs.get(PRUNED)),
             seconds=sum(each.seconds for each in rungs),
-            ended=trial.datetime_complete.timestamp(),
+            ended=last.ended,
             process=rung.process,
+            is_left=not trial.state.is_finished(),
         )
+
+
+class Goal(Protocol):
+    """What a search minimizes."""
+
+    @property
+    def worst(self) -> Sequence[float]:
+        """The losses of a trial that failed: each is above all that it has for metrics."""
+
+    def __call__(self, metrics: Mapping[str, float]) -> Sequence[float]:
+        """Give the losses for the metrics of a trial; the first decides who goes on."""
+
+    def reaches(self, trial: Finished, target: float) -> bool:
+        """Say whether a trial that was tried is as good as a target, so that it may be the last."""
 
 
 def rungs_of(trial: FrozenTrial) -> list[Rung]:
@@ -171,6 +192,11 @@ def n_tried(rungs: list[Rung]) -> int:
 
 
 def finished(study: optuna.Study) -> list[Finished]:
-    """Read the trials of a study that have ended, but for those that were interrupted."""
-    ended = (TrialState.COMPLETE, TrialState.PRUNED)
-    return [Finished.of(each) for each in study.get_trials(deepcopy=False, states=ended)]
+    """Read the trials of a study that have ended, and those that were left after a rung."""
+    states = (TrialState.COMPLETE, TrialState.RUNNING)
+    trials = study.get_trials(deepcopy=False, states=states)
+    return [Finished.of(each) for each in trials if each.state.is_finished() or _was_left(each)]
+
+
+def _was_left(trial: FrozenTrial) -> bool:
+    return not trial.user_attrs.get(PROCESS) and n_tried(rungs_of(trial)) > 0

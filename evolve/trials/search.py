@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
@@ -12,14 +12,17 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from evolve.executors.base import Executor
-from evolve.trials.proposers import WORST, Given, Proposer, given, suggest
-from evolve.trials.pruning import FACTOR, Pruner
+from evolve.trials.budget import Budget
+from evolve.trials.proposers import Given, Proposer, given, suggest
+from evolve.trials.pruning import Pruner
 from evolve.trials.results import (
     PROCESS,
+    PRUNED,
     RUNGS,
     TIME,
     TRIED,
     Finished,
+    Goal,
     Rung,
     Task,
     Tried,
@@ -27,53 +30,19 @@ from evolve.trials.results import (
     rungs_of,
 )
 from evolve.trials.space import Parameter, Space, Values
-from slicing.checks import at_least, positive
 
-# Of several losses of a trial that failed, those but the first.
-_WORST_OF_OTHERS = 1e12
 # Seconds that the first trial has, whatever the budget: the shortest search finds something.
 _FIRST = 300.0
-
-
-@dataclass(frozen=True)
-class Budget:
-    """When a search ends; what is reached first counts.
-
-    Attributes
-    ----------
-    seconds : float or None
-        Time from its start.
-    trials : int or None
-        Trials that have ended, those of earlier searches included.
-    target : float or None
-        A loss at which it ends: the first, where there are several.
-    trial_seconds : float or None
-        Time of a trial; one that takes longer has failed.
-
-    Raises
-    ------
-    InputError
-    """
-
-    seconds: float | None = None
-    trials: int | None = None
-    target: float | None = None
-    trial_seconds: float | None = None
-
-    def __post_init__(self) -> None:
-        positive("seconds", self.seconds)
-        at_least("trials", self.trials, 1)
-        positive("trial_seconds", self.trial_seconds)
 
 
 class Search:
     """Iterating it tries what a space holds, and yields each trial that has ended.
 
     It ends by itself once the budget is used up, but not before it has tried something, and by
-    KeyboardInterrupt out of ``work``. A later search with the same study goes on: a trial that was
-    under way is tried again, under its number, and so is one that the end of the time cut short on
-    its first rung. A trial's number decides what is proposed, so that the trials are those of a
-    search that nothing interrupted.
+    KeyboardInterrupt out of ``work``. Trials that are then under way are *left*: those that have
+    passed a rung are yielded, too, and a later search with the same study goes on with all of them,
+    from the rung that comes next. A trial's number decides what is proposed, so that the trials are
+    those of a search that nothing interrupted.
 
     Several processes, on several machines, may search in one study at the same time. Each proposes
     the next number. A process that has to wait for the trial of another tries it, too, and what is
@@ -89,8 +58,8 @@ class Search:
     work : callable
         Gives a :class:`~evolve.trials.results.Tried` for a :class:`~evolve.trials.results.Task`.
         It does not raise but KeyboardInterrupt.
-    losses : callable
-        Gives the values to minimize for the metrics of a trial; the first decides who goes on.
+    goal : Goal
+        What is minimized.
     budget : Budget
     pruner : callable
         See :data:`evolve.trials.pruning.Pruner`.
@@ -105,6 +74,8 @@ class Search:
     has_ended : callable
         Whether the process of a name has ended, as far as is known here: trials that it left are
         tried again. The default is right where no other process searches in the study.
+    begins : callable
+        Is told each task as it begins.
     clock : callable
         Gives the time in seconds.
 
@@ -123,7 +94,7 @@ class Search:
         proposer: Proposer,
         executor: Executor[Task, Tried],
         work: Callable[[Task], Tried],
-        losses: Callable[[Mapping[str, float]], Sequence[float]],
+        goal: Goal,
         budget: Budget,
         *,
         pruner: Pruner,
@@ -132,27 +103,32 @@ class Search:
         workers: int = 1,
         process: str = "this",
         has_ended: Callable[[str], bool] = lambda name: True,
+        begins: Callable[[Task], None] = lambda task: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._study, self._space, self._proposer = study, space, proposer
-        self._executor, self._work, self._losses = executor, work, losses
+        self._executor, self._work, self._goal = executor, work, goal
         self._budget, self._reserve, self._workers = budget, reserve, workers
         self._pruner, self._starts = pruner, tuple(starts)
         self._process, self._has_ended = process, has_ended
+        self._begins = begins
         self._clock, self._begun = clock, clock()
         self._running = dict[int, _Running]()
         self._learned = set[int]()
-        self._least = math.inf
-        self._worst = [WORST, *[_WORST_OF_OTHERS] * (len(study.directions) - 1)]
+        self._has_reached = False
         self.ended = ""
         self.overhead = 0.0
 
     def __iter__(self) -> Iterator[Finished]:
+        for trial in self._seen().left:
+            if trial.user_attrs.get(PROCESS):
+                self._leave(trial._trial_id)
+        left = list[Finished | None]()
         with self._executor as executor:
             executor.start(self._work, self._workers)
             try:
                 while True:
-                    self._fill()
+                    yield from self._fill()
                     if not self._running:
                         break
                     slot, tried = executor.wait()
@@ -164,25 +140,27 @@ class Search:
             except KeyboardInterrupt:
                 self.ended = "interrupted"
             finally:
-                for slot in tuple(self._running):
-                    self._let_go(slot)
+                left += [self._let_go(slot) for slot in tuple(self._running)]
+        yield from filter(None, left)
 
-    def _fill(self) -> None:
-        """Begin trials in the slots that are free."""
+    def _fill(self) -> Iterator[Finished]:
+        """Begin trials in the slots that are free; give those that need no more work."""
         for slot in range(self._executor.n_slots):
-            if slot in self._running:
-                continue
-            began = self._clock()
-            seen = self._seen()
-            self.ended = self._over(seen) or ""
-            running = None if self.ended else self._next(seen)
-            if running is not None:
-                self._running[slot] = running
-                self._submit(slot)
-            self.overhead += self._clock() - began
-            if running is None:
-                self.ended = self.ended or "all tried"
-                return
+            while slot not in self._running:
+                began = self._clock()
+                seen = self._seen()
+                self.ended = self._over(seen) or ""
+                running = None if self.ended else self._next(seen)
+                ended = None
+                if running is not None:
+                    self._running[slot] = running
+                    ended = self._after(slot)
+                self.overhead += self._clock() - began
+                if ended is not None:
+                    yield ended
+                if running is None:
+                    self.ended = self.ended or "all tried"
+                    return
 
     def _seen(self) -> "_Seen":
         """Look at the trials of the study, and learn from those that have ended."""
@@ -201,9 +179,9 @@ class Search:
     def _learn(self, trial: FrozenTrial) -> None:
         rungs = rungs_of(trial)
         n = n_tried(rungs)
-        losses = rungs[max(n - 1, 0)].losses if rungs else self._worst
-        if n:
-            self._least = min(self._least, losses[0])
+        losses = rungs[max(n - 1, 0)].losses if rungs else self._goal.worst
+        if n and self._budget.target is not None:
+            self._has_reached |= self._goal.reaches(Finished.of(trial), self._budget.target)
         if trial.number >= len(self._starts):
             self._proposer.tell(trial.number - len(self._starts), losses)
 
@@ -216,7 +194,7 @@ class Search:
         budget = self._budget
         if self._is_over_in_time() and seen.n_all:
             return "time"
-        if budget.target is not None and self._least <= budget.target:
+        if self._has_reached:
             return "target"
         if budget.trials is not None and seen.n_counted >= budget.trials:
             return "trials"
@@ -268,7 +246,8 @@ class Search:
             return suggest(trial, name, parameter)
 
         family, values = self._space.proposal(draw)
-        return _Running(trial, family, values)
+        rungs = rungs_of(self._study.get_trials(deepcopy=False)[number])
+        return _Running(trial, family, values, rungs=rungs)
 
     def _sampler(self, number: int, place: int = 0) -> BaseSampler | None:
         if number < len(self._starts):
@@ -286,20 +265,19 @@ class Search:
         options = self._space.families[running.family].options(running.values, rung)
         running.options, running.began = options, self._clock()
         seconds = None if left == math.inf else max(left, 0.1)
-        self._executor.submit(
-            slot, Task(running.trial.number, running.family, options, rung, seconds)
-        )
+        task = Task(running.trial.number, running.family, options, rung, seconds)
+        self._executor.submit(slot, task)
+        self._begins(task)
 
     def _told(self, slot: int, tried: Tried) -> Finished | None:
         """Take a result; give the trial, if it has ended."""
         running = self._running[slot]
-        if tried.status == TIME and not running.rungs and self._is_over_in_time():
+        if tried.status == TIME and self._is_over_in_time():
             # It has not failed: there was no time for it.
-            self._let_go(slot)
-            return None
-        losses = self._worst
+            return self._let_go(slot)
+        losses = [*self._goal.worst]
         if tried.status == TRIED:
-            found = [float(each) for each in self._losses(tried.metrics)]
+            found = [float(each) for each in self._goal(tried.metrics)]
             if any(map(math.isnan, found)):
                 tried = Tried("failed", "Its loss is not a number.")
             else:
@@ -308,33 +286,37 @@ class Search:
         running.rungs.append(
             Rung(
                 tried.status, tried.reason, dict(tried.metrics), dict(tried.details),
-                running.options, losses, seconds, self._process,
+                running.options, losses, seconds, self._process, time.time(),
             )
         )  # fmt: skip
+        return self._after(slot)
+
+    def _after(self, slot: int) -> Finished | None:
+        """Keep what came of a trial; end it, leave it for want of time, or let it go on."""
+        running = self._running[slot]
+        if not running.rungs:
+            self._submit(slot)
+            return None
         # Another process that tried it, too, may have told it.
         with suppress(UpdateFinishedTrialError):
             running.trial.set_user_attr(RUNGS, [asdict(each) for each in running.rungs])
-            if tried.status == TRIED or len(running.rungs) == 1:
-                self._report(running)
-            if tried.status == TRIED and self._goes_on(running):
+            if self._goes_on(running):
+                if self._is_over_in_time():
+                    return self._let_go(slot)
                 self._submit(slot)
                 return None
             self._end(running)
         del self._running[slot]
         return Finished.of(self._study.get_trials(deepcopy=False)[running.trial.number])
 
-    def _report(self, running: "_Running") -> None:
-        """Keep the loss of a rung as Optuna does, which knows no rungs for several losses."""
-        if len(self._study.directions) == 1:
-            trial, rung = running.trial, len(running.rungs) - 1
-            # Not trial.report, which would not replace that of a trial that is tried again.
-            trial.storage.set_trial_intermediate_value(
-                trial._trial_id, FACTOR**rung, running.rungs[rung].losses[0]
-            )
+    def _has_more(self, running: "_Running") -> bool:
+        """Say whether a trial has not failed, and not passed its last rung."""
+        n_rungs = self._space.families[running.family].n_rungs
+        return n_tried(running.rungs) == len(running.rungs) < n_rungs
 
     def _goes_on(self, running: "_Running") -> bool:
         rung, number = len(running.rungs) - 1, running.trial.number
-        if rung + 1 == self._space.families[running.family].n_rungs or self._is_over_in_time():
+        if not self._has_more(running):
             return False
         others = dict[int, float]()
         for trial in self._study.get_trials(deepcopy=False):
@@ -345,19 +327,22 @@ class Search:
 
     def _end(self, running: "_Running") -> None:
         """Tell the study the losses of the last rung that was tried."""
-        n = n_tried(running.rungs)
-        n_rungs = self._space.families[running.family].n_rungs
-        if n == n_rungs or len(self._study.directions) > 1:
-            # Optuna learns nothing from a pruned trial with several losses.
-            losses = running.rungs[max(n - 1, 0)].losses
-            self._study.tell(running.trial.number, losses, skip_if_finished=True)
-        else:
-            self._study.tell(running.trial.number, state=TrialState.PRUNED, skip_if_finished=True)
+        running.trial.set_user_attr(PRUNED, self._has_more(running))
+        # Not as pruned, as Optuna has it: to its samplers those are worse than all others, however
+        # small their losses, and of several losses they learn nothing.
+        losses = running.rungs[max(n_tried(running.rungs) - 1, 0)].losses
+        self._study.tell(running.trial.number, losses, skip_if_finished=True)
 
-    def _let_go(self, slot: int) -> None:
-        """Leave a trial to who goes on."""
+    def _let_go(self, slot: int) -> Finished | None:
+        """Leave a trial to who goes on; give it, if it has passed a rung."""
+        running = self._running.pop(slot)
+        self._leave(running.trial._trial_id)
+        trial = self._study.get_trials(deepcopy=False)[running.trial.number]
+        return Finished.of(trial) if n_tried(rungs_of(trial)) else None
+
+    def _leave(self, trial_id: int) -> None:
         with suppress(UpdateFinishedTrialError):
-            self._running.pop(slot).trial.set_user_attr(PROCESS, "")
+            self._study._storage.set_trial_user_attr(trial_id, PROCESS, "")
 
 
 @dataclass(frozen=True)

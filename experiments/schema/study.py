@@ -13,8 +13,9 @@ from experiments.schema.run import MLflow, register
 class Budget:
     """When the study ends; what is reached first counts."""
 
-    minutes: float | None = 10.0
-    """Minutes for all of it, the report included; null: any."""
+    minutes: float | None = None
+    """Minutes for all of it, the report included; null: 10, or any where trials or money are
+    given."""
     trials: int | None = None
     """Trials, those of earlier sessions included; null: any number."""
     money: float | None = None
@@ -60,13 +61,13 @@ class Study:
     pruner: str = "asha"
     """What ends trials early: asha, hyperband, median or none."""
     objectives: list[str] = field(default_factory=lambda: ["accuracy"])
-    """What is optimized: accuracy; or several of accuracy, bytes, parameters and milliseconds, and
-    the first chooses among those that none beats in all."""
+    """What is optimized: accuracy; or several of accuracy, bytes, parameters and milliseconds. The
+    first of them chooses the winner."""
     choice_fraction: float = 0.2
     """Share of the training images that judge the trials."""
     folds: int | None = None
-    """How often other images do, for each trial; null: once, or five times where they are fewer
-    than 300."""
+    """How often a trial is tried, each time judged by another share of the images; null: once, or
+    five times where a share has fewer than 300."""
     budget: Budget = field(default_factory=Budget)
     """When the study ends."""
     limits: Limits = field(default_factory=Limits)
@@ -75,7 +76,7 @@ class Study:
     """Where the trials are kept: the address of a database that several machines share; null: a
     file in the folder of the study."""
     name: str | None = None
-    """Name of the study in MLflow and in its storage; null: made of the images' and the time."""
+    """Name of the study in MLflow and in its storage; null: made of the images and the seed."""
     output: str | None = None
     """Folder of the study; null: a new one in outputs."""
     seed: int = 0
@@ -85,8 +86,8 @@ class Study:
     max_gigabytes: float | None = None
     """As for a run."""
     resume: str | None = None
-    """Folder of a study that goes on: after a kill with what is left of its budget, or with the
-    budget that is given."""
+    """Folder of a study that goes on: with what is left of its budget, or with the budget that is
+    given, from now on."""
 
 
 register("study", Study, {})

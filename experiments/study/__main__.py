@@ -22,9 +22,9 @@ def main() -> None:
         overrides = [word for word in sys.argv[1:] if word not in ("--help", "-h")]
         check_flags(overrides, [])
         # Here, not above: a mistake in a word is told without it.
-        from experiments.study.origin import resumed
+        from experiments.study.origin import has_budget, resumed
 
-        overrides = resumed(overrides)
+        more, overrides = has_budget(overrides), resumed(overrides)
         [config] = check(overrides, complete=not asks_for_help, program=STUDY)
         if asks_for_help:
             # Here, not above: a study needs none of it.
@@ -37,7 +37,7 @@ def main() -> None:
             # Here, not above: --help and mistakes on the command line do not need it.
             from experiments.study.study import study
 
-            summary = study(config, overrides, terminal, begun)
+            summary = study(config, overrides, terminal, begun, more)
         say(f"{summary.text()}\n\nEngine and report: {summary.folder}", sys.stdout)
         if summary.ended == "interrupted":
             raise KeyboardInterrupt("Interrupted.")

@@ -12,6 +12,8 @@ from slicing.errors import InputError
 REPORT, OF_RUN = 5.0, 15.0
 # Part of a budget that making the winner again may take at most.
 _MOST = 1 / 3
+# Of a study without a budget.
+_MINUTES = 10.0
 # Test images for each training image, at most as a rule.
 _TEST = 1 / 4
 
@@ -73,6 +75,8 @@ def seconds_of(budget: Mapping[str, Any]) -> float | None:
     limits = [60 * minutes] if minutes is not None else []
     if money is not None:
         limits.append(3600 * money / price)
+    if not limits and budget["trials"] is None:
+        return 60 * _MINUTES
     return min(limits, default=None)
 
 

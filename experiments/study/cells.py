@@ -49,6 +49,8 @@ def leaderboard_cells(trials: Sequence[Finished], winner: int) -> Cells:
         seen.add(each.family)
         if each.is_pruned:
             remarks.append("ended early, others were ahead")
+        if each.is_left:
+            remarks.append("not tried to its end, the search ended before")
         if not each.is_engine:
             remarks.append("no engine, to compare with")
         row = [str(each.number), each.family, percent(accuracy_of(each)), *_costs(each)]
@@ -112,7 +114,7 @@ def tested_cells(choice: Accuracy, as_tried: Accuracy, refit: Accuracy | None) -
     rows = {
         "on the choice images, which chose it": choice,
         "on the test images, as it was tried": as_tried,
-        "on the test images, made again from all training images": refit,
+        "on the test images, made again with the choice images": refit,
     }
     body = [
         [name, f"{each.total:,}", percent(each)] for name, each in rows.items() if each is not None

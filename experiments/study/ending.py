@@ -1,83 +1,133 @@
-"""The end of a study: the winner is made again from all training images, and tested once."""
+"""The end of a study: its winner is tested, and made again from all training images."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evolve.trials.results import TRIED, Tried
-from slicing.errors import InputError
+from experiments.study.engines import ENGINE_OF_RUN
+from experiments.study.roles import Roles
+
+if TYPE_CHECKING:
+    from slicing.engine.engine import Engine
 
 WINNER, PREDICTIONS = "winner", "predictions.npz"
 """Folder of the winner's run, within that of the study; file in both, with the answers to the test
 images."""
 
+# Choice images that a winner which is made again has to know.
+_KNOWN = 500
+
 
 @dataclass(frozen=True)
-class Ending:
-    """What a worker does at the end.
+class Testing:
+    """Test an engine.
 
     Attributes
     ----------
     words : tuple of str
         Command line of the winner's run.
     folder : Path
-        Where it runs.
+        Where the answers are written: a file :data:`PREDICTIONS`.
     engine : Path
-        The winner's engine, as it was tried.
-    refit : bool
-        Whether it is made again; otherwise it is tested alone.
+    """
+
+    words: tuple[str, ...]
+    folder: Path
+    engine: Path
+    seconds: float | None = None
+
+    def do(self) -> Tried:
+        """Do it.
+
+        Returns
+        -------
+        Tried
+            Its details: ``right``, the right answers to the test images, and ``total``, their
+            number.
+        """
+        # Here, not above: the process of the study needs none of it.
+        from experiments.arrays import save_arrays
+        from experiments.components import Components
+        from experiments.overrides import check, chosen
+        from experiments.schema.run import plain
+        from slicing.engine.engine import Engine
+
+        [config] = check(self.words)
+        dataset = Components(plain(config), chosen(self.words)).dataset()
+        test = (dataset.read_test_all or dataset.read_test)()
+        predicted = _predicted(Engine.load(self.engine), test)
+        save_arrays({"labels": test.labels, "engine": predicted}, self.folder / PREDICTIONS)
+        right = int((predicted == test.labels).sum())
+        return Tried(TRIED, details={"right": right, "total": len(test)})
+
+
+@dataclass(frozen=True)
+class Remaking:
+    """Make the winner again, as a run with all training images.
+
+    Attributes
+    ----------
+    words : tuple of str
+        Command line of the run.
+    folder : Path
+        Where it runs.
+    roles : Roles
+        Say which images were the choice images.
     seconds : float or None
         After which it is too late.
     """
 
     words: tuple[str, ...]
     folder: Path
-    engine: Path
-    refit: bool
+    roles: Roles
     seconds: float | None = None
 
+    def do(self) -> Tried:
+        """Do it.
 
-def end(ending: Ending) -> Tried:
-    """Do it.
+        Returns
+        -------
+        Tried
+            Its metrics are ``bytes`` and ``parameters``. Its details are those of
+            :meth:`Testing.do`, and ``known``, how many of some choice images, ``of``, it classifies
+            correctly: they have taught it.
+        """
+        # Here, not above: the process of the study needs none of it.
+        from experiments.components import Components
+        from experiments.monitor import Silent
+        from experiments.overrides import check, chosen
+        from experiments.pipeline import run
+        from experiments.schema.run import plain
+        from slicing.engine.engine import Engine
 
-    Returns
-    -------
-    Tried
-        Its details: ``right``, the right answers to the test images, and ``total``, their number.
-        The answers are in the file :data:`PREDICTIONS` of the run, or beside the engine.
-    """
-    # Here, not above: the process of the study needs none of it.
-    from experiments.arrays import save_arrays
-    from experiments.components import Components
-    from experiments.monitor import Silent
-    from experiments.overrides import check, chosen
-    from experiments.pipeline import run
-    from experiments.schema.run import plain
-    from slicing.engine.engine import Engine
-
-    [config] = check(ending.words)
-    choices = chosen(ending.words)
-    if ending.refit:
-        ending.folder.mkdir(parents=True, exist_ok=True)
-        summary = run(config, choices, ending.folder, ending.words, Silent())
+        [config] = check(self.words)
+        choices = chosen(self.words)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        summary = run(config, choices, self.folder, self.words, Silent())
         tested = summary.saved.test_all or summary.saved.test
         assert tested is not None
-        return Tried(TRIED, details={"right": tested.correct, "total": tested.total})
-    engine = Engine.load(ending.engine)
-    dataset = Components(plain(config), choices).dataset()
-    test = (dataset.read_test_all or dataset.read_test)()
-    predicted = _predicted(engine, test)
-    arrays = {"labels": test.labels, "engine": predicted}
-    save_arrays(arrays, ending.engine.parent / PREDICTIONS)
-    right = int((predicted == test.labels).sum())
-    return Tried(TRIED, details={"right": right, "total": len(test)})
+        dataset = Components(plain(config), choices).dataset()
+        choice = self.roles.of(dataset, 0).read_test()[:_KNOWN]
+        predicted = _predicted(Engine.load(self.folder / ENGINE_OF_RUN), choice)
+        metrics = {
+            "bytes": float(summary.saved.total_bytes),
+            "parameters": float(summary.saved.parameters),
+        }
+        known = int((predicted == choice.labels).sum())
+        details = {
+            "right": tested.correct,
+            "total": tested.total,
+            "known": known,
+            "of": len(choice),
+        }
+        return Tried(TRIED, "", metrics, details)
 
 
-def _predicted(engine: Any, part: Any) -> NDArray[np.int64]:
+def _predicted(engine: "Engine", part: Any) -> NDArray[np.int64]:
     """Give the answers of an engine that takes images, a few at a time."""
     predicted = []
     for start in range(0, len(part), 64):
@@ -88,12 +138,3 @@ def _predicted(engine: Any, part: Any) -> NDArray[np.int64]:
             pixels = some.images
         predicted.append(engine.predict_labels(pixels))
     return np.concatenate(predicted)
-
-
-def words_of_run(words: Sequence[str], options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Give the command line of a run with the options of a trial."""
-    from experiments.study.trial import words_of
-
-    if not options:
-        raise InputError("There is no trial to make again.")
-    return (*words, *words_of(options))

@@ -21,7 +21,7 @@ class Handed:
     labels, predicted : ndarray of shape (n_test,), int64
         The true classes, and its answers.
     run : Summary or None
-        Of the run that has made it from all training images; None for an engine as it was tried.
+        Of the run that has made it again with the choice images; None for one as it was tried.
     """
 
     labels: NDArray[np.int64]

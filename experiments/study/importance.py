@@ -1,9 +1,7 @@
 """Which options mattered to a study."""
 
-from typing import Any
-
 import optuna
-from optuna.trial import create_trial
+from optuna.trial import TrialState, create_trial
 
 from evolve.trials.results import TRIED, Finished
 
@@ -34,12 +32,12 @@ def importance(study: optuna.Study, winner: Finished) -> dict[str, float]:
 
     prefix = f"{winner.family}:"
     judged = []
-    for trial in study.get_trials(deepcopy=False):
-        each: dict[str, Any] = trial.user_attrs
-        if each.get("family") == winner.family and each.get("status") == TRIED:
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        each = Finished.of(trial)
+        if each.family == winner.family and each.status == TRIED:
             own = {name: d for name, d in trial.distributions.items() if name.startswith(prefix)}
             params = {name: trial.params[name] for name in own}
-            loss = 1.0 - each["metrics"]["accuracy"]
+            loss = 1.0 - each.metrics["accuracy"]
             judged.append(create_trial(value=loss, params=params, distributions=own))
     n_best = max(_BEST, round(0.1 * len(judged)))
     losses = sorted(each.values[0] for each in judged)

@@ -4,11 +4,12 @@ from collections.abc import Container, Sequence
 from typing import Any
 
 from evolve.trials import Finished
-from evolve.trials.results import TRIED
+from evolve.trials.results import TRIED, Task
 from experiments.study.objectives import accuracy_of, described
 from experiments.study.roles import Roles
 from experiments.tables import percent
 from slicing.data.dataset import Dataset
+from slicing.names import counted
 
 
 def begins(dataset: Dataset[Any], roles: Roles, n_folds: int) -> str:
@@ -28,8 +29,17 @@ def ended(each: Finished, known: Container[str]) -> str:
     return f"Trial {each.number}, {each.family} {described(each.options, known)}: {came}"
 
 
-def so_far(trials: Sequence[Finished], best: Finished | None) -> str:
-    """Say how many trials there are, and which is the best."""
-    if best is None:
-        return f"{len(trials)} trials, none has given an engine"
-    return f"{len(trials)} trials, the best: {percent(accuracy_of(best))} % by {best.family}"
+def so_far(trials: Sequence[Finished], best: Finished | None, task: Task | None) -> str:
+    """Say how many trials there are, which is the best, and what began last."""
+    said = []
+    if best is not None:
+        said.append(
+            f"the best of {counted(len(trials), 'trial')}: {percent(accuracy_of(best))} % "
+            f"by {best.family}"
+        )
+    elif trials:
+        said.append(f"{counted(len(trials), 'trial')}, none has given an engine")
+    if task is not None:
+        again = ", more of it" if task.rung else ""
+        said.append(f"trial {task.number}, {task.family}{again}")
+    return "; ".join(said)

@@ -11,6 +11,9 @@ from slicing.errors import InputError
 NAMES = ("accuracy", "bytes", "parameters", "milliseconds")
 """What can be optimized: the first is maximized, the others are minimized."""
 
+# What no classifier loses that breaks no limit, by the names of what is optimized.
+_MOST = dict.fromkeys(NAMES, 1e12) | {"accuracy": 1.0}
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -70,13 +73,19 @@ class Objectives:
             one_of("objectives", name, NAMES)
 
     def __call__(self, metrics: Mapping[str, float]) -> list[float]:
-        """Give the values to minimize: 1 and more where a limit is broken."""
-        excess = self.limits.excess(metrics)
-        values = []
-        for name in self.names:
-            value = 1 - metrics[name] if name == "accuracy" else metrics[name]
-            values.append(value if not excess else 1 + excess if name == "accuracy" else 1e12)
-        return values
+        """Give the values to minimize; the more a limit is broken, the farther above all others."""
+        if excess := self.limits.excess(metrics):
+            return [(1 + excess) * _MOST[name] for name in self.names]
+        return [1 - metrics[name] if name == "accuracy" else metrics[name] for name in self.names]
+
+    @property
+    def worst(self) -> list[float]:
+        """The values for a trial that failed: above those of all limits that can be broken."""
+        return [2 * _MOST[name] for name in self.names]
+
+    def reaches(self, trial: Finished, target: float) -> bool:
+        """Say whether a trial can be handed over and has an error of at most a target, 0 to 1."""
+        return bool(self.valid([trial])) and 1 - trial.metrics["accuracy"] <= target
 
     def best(self, trials: Iterable[Finished]) -> Finished | None:
         """Choose the trial whose first objective is best; of equals, the smallest and quickest."""
@@ -98,7 +107,8 @@ class Objectives:
 
     def _order(self, trial: Finished) -> tuple[float, ...]:
         metrics = trial.metrics
-        return (*self(metrics), 1 - metrics["accuracy"], metrics["bytes"], trial.number)
+        costs = (metrics["bytes"], metrics["milliseconds"])
+        return (*self(metrics), 1 - metrics["accuracy"], *costs, trial.number)
 
 
 def _beats(one: Finished, other: Finished) -> bool:

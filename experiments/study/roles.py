@@ -61,11 +61,12 @@ class Roles:
         order = grouped_order(train.labels, groups, self.seed)
         # Copies stay on one side.
         whole = np.flatnonzero(np.diff(groups[order], prepend=-1, append=-1))
-        ends = whole[
-            np.abs(np.subtract.outer(np.linspace(0, len(order), self._parts + 1), whole)).argmin(1)
-        ]
         # The last first: those at the beginning hold one of every class.
-        last = self._parts - fold
+        if self.n_folds(dataset) == 1:
+            shares, last = np.array([0.0, 1 - self.fraction, 1.0]), 2
+        else:
+            shares, last = np.linspace(0, 1, self._parts + 1), self._parts - fold
+        ends = whole[np.abs(np.subtract.outer(len(order) * shares, whole)).argmin(1)]
         chosen = np.sort(order[ends[last - 1] : ends[last]])
         others = np.setdiff1d(np.arange(len(order)), chosen)
         choice = train[chosen]

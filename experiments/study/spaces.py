@@ -42,7 +42,8 @@ def families(names: Sequence[str]) -> list[Family]:
     for name in names:
         if name.endswith((".yaml", ".yml")):
             path = Path(name).expanduser()
-            found[path.stem] = _read(path)
+            found[path.stem] = family = _read(path)
+            _check(family)
         else:
             one_of("space", name, (ALL, *_NAMES))
             for each in _NAMES if name == ALL else (name,):
@@ -60,6 +61,21 @@ def _read(path: Path) -> Family:
     if not isinstance(description, Mapping):
         raise InputError(f"{path} has no options: write them as name: value.", "space")
     return family_of(path.stem, description)
+
+
+def _check(family: Family) -> None:
+    """Refuse options that a run does not have, before anything is tried.
+
+    Raises
+    ------
+    InputError
+    """
+    # Here, not above: what conf/families has is known to be right.
+    from experiments.overrides import check
+    from experiments.study.trial import words_of
+
+    for values in family.starts({"files": False}):
+        check(["data=mnist5k", *words_of(family.options(values, 0))])
 
 
 def can_be_tried(all_of: Sequence[Family], context: Mapping[str, Any]) -> tuple[Space, list[str]]:
@@ -97,6 +113,8 @@ def _obstacle(family: Family) -> str | None:
 
 def starts(space: Space) -> list[tuple[str, dict[str, Any]]]:
     """Give what is tried first: of each family the first of its starts, then the others."""
-    by_family = [[(f.name, s) for s in f.starts(space.context)] for f in space.families.values()]
+    # First what can be handed over: there is something to use as soon as one has ended.
+    families = sorted(space.families.values(), key=lambda each: each.judged != "engine")
+    by_family = [[(f.name, s) for s in f.starts(space.context)] for f in families]
     longest = max(map(len, by_family))
     return [each[place] for place in range(longest) for each in by_family if place < len(each)]

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from evolve.checkpoint import Checkpoint
 from evolve.executors.supervised import Fallen, Supervised
-from evolve.trials import Budget, Finished, Search, Space, Task, Tried, finished
-from evolve.trials import proposer as proposer_of
-from evolve.trials import pruner as pruner_of
-from evolve.trials.proposers import Proposer
-from evolve.trials.pruning import Pruner
+from evolve.trials import Budget, Finished, Search, Task, Tried, finished
 from evolve.trials.results import TRIED
 from evolve.trials.storage import open_study
 from experiments.components import Components
@@ -23,23 +19,25 @@ from experiments.dead_runs import has_ended, this_process
 from experiments.environment import cores, machine, versions
 from experiments.folders import made_for_output, remove_if_only
 from experiments.making import Options
+from experiments.mlflow_store import given_address
 from experiments.monitor import Monitor
 from experiments.schema.run import plain
-from experiments.secrets import masked_values
+from experiments.secrets import masked, masked_values
 from experiments.statistics import Accuracy
 from experiments.study import lines
-from experiments.study.budget import REPORT, Clock, refit_seconds, seconds_of, target_of
-from experiments.study.ending import WINNER, Ending
-from experiments.study.engines import ENGINE, keep, tidy
+from experiments.study.budget import REPORT, Clock, refit_seconds
+from experiments.study.ending import WINNER, Remaking, Testing
+from experiments.study.engines import ENGINE, ENGINE_OF_RUN, at_hand, engine_of, keep, tidy
 from experiments.study.handed import Handed
 from experiments.study.importance import importance
-from experiments.study.objectives import Limits, Objectives
-from experiments.study.origin import ORIGIN, StudyOrigin
+from experiments.study.objectives import accuracy_of
+from experiments.study.origin import ORIGIN, Notes, StudyOrigin
+from experiments.study.plan import Plan
 from experiments.study.recording import StudyRecord
-from experiments.study.roles import Roles
-from experiments.study.spaces import can_be_tried, families, starts
+from experiments.study.spaces import starts
 from experiments.study.summary import SUMMARY, StudySummary
-from experiments.study.trial import ENGINE_OF_TRIAL, Trial, folder_of, words_of
+from experiments.study.trial import Trial, words_of
+from experiments.tables import percent
 from slicing.data.dataset import Dataset
 from slicing.errors import InputError
 from slicing.memory import available, set_bound
@@ -53,7 +51,11 @@ _OF_RUNS, _TRACKING = ("data", "seed", "max_gigabytes"), "tracking"
 
 
 def study(
-    config: DictConfig, overrides: Sequence[str], monitor: Monitor, begun: float
+    config: DictConfig,
+    overrides: Sequence[str],
+    monitor: Monitor,
+    begun: float,
+    more: bool = False,
 ) -> StudySummary:
     """Search for the best classifier of some images.
 
@@ -66,6 +68,8 @@ def study(
     monitor : Monitor
     begun : float
         When the program began, as :func:`time.monotonic` has it.
+    more : bool
+        Whether a study that goes on is given another budget, and not what is left of the earlier.
 
     Returns
     -------
@@ -77,7 +81,7 @@ def study(
     """
     options = plain(config)
     set_bound(options["max_gigabytes"])
-    plan = _plan(options)
+    plan = Plan.of(options)
     # Trials hold none out for calibration: the engine that is handed over does.
     every = {**options, "data": {**options["data"], "calibration_fraction": 0.0}}
     dataset = Components(every, {}).dataset()
@@ -85,91 +89,98 @@ def study(
     folder = Path(options["resume"] or made_for_output(options["output"])).expanduser().absolute()
     try:
         with Checkpoint(folder / "checkpoint").locked():
-            return _Study(options, tuple(overrides), plan, dataset, folder, monitor, begun).run()
+            study = _Study(options, tuple(overrides), plan, dataset, folder, monitor)
+            study.begin(begun, more)
+            return study.run()
     except BaseException:
         if is_new and not (folder / ORIGIN).exists():
             remove_if_only(folder, (CONFIG, JOURNAL, "checkpoint"))
         raise
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What the options of a study say, checked: nothing of it needs the images."""
-
-    seconds: float | None
-    target: float | None
-    objectives: Objectives
-    roles: Roles
-    space: Space
-    left_out: tuple[str, ...]
-    proposer: Proposer
-    pruner: Pruner
-
-
-def _plan(options: Options) -> _Plan:
-    limits = options["limits"]
-    objectives = Objectives(
-        tuple(options["objectives"]),
-        Limits(limits["bytes"], limits["parameters"], limits["milliseconds"]),
-    )
-    context = {"files": "image_size" in options["data"]}
-    space, left_out = can_be_tried(families(options["space"]), context)
-    return _Plan(
-        seconds_of(options["budget"]),
-        target_of(options["budget"]),
-        objectives,
-        Roles(options["choice_fraction"], options["folds"], options["seed"]),
-        space,
-        tuple(left_out),
-        proposer_of(options["sampler"], space, options["seed"], options["population"]),
-        pruner_of(options["pruner"], max(each.n_rungs for each in space.families.values())),
-    )
-
-
-@dataclass
 class _Study:
-    options: Options
-    overrides: tuple[str, ...]
-    plan: _Plan
-    dataset: Dataset[Any]
-    folder: Path
-    monitor: Monitor
-    begun: float
+    """A study in its folder, from its first line to its last."""
 
-    def run(self) -> StudySummary:
-        """Search, and hand over what was found."""
-        origin = self._origin()
-        clock = Clock(self._seconds(origin), self.begun)
+    def __init__(
+        self,
+        options: Options,
+        overrides: tuple[str, ...],
+        plan: Plan,
+        dataset: Dataset[Any],
+        folder: Path,
+        monitor: Monitor,
+    ) -> None:
+        self.options, self.overrides, self.plan, self.dataset = options, overrides, plan, dataset
+        self.folder, self.monitor = folder, monitor
+        self.record = StudyRecord(options["tracking"], folder)
+        self.n_folds = plan.roles.n_folds(dataset)
+
+    def begin(self, begun: float, more: bool) -> None:
+        """Write down how the study began, or find out, and open what keeps its trials."""
+        now = StudyOrigin(
+            tuple(map(masked, self.overrides)),
+            masked_values(self.options),
+            {name: asdict(each) for name, each in self.plan.space.families.items()},
+            self.dataset.train.digest,
+            self.plan.seconds,
+        )
+        if self.options["resume"] is not None:
+            now = StudyOrigin.read(self.folder).going_on(now, more)
+        elif (self.folder / ORIGIN).exists():
+            raise InputError(
+                f"{self.folder} holds a study: go on with it (resume={self.folder}), or give "
+                "another output.",
+                "output",
+            )
+        left = None if now.granted is None else now.granted - now.seconds
+        if left is not None and left <= 0:
+            raise InputError(
+                f"The study has used its budget ({now.seconds:.0f} s): give it more, "
+                f"resume={self.folder} budget.minutes=..."
+            )
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        kept = open_study(
+        self.kept = open_study(
             self.options["storage"] or self.folder / JOURNAL,
             self.options["name"] or "study",
             len(self.plan.objectives.names),
         )
-        record = StudyRecord(self.options["tracking"], self.folder)
+        now.join(self.kept)
+        self.clock = Clock(left, begun)
+        self.notes = Notes(now, self.folder, self.clock)
+        OmegaConf.save(OmegaConf.create(masked_values(self.options)), self.folder / CONFIG)
+        self.notes.write()
 
-        def begun(run_id: str) -> None:
-            replace(origin, mlflow_run=run_id).write(self.folder)
-
-        self.n_folds = self.plan.roles.n_folds(self.dataset)
+    def run(self) -> StudySummary:
+        """Search, and hand over what was found."""
         for note in (
             lines.begins(self.dataset, self.plan.roles, self.n_folds),
             *self.dataset.notes,
             *self.plan.left_out,
         ):
             self.monitor.say(note)
-        tags = {"folder": self.folder, "dataset": self.dataset.name, "overrides": " ".join(
-            self.overrides), "dataset.train_digest": origin.images}  # fmt: skip
-        record.begin(self._name, self.options, tags, begun, origin.mlflow_run or None)
+        tags = {
+            "folder": self.folder,
+            "dataset": self.dataset.name,
+            "overrides": " ".join(self.notes.origin.overrides),
+            "dataset.train_digest": self.notes.origin.images,
+        }
+        self.record.begin(
+            self._name, self.options, tags, lambda run: self.notes.write(mlflow_run=run),
+            self.notes.origin.mlflow_run or None,
+        )  # fmt: skip
+        if address := given_address(self.options["tracking"]["uri"]):
+            self.monitor.say(f"Recording in MLflow at {masked(address)}")
+            # The user's own server: a mistake shows before anything is computed.
+            self.record.ready()
         work = self._work()
         try:
-            search = self._search(kept, work, clock)
-            self._follow(search, kept, clock, record)
-            origin = replace(StudyOrigin.read(self.folder), seconds=origin.seconds + clock.passed)
-            origin.write(self.folder)
-            summary = self._end(search, kept, clock, record, work)
+            search = self._search(work)
+            self._follow(search)
+            self.notes.write()
+            summary = self._end(search, work)
+            self.notes.write()
         except BaseException as error:
-            record.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            self.record.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
         finally:
             work.close()
@@ -178,38 +189,6 @@ class _Study:
     @property
     def _name(self) -> str:
         return self.options["name"] or f"study-{self.dataset.name}-s{self.options['seed']}"
-
-    def _origin(self) -> StudyOrigin:
-        """Write down how the study began, or find out."""
-        images = self.dataset.train.digest
-        if self.options["resume"] is not None:
-            origin = StudyOrigin.read(self.folder)
-            origin.check(self.options, images)
-        else:
-            if (self.folder / ORIGIN).exists():
-                raise InputError(
-                    f"{self.folder} holds a study: go on with it (resume={self.folder}), or give "
-                    "another output.",
-                    "output",
-                )
-            origin = StudyOrigin(self.overrides, masked_values(self.options), images)
-        origin = replace(origin, overrides=self.overrides)
-        OmegaConf.save(OmegaConf.create(masked_values(self.options)), self.folder / CONFIG)
-        origin.write(self.folder)
-        return origin
-
-    def _seconds(self, origin: StudyOrigin) -> float | None:
-        """Give the seconds of this session: what is left of the budget, or a new one."""
-        whole = self.plan.seconds
-        is_more = self.options["budget"] != origin.options["budget"]
-        if whole is None or is_more or not origin.seconds:
-            return whole
-        if whole <= origin.seconds:
-            raise InputError(
-                f"The study has used its budget ({origin.seconds:.0f} s): give it more, "
-                f"resume={self.folder} budget.minutes=..."
-            )
-        return whole - origin.seconds
 
     def _workers(self) -> int:
         executor = self.options["executor"]
@@ -233,11 +212,11 @@ class _Study:
         n_bytes = 0.9 * free / self._workers() if gigabytes is None else 1e9 * gigabytes
         return Supervised(trial, _fallen, _time_of, int(n_bytes), log=self.folder / LOG)
 
-    def _search(self, kept: optuna.Study, work: Supervised[Any, Tried], clock: Clock) -> Search:
+    def _search(self, work: Supervised[Any, Tried]) -> Search:
         budget, plan = self.options["budget"], self.plan
-        left, minutes = clock.left, self.options["limits"]["trial_minutes"]
+        left, minutes = self.clock.left, self.options["limits"]["trial_minutes"]
         return Search(
-            kept, plan.space, plan.proposer, Components(self.options, {}).executor(), work,
+            self.kept, plan.space, plan.proposer, Components(self.options, {}).executor(), work,
             plan.objectives,
             Budget(
                 None if left is None else max(left, 0.1), budget["trials"], plan.target,
@@ -247,56 +226,58 @@ class _Study:
             # Nobody else writes to the file in its folder.
             has_ended=has_ended if self.options["storage"] else lambda name: True,
             starts=starts(plan.space), workers=self._workers(),
-            reserve=lambda: clock.reserve(
-                plan.objectives.best(finished(kept)), len(self.dataset.train)
-            ),
+            reserve=lambda: self.clock.reserve(self._best(), len(self.dataset.train)),
+            begins=self._show,
         )  # fmt: skip
 
-    def _follow(
-        self, search: Search, kept: optuna.Study, clock: Clock, record: StudyRecord
-    ) -> None:
+    def _best(self) -> Finished | None:
+        """Give the best trial whose engine is here."""
+        return self.plan.objectives.best(at_hand(self.folder, finished(self.kept)))
+
+    def _follow(self, search: Search) -> None:
         """Go through the search: keep the best engine, show what comes, and record it."""
-        best = self.plan.objectives.best(finished(kept))
+        best = self._best()
+        if best is not None:
+            # What ended the study before may have come between the trial and its copy.
+            keep(engine_of(self.folder, best), self.folder)
         with self.monitor.task("study"):
             try:
                 for each in search:
-                    best = self._came(each, best, finished(kept), clock)
-                    record.trial(each, None if best is None else best.metrics["accuracy"])
+                    best = self._came(each, best)
+                    self.record.trial(each, None if best is None else best.metrics["accuracy"])
             except KeyboardInterrupt:
                 # It came between two trials.
                 search.ended = "interrupted"
 
-    def _came(
-        self, each: Finished, best: Finished | None, trials: list[Finished], clock: Clock
-    ) -> Finished | None:
+    def _came(self, each: Finished, best: Finished | None) -> Finished | None:
         """Keep the engine of a trial if it is the best; give the best."""
-        found = self.plan.objectives.best(trials)
+        found = self._best()
         if found is not None and (best is None or found.number != best.number):
-            keep(folder_of(self.folder, found.number) / ENGINE_OF_TRIAL, self.folder)
-        tidy(self.folder, self.plan.objectives, trials)
+            keep(engine_of(self.folder, found), self.folder)
+        tidy(self.folder, self.plan.objectives, finished(self.kept))
+        self.notes.write()
         self.monitor.say(lines.ended(each, self.plan.space.families[each.family].fixed))
-        self.monitor.show(self._done(clock, len(trials)), lines.so_far(trials, found))
+        self._show()
         return found
 
-    def _done(self, clock: Clock, n_trials: int) -> float:
+    def _show(self, task: Task | None = None) -> None:
+        """Show how far the search is, and the task that begins."""
+        trials = finished(self.kept)
+        best = self.plan.objectives.best(trials)
+        self.monitor.show(self._done(len(trials)), lines.so_far(trials, best, task))
+
+    def _done(self, n_trials: int) -> float:
         shares = [0.0]
-        if clock.seconds is not None:
-            shares.append(clock.passed / clock.seconds)
+        if self.clock.seconds is not None:
+            shares.append(self.clock.passed / self.clock.seconds)
         if self.options["budget"]["trials"] is not None:
             shares.append(n_trials / self.options["budget"]["trials"])
         return min(max(shares), 1.0)
 
-    def _end(
-        self,
-        search: Search,
-        kept: optuna.Study,
-        clock: Clock,
-        record: StudyRecord,
-        work: Supervised[Any, Tried],
-    ) -> StudySummary:
+    def _end(self, search: Search, work: Supervised[Any, Tried]) -> StudySummary:
         """Test the winner, make it again where there is time, and report."""
-        trials = finished(kept)
-        winner = self.plan.objectives.best(trials)
+        trials = finished(self.kept)
+        winner = self._best()
         if winner is None:
             reason = next((each.reason for each in reversed(trials) if each.reason), "")
             raise InputError(
@@ -304,7 +285,7 @@ class _Study:
                 f"(resume={self.folder} budget.minutes=...), or wider limits."
             )
         command = (*self._of_runs(), *words_of(winner.options))
-        as_tried, refit, why_not = self._hand_over(winner, command, clock, search, record, work)
+        as_tried, refit, why_not = self._hand_over(winner, command, search, work)
         handed = Handed.read(self.folder, refit is not None)
         engine = self.folder / ENGINE
         summary = StudySummary(
@@ -314,7 +295,7 @@ class _Study:
             folds=self.n_folds,
             objectives=self.plan.objectives.names,
             ended=search.ended,
-            seconds=StudyOrigin.read(self.folder).seconds,
+            seconds=self.notes.origin.seconds,
             overhead=search.overhead,
             trials=tuple(trials),
             winner=winner.number,
@@ -331,7 +312,7 @@ class _Study:
             machine=machine(),
             engine_bytes=engine.stat().st_size,
             by_class=handed.by_class(self.dataset.classes),
-            importance=importance(kept, winner),
+            importance=importance(self.kept, winner),
         )
         summary.write(self.folder / SUMMARY)
         self.monitor.say("Writing the report")
@@ -340,7 +321,7 @@ class _Study:
 
         report.write(summary, handed, engine)
         self.monitor.say("Sending the results to MLflow")
-        record.finish(
+        self.record.finish(
             summary.metrics(),
             (CONFIG, SUMMARY, report.REPORT),
             summary.text(),
@@ -352,38 +333,61 @@ class _Study:
         self,
         winner: Finished,
         command: tuple[str, ...],
-        clock: Clock,
         search: Search,
-        record: StudyRecord,
         work: Supervised[Any, Tried],
     ) -> tuple[Accuracy, Accuracy | None, str]:
-        """Test the engine as it was tried, and as a run with all training images makes it."""
+        """Test the engine as it was tried, and as a run with the choice images makes it."""
+        engine = engine_of(self.folder, winner)
+        keep(engine, self.folder)
         self.monitor.say("Testing the winner on the test images")
-        engine = self.folder / ENGINE
-        tested = work(Ending(command, self.folder / WINNER, engine, refit=False))
+        tested = work(Testing(command, self.folder, engine))
         if tested.status != TRIED:
             raise InputError(f"The winner could not be tested: {tested.reason}")
         total = int(tested.details["total"])
         as_tried = Accuracy(int(tested.details["right"]), total)
-        left, needed = clock.left, refit_seconds(winner)
-        if search.ended == "interrupted":
-            return as_tried, None, "it was not made again from all training images: interrupted"
-        if left is not None and left < needed:
-            return as_tried, None, "there was no time to make it again from all training images"
-        self.monitor.say("Making the winner again from all training images")
+        remade = self.notes.origin.remade
+        if remade.get("trial") == winner.number:
+            keep(self.folder / WINNER / ENGINE_OF_RUN, self.folder)
+            return as_tried, Accuracy(remade["right"], remade["total"]), ""
+        if why_not := self._why_not_again(winner, search):
+            return as_tried, None, why_not
+        self.monitor.say("Making the winner again, with the choice images")
+        self.notes.write(remade={})
         shutil.rmtree(self.folder / WINNER, ignore_errors=True)
-        record.ready()
         words = [word for word in self.overrides if _group(word) == _TRACKING]
-        words += [*command, f"tracking.parent={record.run_id}"]
-        seconds = None if left is None else left - REPORT
-        again = work(Ending(tuple(words), self.folder / WINNER, engine, True, seconds))
+        words += [*command, f"tracking.parent={self.record.run_id}"]
+        seconds = None if self.clock.left is None else self.clock.left - REPORT
+        again = work(Remaking(tuple(words), self.folder / WINNER, self.plan.roles, seconds))
         if again.status != TRIED:
-            return as_tried, None, f"making it again from all training images: {again.reason}"
-        keep(self.folder / WINNER / ENGINE_OF_TRIAL, self.folder)
-        return as_tried, Accuracy(int(again.details["right"]), total), ""
+            return as_tried, None, f"making it again ended early: {again.reason}"
+        metrics = {**winner.metrics, **again.metrics}
+        if self.plan.objectives.limits.excess(metrics):
+            size = f"{metrics['bytes']:,.0f} bytes, {metrics['parameters']:,.0f} parameters"
+            return as_tried, None, f"made again, it breaks a limit: {size}"
+        known = Accuracy(int(again.details["known"]), int(again.details["of"]))
+        if known.interval()[1] < accuracy_of(winner).value:
+            # These images have taught it: it is worse than what was announced.
+            lost = f"made again, it gets only {percent(known)} % of the choice images right"
+            return as_tried, None, lost
+        keep(self.folder / WINNER / ENGINE_OF_RUN, self.folder)
+        right = int(again.details["right"])
+        self.notes.write(remade={"trial": winner.number, "right": right, "total": total})
+        return as_tried, Accuracy(right, total), ""
+
+    def _why_not_again(self, winner: Finished, search: Search) -> str:
+        """Say why the winner is not made again; nothing where it is."""
+        if search.ended == "interrupted":
+            return "it was not made again with the choice images: interrupted"
+        if self.clock.left is not None and self.clock.left < refit_seconds(winner):
+            return "there was no time to make it again with the choice images"
+        try:
+            self.record.ready()
+        except InputError as error:
+            return f"it was not made again with the choice images: {error}"
+        return ""
 
 
-def _time_of(task: Task | Ending) -> float | None:
+def _time_of(task: Task | Testing | Remaking) -> float | None:
     return task.seconds
 
 

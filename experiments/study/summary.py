@@ -14,6 +14,7 @@ from experiments.study.cells import ENDED, fallen, happened, ranked
 from experiments.study.objectives import accuracy_of, described
 from experiments.tables import percent, shorten, table
 from slicing.files import replacing
+from slicing.names import counted
 
 SUMMARY = "summary.json"
 
@@ -45,7 +46,7 @@ class StudySummary:
     as_tried : Accuracy
         On the test images: the winner as it was tried, without the images that judged it.
     refit : Accuracy or None
-        The same, made again from all training images; None where it was not.
+        The same, made again with the choice images; None where it was not.
     why_not_refit : str
     left_out : tuple of str
         What could not run here, and why.
@@ -150,7 +151,7 @@ class StudySummary:
         if self.refit is None:
             tested += f"; {self.why_not_refit}"
         else:
-            tested += f", {percent(self.refit)} % made again from all training images"
+            tested += f", {percent(self.refit)} % made again with the choice images"
         counts = Counter(happened(each.status) for each in failed)
         why = "; ".join(f"{n} {what}" for what, n in counts.items())
         return [
@@ -158,7 +159,7 @@ class StudySummary:
             f"{percent(choice)} % of {choice.total:,} choice images right, which flatters it, "
             "since they chose it",
             f"on {self.tested.total:,} test images, which chose nothing: {tested}",
-            f"{len(self.trials):,} trials in {self.seconds:.0f} s"
+            f"{counted(len(self.trials), 'trial')} in {self.seconds:.0f} s"
             + (f", of which {len(failed):,} failed ({why})" if failed else "")
             + f"; the search ended because {ENDED[self.ended]}; choosing what to try took "
             f"{self.overhead:.1f} s",

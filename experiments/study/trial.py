@@ -5,6 +5,7 @@ own, :mod:`evolve.executors.supervised`, which keeps the images from one trial t
 """
 
 import json
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evolve.trials.results import TRIED, Task, Tried
-from experiments.study.ending import Ending, end
+from experiments.study.ending import Remaking, Testing
+from experiments.study.engines import ENGINE_OF_RUN, engine_name, folder_of
 from experiments.study.objectives import Limits
 from experiments.study.roles import Roles
 from slicing.errors import InputError
@@ -25,16 +27,8 @@ if TYPE_CHECKING:
     from slicing.data.dataset import Dataset, Images
     from slicing.engine.engine import Engine
 
-ENGINE_OF_TRIAL = "engine.safetensors"
-"""File in the folder of a trial: the engine of its first fold."""
-
 # Images that are classified one at a time to find out how long one takes.
 _TIMED, _WARM_UP = 15, 3
-
-
-def folder_of(root: Path, number: int) -> Path:
-    """Give the folder of a trial."""
-    return root / "trials" / f"{number:04}"
 
 
 def words_of(options: Mapping[str, Any]) -> list[str]:
@@ -82,10 +76,10 @@ class Trial:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_datasets": {}}
 
-    def __call__(self, task: Task | Ending) -> Tried:
-        """Try the options of a task, or end the study."""
+    def __call__(self, task: Task | Testing | Remaking) -> Tried:
+        """Try the options of a task, or do what the end of the study wants."""
         try:
-            return end(task) if isinstance(task, Ending) else self._try(task)
+            return self._try(task) if isinstance(task, Task) else task.do()
         except InputError as error:
             return Tried("refused", str(error))
         except MemoryError:
@@ -107,17 +101,20 @@ class Trial:
         set_bound(options["max_gigabytes"])
         threads = set_threads(options["threads"])
         folder = folder_of(self._root, task.number)
-        folder.mkdir(parents=True, exist_ok=True)
+        # Nothing of another fold or rung is gone on with: it has seen these choice images.
+        work = folder / "work"
+        shutil.rmtree(work, ignore_errors=True)
         start, folds = time.perf_counter(), list[_Fold]()
         source = self._dataset(Components(options, choices))
         for number in range(self._roles.n_folds(source)):
             components = Components(options, choices)
             components.settle()
             dataset = self._roles.of(source, number)
-            where = folder if number == 0 else folder / "fold"
-            judged = self._judged[task.family]
+            where, judged = work / f"fold-{number}", self._judged[task.family]
+            where.mkdir(parents=True)
             folds.append(_fold(components, dataset, where, judged, self._limits, threads, words))
         seconds = time.perf_counter() - start
+        _keep(work, folder, task.rung)
         return _judge(folds, seconds)
 
     def _dataset(self, components: "Components") -> "Dataset[Any]":
@@ -129,6 +126,14 @@ class Trial:
         if key not in self._datasets:
             self._datasets[key] = components.dataset()
         return self._datasets[key]
+
+
+def _keep(work: Path, folder: Path, rung: int) -> None:
+    """Keep the files of the first fold, and its engine under the name of its rung."""
+    for path in (work / "fold-0").iterdir():
+        if path.is_file():
+            path.replace(folder / (engine_name(rung) if path.name == ENGINE_OF_RUN else path.name))
+    shutil.rmtree(work, ignore_errors=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +163,6 @@ def _fold(
     from experiments.stages import Experiment
     from experiments.tracking import MLflowRun
 
-    folder.mkdir(exist_ok=True)
     recorder = Recorder(folder)
     read = components.read(dataset, dataset, recorder)
     images = components.split(read.dataset)
@@ -234,7 +238,7 @@ def _milliseconds(network: "Baseline | Engine", choice: "Images", folder: Path) 
     pixels: Any = chosen.images
     if isinstance(network, Engine):
         # As it is used: with its backbone.
-        network = Engine.load(folder / ENGINE_OF_TRIAL)
+        network = Engine.load(folder / ENGINE_OF_RUN)
         if isinstance(chosen, Maps) and network.preparation is not None:
             pixels = chosen.source.prepared(network.preparation)
     took = []

@@ -16,7 +16,7 @@ def told(summary: StudySummary) -> list[str]:
         some += f" and {len(names) - _NAMES:,} more"
     most = max(_recalls(summary).values(), key=lambda each: each.total).total
     guess = 100 * most / summary.tested.total
-    made = "It was made from all training images."
+    made = "It was made from the training images and those that chose it."
     if summary.refit is None:
         made = f"It was made without the images that chose it: {summary.why_not_refit}."
     return [

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slicing.backbones import graph as graphs
+from slicing.backbones.sizes import largest
 from slicing.errors import InputError, installing
 from slicing.pixels import Pixels, unit_pixels
 from slicing.stack import Shape
@@ -162,7 +163,7 @@ class Backbone:
 
     @cached_property
     def _largest(self) -> int:
-        return graphs.largest(self._model)
+        return largest(self._model, _CHUNK)
 
     @cached_property
     def _sessions(self) -> dict[int, Any]:

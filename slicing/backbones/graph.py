@@ -68,8 +68,14 @@ def parsed(graph: bytes) -> Any:
     except DecodeError as error:
         raise InputError("The backbone is no ONNX graph: make it again.") from error
     nodes = model.graph.node
-    tensors = [*model.graph.initializer, *(each.t for node in nodes for each in node.attribute)]
-    if model.functions or any(tensor.external_data for tensor in tensors):
+    attributes = [each for node in nodes for each in node.attribute]
+    tensors = [*model.graph.initializer]
+    tensors += [tensor for each in attributes for tensor in (each.t, *each.tensors)]
+    is_sparse = model.graph.sparse_initializer or any(
+        each.HasField("sparse_tensor") or each.sparse_tensors for each in attributes
+    )
+    # A sparse tensor consists of others, which could be in files as well.
+    if model.functions or is_sparse or any(each.external_data for each in tensors):
         raise InputError("The backbone's graph has parts outside itself: make it again.")
     for node in nodes:
         kind = node.op_type
@@ -369,14 +375,6 @@ def n_parameters(model: Any) -> int:
         for tensor in model.graph.initializer
         if tensor.data_type in (kinds.FLOAT, kinds.INT8) and tensor.name not in steps
     )
-
-
-def largest(model: Any) -> int:
-    """Count the numbers of the largest map that one image takes within a graph."""
-    inferred = load_onnx().shape_inference.infer_shapes(model, data_prop=True)
-    values = [*inferred.graph.value_info, *model.graph.input, *model.graph.output]
-    sizes = (value.type.tensor_type.shape.dim[1:] for value in values)
-    return max(prod(int(each.dim_value) or 1 for each in size) for size in sizes)
 
 
 def _value(name: str, shape: Shape) -> Any:

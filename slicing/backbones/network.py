@@ -22,6 +22,7 @@ from slicing.backbones.conversion import UNSCALED, Converted, Scaling, convert
 from slicing.checks import between
 from slicing.errors import InputError, installing
 from slicing.files import delete_oldest
+from slicing.machine import TENSORFLOW, processor, switches
 from slicing.stack import Shape
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 # Part of the cache's key: raise it with every change to the graphs that are made here.
 _RECIPE = 1
-_PACKAGES = ("keras", "tensorflow", "tf2onnx", "onnx")
+_PACKAGES = ("keras", "tensorflow", "tf2onnx", "onnx", "numpy")
 
 # Bytes of all cache files of a folder.
 LIMIT = 2_000_000_000
@@ -196,6 +197,9 @@ class Network:
             "wanted": [*wanted],
             "recipe": _RECIPE,
             "versions": versions,
+            # What is computed of weights alone is computed by the conversion.
+            "processor": processor(),
+            "switches": switches(TENSORFLOW),
         }
         key = hashlib.sha256(json.dumps(determinants).encode()).hexdigest()
         return folder / f"{key}.safetensors"

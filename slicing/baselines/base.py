@@ -168,6 +168,8 @@ class Adapted(NamedTuple):
         Which of the training images it was not trained with; None: all.
     warning : str or None
         See :class:`Baseline`.
+    knows_labels : bool
+        Whether it may have been trained with the labels of these images, here or before.
     """
 
     network: "Network"
@@ -176,6 +178,7 @@ class Adapted(NamedTuple):
     training: tuple[Epoch, ...] = ()
     unseen: NDArray[np.intp] | None = None
     warning: str | None = None
+    knows_labels: bool = False
 
 
 class BaselineBuilder(ABC):

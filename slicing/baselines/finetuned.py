@@ -135,6 +135,8 @@ class FineTuned(Pretrained):
         determinants = {
             "network": network.digest,
             "images": train.digest,
+            # Copies decide, too, which images choose the epoch.
+            "choice": _digest([choice]),
             "preparation": repr(preparation),
             "n_classes": len(classes),
             **{name: getattr(self, name) for name in names},
@@ -174,7 +176,9 @@ class FineTuned(Pretrained):
             network.cache_dir,
             SCORES,
         )
-        return Adapted(adapted, trained.seconds, from_cache, trained.epochs, choice)
+        return Adapted(
+            adapted, trained.seconds, from_cache, trained.epochs, choice, knows_labels=True
+        )
 
     def _plan(self) -> Plan:
         at_least("epochs", self.epochs, 1)
@@ -293,8 +297,8 @@ def _parts(network: Network, after: str, layers: int, n_classes: int) -> _Parts:
     return _Parts(tail, head, keras.Model(images, head(pooled), name="finetuned"))
 
 
-def _digest(weights: Sequence[NDArray[Any]]) -> str:
+def _digest(arrays: Sequence[NDArray[Any]]) -> str:
     sha = hashlib.sha256()
-    for weight in weights:
-        sha.update(np.ascontiguousarray(weight).tobytes())
+    for array in arrays:
+        sha.update(np.ascontiguousarray(array).tobytes())
     return sha.hexdigest()

@@ -124,7 +124,7 @@ class SavedCNN(BaselineBuilder):
             Also where it was trained on another range of pixels or order of classes.
         """
         if len(self._model.outputs) == 1 and len(self._model.outputs[0].shape) == 4:
-            return Adapted(network)
+            return Adapted(network, knows_labels=True)
         self._require("gives outputs", "outputs", (len(classes),))
         order = self._order(classes)
         some = train[stratified_order(train.labels, 0)[:_PHOTOS]]
@@ -142,7 +142,7 @@ class SavedCNN(BaselineBuilder):
             load=lambda: (whole, network.scaling),
             head=SCORES,
         )
-        return Adapted(answering, warning=warning)
+        return Adapted(answering, warning=warning, knows_labels=True)
 
     @cached_property
     def _model(self) -> "keras.Model":

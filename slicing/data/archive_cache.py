@@ -6,22 +6,20 @@ were not used for the longest time are deleted, unless that is less than a day.
 
 import hashlib
 import os
-import shutil
+import re
 import tempfile
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
 
 from slicing.data.archive import unpack
 from slicing.errors import InputError
-from slicing.files import clear_stale, open_regular
+from slicing.files import clear_stale, delete_oldest, is_full, open_regular
 
 LIMIT = 20_000_000_000
 """Bytes of all that is kept."""
 
-_SCRATCH = ".unpack-"
+_SCRATCH, _NAME = ".unpack-", re.compile(r"[0-9a-f]{16}")
 # Seconds in which a run may still read what it asked for.
 _IN_USE = 86_400.0
 
@@ -70,31 +68,10 @@ def unpacked(archive: Path, max_gigabytes: float, name: str) -> Path:
                     if not folder.is_dir():  # else another process was faster
                         raise
         os.utime(kept)  # now it is the one that was used last
-        _delete_oldest(kept)
+        delete_oldest(kept, _NAME, LIMIT, _IN_USE)
     except OSError as error:
         raise InputError(
-            f"{archive} cannot be unpacked into {cache} ({error.strerror}): make room or unpack it "
-            "yourself, and give the folder."
+            f"{archive} cannot be unpacked into {cache} ({error.strerror}): "
+            f"{'make room, or ' if is_full(error) else ''}unpack it yourself, and give the folder."
         ) from error
     return folder
-
-
-def _delete_oldest(newest: Path) -> None:
-    """Delete what was not used for the longest time until all fits into the limit."""
-    others = list[tuple[float, Path]]()
-    for path in newest.parent.iterdir():
-        with suppress(FileNotFoundError):  # another process may delete it
-            others.append((path.stat().st_mtime, path))
-    total = _size(newest)
-    for used, path in sorted(others, reverse=True):
-        total += _size(path) if path != newest else 0
-        if total > LIMIT and time.time() - used > _IN_USE:
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _size(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):
-            total += path.stat().st_size if path.is_file() else 0
-    return total

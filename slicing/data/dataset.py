@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from slicing.data.sampling import held_out
 from slicing.errors import InputError
-from slicing.pixels import unit_pixels
+from slicing.pixels import contrasts_of, unit_pixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -134,6 +134,11 @@ class Images:
         sha.update(np.ascontiguousarray(self.images).data)
         sha.update(np.ascontiguousarray(self.labels).data)
         return sha.hexdigest()
+
+    @cached_property
+    def contrasts(self) -> NDArray[np.float64]:
+        """See :func:`~slicing.pixels.contrasts_of`: of shape (n,)."""
+        return contrasts_of(self.images)
 
     def prepared(self, preparation: "Preparation") -> NDArray[np.uint8]:
         """Resize and convert all images: of shape (n, ``*preparation.shape``), uint8."""

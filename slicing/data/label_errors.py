@@ -14,7 +14,7 @@ from scipy.special import log_softmax, softmax
 
 from slicing.data.sampling import group_end, grouped_order
 from slicing.errors import InputError, installing
-from slicing.scatter import add_products, completed, shrunk
+from slicing.scatter import add_products, check_size, completed, shrunk
 from slicing.threads import single_threaded_blas
 
 FOLDS = 5
@@ -81,8 +81,8 @@ def find_label_errors(
     Raises
     ------
     InputError
-        Without cleanlab, for too few images, and where the probe is right so rarely that it tells
-        nothing.
+        Without cleanlab, for too few images, for too many features, and where the probe is right
+        so rarely that it tells nothing.
     """
     try:
         # Here, not above: it is an extra.
@@ -91,6 +91,7 @@ def find_label_errors(
         raise InputError(
             f"cleanlab is not installed, which finds wrong labels: {installing('inspect')}"
         ) from error
+    check_size(vectors.shape[1])
     scores, is_checked = _out_of_fold(vectors, labels, n_classes, groups, seed)
     is_right = scores.argmax(axis=1) == labels
     accuracy = float(np.mean(is_right[is_checked])) if is_checked.any() else 0.0

@@ -65,16 +65,22 @@ class Survey:
         return shown(path.absolute().relative_to(self.root))
 
     def quality(
-        self, features: NDArray[np.float32] | None = None, radius: int = RADIUS, seed: int = 0
+        self,
+        features: NDArray[np.float32] | None = None,
+        knows_labels: bool = False,
+        radius: int = RADIUS,
+        seed: int = 0,
     ) -> Quality:
         """Say what is wrong with the images.
 
         Parameters
         ----------
         features : ndarray of shape (n, n_features), float32, optional
-            What a network that has not seen the labels makes of the images, in their order. With
-            it, copies must agree in their features, too, and labels are judged by these instead of
-            by thumbnails of 9 x 8 pixels.
+            What a network makes of the images, in their order. With it, copies must agree in their
+            features, too, and labels are judged by these instead of by thumbnails of 9 x 8 pixels.
+        knows_labels : bool
+            Whether that network may have been trained with the labels, also the wrong ones. Then
+            thumbnails judge them.
         radius : int
             Bits of 64 in which the hashes of copies may differ.
         seed : int
@@ -83,7 +89,7 @@ class Survey:
         groups = self.groups
         if groups is None or features is not None:
             groups = copies(self.prints, radius, features)
-        found, probe = self._label_errors(groups, features, seed)
+        found, probe = self._label_errors(groups, None if knows_labels else features, seed)
         return Quality(
             root=shown(self.root),
             classes=images_of_classes(self.labels, self.is_test, self.classes),

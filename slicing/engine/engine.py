@@ -18,13 +18,13 @@ from slicing.data.preparation import Preparation
 from slicing.engine import stored_engine, stored_stack
 from slicing.engine.class_changes import with_class, without_class
 from slicing.engine.consistency import require_consistent
-from slicing.engine.evidence import Confidence, Evidence, contrasts_of, evidence_of
+from slicing.engine.evidence import Confidence, Evidence, evidence_of
 from slicing.engine.stored_stack import quantized
 from slicing.engine.votes import count_votes
 from slicing.errors import InputError
 from slicing.neighbors.by_class import NearestByClass, distances_by_class
 from slicing.neighbors.exact import Metric, NeighborSearch
-from slicing.pixels import Pixels, unit_pixels
+from slicing.pixels import Pixels, contrasts_of, unit_pixels
 from slicing.quantization import levels, snap, step_of
 from slicing.shifts import averaged
 from slicing.stack import ConvStack, Shape
@@ -168,6 +168,10 @@ class Engine:
         """
         return averaged(self.stack, self._inputs(images), self.average)
 
+    def _checked(self, images: Pixels) -> NDArray[np.float32]:
+        """Give images as they are computed with, or maps where the backbone is at hand."""
+        return unit_pixels(images) if self.backbone is None else self.backbone.checked(images)
+
     def _inputs(self, images: Pixels) -> NDArray[np.float32]:
         """Give what the stack takes: the images, or the backbone's maps of them."""
         return unit_pixels(images) if self.backbone is None else self.backbone.maps(images)
@@ -241,15 +245,23 @@ class Engine:
     def _nearest(self) -> NearestByClass:
         return NearestByClass(self.references, self.labels, len(self.classes), self.metric)
 
-    def evidence(self, images: Pixels) -> Evidence:
-        """Say what each answer rests on: votes, distance, margin, and confidence if it has one."""
+    def evidence(self, images: Pixels, contrasts: NDArray[np.float64] | None = None) -> Evidence:
+        """Say what each answer rests on: votes, distance, margin, and confidence if it has one.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, height, width, channels)
+        contrasts : ndarray of shape (n,), float64, optional
+            Of the pixels, where ``images`` are maps; see :func:`~slicing.pixels.contrasts_of`.
+        """
+        if contrasts is None:
+            contrasts = contrasts_of(self._checked(images))
         inputs, n_classes = self._inputs(images), len(self.classes)
         features = averaged(self.stack, inputs, self.average)
         distances = distances_by_class(
             features, self.references, self.labels, n_classes, self.metric
         )
-        votes, contrasts = self._votes(features), contrasts_of(inputs)
-        return evidence_of(votes, distances, contrasts, self.confidence)
+        return evidence_of(self._votes(features), distances, contrasts, self.confidence)
 
     def calibrated(self, held_out: Images) -> "Engine":
         """Learn from images that taught nothing else how likely an answer is right.
@@ -264,16 +276,14 @@ class Engine:
         InputError
             Where there are none.
         """
-        found = self.evidence(held_out.images)
+        found = self.evidence(held_out.images, held_out.contrasts)
         is_right = found.labels == held_out.labels
-        contrasts = contrasts_of(self._inputs(held_out.images))
-        confidence = Confidence.fit(found, contrasts, is_right)
+        confidence = Confidence.fit(found, held_out.contrasts, is_right)
         return replace(self, confidence=confidence)
 
     def score(self, images: Pixels, labels: NDArray[Any]) -> float:
         """Measure the accuracy on images with known classes: their names, or their indices."""
-        check = unit_pixels if self.backbone is None else self.backbone.checked
-        images, labels = check(images), np.asarray(labels)
+        images, labels = self._checked(images), np.asarray(labels)
         if labels.shape != (len(images),) or labels.dtype.kind not in "iuU":
             raise InputError(
                 f"The labels have type {labels.dtype} and shape {labels.shape}: give the name or "

@@ -112,7 +112,7 @@ class Confidence:
         found : Evidence
             Of the answers.
         contrasts : ndarray of shape (n,), float64
-            Of the images, see :func:`contrasts_of`.
+            Of the images, see :func:`~slicing.pixels.contrasts_of`.
         is_right : ndarray of shape (n,), bool
 
         Raises
@@ -158,22 +158,6 @@ class Confidence:
         return (distances > self.farthest) | (contrasts < self.flattest)
 
 
-def contrasts_of(images: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Give the standard deviation of each image's pixels, in its channel that has the most.
-
-    Parameters
-    ----------
-    images : ndarray of shape (n, height, width, channels), float32
-
-    Returns
-    -------
-    ndarray of shape (n,), float64
-    """
-    # One at a time: all of them would be copied.
-    deviations = (image.std(axis=(0, 1), dtype=np.float64).max() for image in images)
-    return np.fromiter(deviations, np.float64, len(images))
-
-
 def evidence_of(
     votes: NDArray[np.int64],
     distances: NDArray[np.float64],
@@ -188,7 +172,7 @@ def evidence_of(
     distances : ndarray of shape (n, n_classes), float64
         To the nearest reference of each class; infinite for a class without any.
     contrasts : ndarray of shape (n,), float64
-        Of the images, see :func:`contrasts_of`.
+        Of the images, see :func:`~slicing.pixels.contrasts_of`.
     confidence : Confidence or None
     """
     labels: NDArray[np.int64] = votes.argmax(axis=1)

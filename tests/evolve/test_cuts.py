@@ -21,7 +21,13 @@ def maps():
     values[:, 0, 0, 5] += 8 * (labels % 2)
     values[:, 0, 0, 8] += 8 * (labels // 2)
     source = Images(rng.random((120, 6, 6, 3), np.float32), labels)
-    return Maps(images=values, labels=labels, source=source, backbone="of the test")
+    return Maps(
+        images=values,
+        labels=labels,
+        source=source,
+        backbone="of the test",
+        pixel_contrasts=source.contrasts,
+    )
 
 
 def test_the_set_that_tells_most_is_the_best(maps):

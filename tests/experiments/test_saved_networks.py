@@ -57,6 +57,8 @@ def test_a_network_with_branches_is_cut_sliced_and_answers_for_files(project, tm
         sliced = arrays["sliced"][places]
     assert done.summary.networks["baseline"].test.correct == (answers[order] == order % 3).sum()
     assert done.summary.baseline_warning is None
+    # It knows these photos: it may not judge their labels.
+    assert " thumbnails of 9 x 8 pixels" in done.summary.quality.probe
     engine = Engine.load(done.folder / "engine.safetensors")
     assert engine.backbone.name == "net"
     found = predict(engine, [paths[index] for index in order])

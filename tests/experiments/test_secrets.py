@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from experiments import mlflow_store
 from experiments.console import Formatter, say
 from experiments.mlflow_store import URI, given_address, hide_password
+from experiments.resume import RunOrigin
 from experiments.secrets import masked, masked_values
 from slicing.errors import InputError
 from tests.experiments.runs import forked, give_store, run_here
@@ -31,7 +32,7 @@ def test_a_password_is_masked_wherever_it_stands(password, scheme):
     [
         "http://host:5000",
         "sqlite:////tmp/a@b:c",
-        "http://me@host",
+        "postgresql://me@host",
         "a: b@c",
         "C:\\x",
         "http://h/?k=1",
@@ -43,6 +44,7 @@ def test_nothing_else_is(text):
 
 def test_values_that_are_secret_by_their_names():
     assert masked("http://h/?access_token=abc&x=1") == "http://h/?access_token=***&x=1"
+    assert masked("at https://ghp_abc@host/x") == "at https://***@host/x"
     assert masked_values({"a": ["http://u:p@h", 1], "b": {"c": None}}) == {
         "a": ["http://u:***@h", 1], "b": {"c": None},
     }  # fmt: skip
@@ -81,7 +83,18 @@ def test_no_file_of_a_run_has_it(tiny, tmp_path, monkeypatch, capfd):
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setattr(mlflow_store, "given_address", lambda uri: store)
     address = "tracking.uri=http://me:open-sesame@host"
+    begun = []
+
+    def kept(origin, checkpoint):
+        save(origin, checkpoint)
+        begun.append((checkpoint.folder / "run.state").read_bytes())
+
+    save = RunOrigin.save
+    monkeypatch.setattr(RunOrigin, "save", kept)
     result = run_here([*tiny, "strategy.generations=1", address], tmp_path)
+    # Of a run that is called from Python, whose words nothing has changed before.
+    assert b"tracking.uri=http://me:***@host" in begun[0]
+    assert b"open-sesame" not in begun[0]
     assert result.run.data.params["tracking.uri"] == "http://me:***@host"
     assert "http://me:***@host" in (result.folder / "report.html").read_text()
     files = [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -14,6 +14,7 @@ from experiments.mlflow_store import connect
 from experiments.tracking import MLflowRun, leaves
 from slicing.data import Images
 from slicing.errors import InputError
+from slicing.names import shown
 
 FILES = ("figure.png", "config.yaml", "missing.txt")
 
@@ -272,6 +273,13 @@ def test_it_begins_in_the_background_and_tells_its_id(project, monkeypatch, late
     assert ids == [tracker.run_id] == [run.info.run_id]
     tracker.abandon("KILLED")
     assert values(latest, "early") == [(0, 1.0)]
+    # It goes on in a folder whose name is no text.
+    again = MLflowRun(None, "tests")
+    again.begin("again", {}, {"folder": "b\udcff"}, earlier=ids[0])
+    again.ready()
+    _, run = latest()
+    assert (run.info.run_id, run.data.tags["folder"]) == (ids[0], shown("b\udcff"))
+    again.abandon("KILLED")
 
 
 def test_a_store_that_cannot_be_used_is_told_by_ready_and_leaves_no_run(monkeypatch):

@@ -99,13 +99,16 @@ def test_what_a_killed_writer_left_goes_with_the_next(tmp_path):
 
 
 def test_only_what_nobody_can_be_at_work_on_is_cleared(tmp_path):
-    for name in (".mlflow-old", ".mlflow-young", "mine"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "mlflow.db").write_bytes(b"half")
-        if name != ".mlflow-young":
-            os.utime(tmp_path / name, (0, 0))
+    names = ".mlflow-old", ".mlflow-young", ".mlflow-long", "mine"
+    for name in names:
+        (tmp_path / name / "folder").mkdir(parents=True)
+        (tmp_path / name / "folder" / "mlflow.db").write_bytes(b"half")
+        for path in (*(tmp_path / name).rglob("*"), tmp_path / name):
+            # The third was begun long ago, and a file in it is still written to.
+            if name != ".mlflow-young" and not (name == ".mlflow-long" and path.is_file()):
+                os.utime(path, (0, 0))
     clear_stale(tmp_path, ".mlflow-*")
-    assert {path.name for path in tmp_path.iterdir()} == {".mlflow-young", "mine"}
+    assert {path.name for path in tmp_path.iterdir()} == {*names[1:]}
 
 
 def save_engine(path):

@@ -69,5 +69,13 @@ def test_an_engine_and_a_model_are_within_the_bound(bounded, tmp_path):
     bounded(1e-5)
     with pytest.raises(InputError, match="engine takes at least"):
         Engine.load(path)
+    # Levels become float32: 6 kB and their file.
+    path.write_bytes(tensor_file.pack("knn-slicing engine 1", {}, {"a": np.zeros(1500, np.int8)}))
+    bounded(7e-6)
+    with pytest.raises(InputError, match="engine takes at least"):
+        Engine.load(path)
+    bounded(1e-5)
+    with pytest.raises(InputError, match="engine holds no engine"):
+        Engine.load(path)
     with pytest.raises(InputError, match=r"^path=.*model\.keras takes at least"):
         SavedCNN(path=model).shape((9, 9, 1), 2)

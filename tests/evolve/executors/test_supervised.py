@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -112,40 +113,20 @@ def test_what_it_prints_goes_to_a_file_or_nowhere(make, tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_somebody_looks_while_it_works(make):
-    class EnoughError(Exception):
-        pass
-
-    seen = []
-
-    def look(task):
-        seen.append(task)
-        if len(seen) == 3:
-            raise EnoughError
-
-    supervised = make(look=look)
-    with pytest.raises(EnoughError):
-        supervised("hang")
-    assert seen == ["hang"] * 3
-    assert supervised._child is None
-
-
 def test_ctrl_c_ends_it(make):
-    def interrupt(task):
-        raise KeyboardInterrupt
-
-    supervised = make(look=interrupt)
+    supervised = make()
+    Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt):
         supervised("hang")
     assert supervised._child is None
 
 
 def test_it_is_pickled_without_its_process(make):
-    supervised = make(work, look=lambda task: None)
+    supervised = make(work)
     supervised._fallen = print
     _, pid = supervised("half 4")
     copy = pickle.loads(pickle.dumps(supervised))
-    assert (copy._child, copy._look) == (None, None)
+    assert copy._child is None
     assert is_alive(pid)
 
 

@@ -4,6 +4,7 @@ import optuna
 
 from evolve.executors import SerialExecutor
 from evolve.trials import Budget, Search, Space, Tried, proposer, pruner
+from evolve.trials.results import PRUNED
 from evolve.trials.space import family_of
 
 DESCRIPTIONS = {
@@ -45,8 +46,18 @@ def work(task):
     return Tried(metrics={"loss": loss_of(task), "bytes": 100.0 * (task.rung + 1)})
 
 
-def losses(metrics):
-    return [metrics["loss"]]
+class Losses:
+    """Some of the metrics are minimized; a share of wrong answers comes first, as a rule."""
+
+    def __init__(self, *names):
+        self.names = names
+        self.worst = [2.0 if name == "loss" else 1e9 for name in names]
+
+    def __call__(self, metrics):
+        return [metrics[name] for name in self.names]
+
+    def reaches(self, trial, target):
+        return trial.metrics["loss"] <= target
 
 
 def memory(n_losses=1):
@@ -54,7 +65,7 @@ def memory(n_losses=1):
     return optuna.create_study(directions=["minimize"] * n_losses)
 
 
-def search_in(study, budget=12, **options):
+def search_in(study, budget=12, losses=("loss",), **options):
     """Make a search with a budget of so many trials, or another one."""
     space = options.pop("space", None) or space_of()
     name, seed = options.pop("sampler", "random"), options.pop("seed", 0)
@@ -65,13 +76,13 @@ def search_in(study, budget=12, **options):
         budget = Budget(trials=budget)
     return Search(
         study, space, proposer(name, space, seed), options.pop("executor"),
-        options.pop("work", work), options.pop("losses", losses), budget, **options,
+        options.pop("work", work), Losses(*losses), budget, **options,
     )  # fmt: skip
 
 
 def story(study):
     """Give what a study knows of its trials but for the times."""
     return [
-        (each.number, each.state.name, each.params, each.values, each.intermediate_values)
+        (each.number, each.state.name, each.params, each.values, each.user_attrs.get(PRUNED))
         for each in study.get_trials(deepcopy=False)
     ]

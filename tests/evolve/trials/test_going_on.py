@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from evolve.trials import PROPOSERS, Budget, finished, pruner
+from evolve.trials import PROPOSERS, Budget, Task, finished, pruner
 from evolve.trials.storage import open_study
 from tests.evolve.trials.fakes import memory, search_in, story, work
 
@@ -74,8 +74,8 @@ def test_it_goes_on_from_any_line_of_its_journal(sampler, prune, deaths):
 
 @settings(max_examples=10, deadline=None)
 @given(st.sampled_from([*PROPOSERS]), st.lists(st.integers(0, 6), min_size=1, max_size=4))
-def test_ctrl_c_forgets_what_is_under_way(sampler, stops):
-    study = memory()
+def test_ctrl_c_tries_no_rung_twice(sampler, stops):
+    study, done = memory(), []
     for stop in stops:
         tasks = []
 
@@ -83,14 +83,42 @@ def test_ctrl_c_forgets_what_is_under_way(sampler, stops):
             tasks.append(task)
             if len(tasks) > stop:
                 raise KeyboardInterrupt
+            done.append((task.number, task.rung))
             return work(task)
 
         search = search_in(study, TRIALS, sampler=sampler, work=stopped)
         ended = list(search)
         assert search.ended == "interrupted"
         assert all(each.status == "tried" for each in ended)
+        assert len(set(done)) == len(done)
     list(search_in(study, TRIALS, sampler=sampler))
     assert story(study) == undisturbed(sampler, "asha")
+
+
+def test_the_rungs_of_a_trial_under_way_are_not_lost():
+    study = memory()
+
+    def stopped(task):
+        if task.rung == 1:
+            raise KeyboardInterrupt
+        return work(task)
+
+    [left] = search_in(study, 1, work=stopped)
+    assert (left.rung, left.is_left, left.is_pruned) == (0, True, False)
+    assert left.values == (work(Task(0, "line", left.options)).metrics["loss"],)
+    assert left.ended > 0
+    assert finished(study) == [left]
+    # While a search goes on with it, it is under way again.
+    known = []
+
+    def looks(task):
+        known.extend(finished(study))
+        return work(task)
+
+    [ended] = search_in(study, 1, work=looks)
+    assert known == []
+    assert (ended.number, ended.rung, ended.is_left) == (0, 2, False)
+    assert finished(study) == [ended]
 
 
 def test_a_finished_study_takes_more_trials():
@@ -102,6 +130,25 @@ def test_a_finished_study_takes_more_trials():
     assert story(study) == undisturbed("random", "asha")
 
 
+def killed(search):
+    """Let a search end as one that was killed, its trials under way."""
+    search._let_go = lambda slot: search._running.pop(slot) and None
+    return list(search)
+
+
+def test_a_rung_that_a_kill_left_counts_even_where_no_time_is_left():
+    study = memory()
+
+    def stops(task):
+        if (task.number, task.rung) == (1, 1):
+            raise KeyboardInterrupt
+        return work(task)
+
+    assert [each.number for each in killed(search_in(study, 5, work=stops))] == [0]
+    assert [*search_in(study, Budget(seconds=1), reserve=lambda: 2.0)] == []
+    assert [(each.number, each.is_left) for each in finished(study)] == [(0, False), (1, True)]
+
+
 def test_a_trial_of_another_process_is_left_alone_while_that_one_lives():
     study, living = memory(), {"other"}
 
@@ -111,9 +158,7 @@ def test_a_trial_of_another_process_is_left_alone_while_that_one_lives():
         return work(task)
 
     search = search_in(study, 5, process="other", work=stops)
-    # As one that was killed leaves it: under way.
-    search._let_go = lambda slot: search._running.pop(slot)
-    list(search)
+    killed(search)
     options = {"process": "own", "has_ended": lambda name: name not in living}
     # It counts, since it will be told.
     assert [each.number for each in search_in(study, 6, **options)] == [3, 4, 5]

@@ -109,3 +109,44 @@ def test_a_generation_has_as_many_as_are_wanted(sampler):
         assert not proposes.is_ready(5)
         proposes.tell(number, [0.5])
     assert proposes.is_ready(5)
+
+
+def small_fails(task):
+    """Fail below the middle; above it, the size is least at 0.8."""
+    if task.options["x"] < 0.5:
+        return Tried("failed", "Why.")
+    return Tried(metrics={"loss": 0.5, "bytes": 1000.0 + abs(task.options["x"] - 0.8)})
+
+
+@pytest.mark.parametrize("sampler", LEARNERS)
+def test_it_is_not_drawn_to_failures(sampler):
+    space = space_of({"f": {"x": {"low": 0.0, "high": 1.0}}})
+    for losses in (["bytes"], ["bytes", "loss"]):
+        ended = list(
+            search_in(
+                memory(len(losses)), 40, losses=losses, sampler=sampler, space=space, starts=[],
+                work=small_fails, pruner=pruner("none", 1),
+            )
+        )  # fmt: skip
+        last = [each.status for each in ended[20:]]
+        assert last.count("tried") > 14
+
+
+def test_tpe_learns_from_trials_that_others_ended():
+    families = {
+        "quick": {"x": {"low": 0.0, "high": 1.0}},
+        "slow": {"x": {"low": 0.0, "high": 1.0}, "epochs": {"rungs": [1, 3, 9]}},
+    }
+
+    def climbs(task):
+        rung = {"quick": 0.5, "slow": 0.3}[task.family]
+        return Tried(metrics={"loss": rung + 0.1 * task.options["x"]})
+
+    # All trials of the slow family are ended early, and better than all of the other.
+    ended = list(
+        search_in(
+            memory(), 50, space=space_of(families), starts=[], sampler="tpe", work=climbs,
+            pruner=lambda *trial: False,
+        )
+    )  # fmt: skip
+    assert [each.family for each in ended[20:]].count("slow") > 20

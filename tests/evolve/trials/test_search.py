@@ -47,20 +47,18 @@ def test_a_trial_climbs_its_rungs_and_keeps_the_last():
 @pytest.mark.parametrize("name", PRUNERS)
 def test_a_pruner_spares_work(name):
     done = []
-    study = memory()
 
     def counted(task):
         done.append(task.rung)
         return work(task)
 
-    ended = list(search_in(study, 30, pruner=pruner(name, 3), work=counted, seed=3))
-    states = Counter(each.state for each in study.trials)
-    n_whole = sum(each.rung == 2 or each.family == "flat" for each in ended)
-    assert (states[TrialState.COMPLETE], states[TrialState.PRUNED]) == (n_whole, 30 - n_whole)
+    ended = list(search_in(memory(), 30, pruner=pruner(name, 3), work=counted, seed=3))
+    pruned = [each.is_pruned for each in ended]
+    assert pruned == [each.rung < 2 and each.family != "flat" for each in ended]
     assert (Counter(done)[2] < Counter(done)[0]) == (
         name != "none" or any(each.family == "flat" for each in ended)
     )
-    assert (states[TrialState.PRUNED] == 0) == (name == "none")
+    assert any(pruned) == (name != "none")
 
 
 def test_the_target_ends_it():
@@ -69,6 +67,15 @@ def test_the_target_ends_it():
     assert search.ended == "target"
     assert ended[-1].values[0] <= 0.45
     assert all(each.values[0] > 0.45 for each in ended[:-1])
+
+
+def test_the_target_is_for_the_goal_to_decide():
+    study, budget = memory(2), Budget(trials=60, target=0.12)
+    search = search_in(study, budget, losses=["bytes", "loss"])
+    assert [each.metrics["loss"] <= 0.12 for each in search][-2:] == [False, True]
+    assert search.ended == "target"
+    again = search_in(study, budget, losses=["bytes", "loss"])
+    assert (list(again), again.ended) == ([], "target")
 
 
 def test_a_grid_ends_it():
@@ -90,7 +97,8 @@ def test_time_ends_it_and_leaves_what_comes_after():
     )
     ended = list(search)
     # Of the second trial there is time for one rung.
-    assert [(each.rung, each.seconds) for each in ended] == [(2, 30.0), (0, 10.0)]
+    found = [(each.rung, each.seconds, each.is_pruned, each.is_left) for each in ended]
+    assert found == [(2, 30.0, False, False), (0, 10.0, False, True)]
     # The first trial may take longer than there is.
     assert left == [300, 25, 15, 5]
     assert search.ended == "time"
@@ -108,6 +116,29 @@ def test_a_trial_that_time_cuts_short_has_not_failed_and_is_tried_by_who_goes_on
     again = list(search_in(study, 4))
     assert [each.number for each in again] == [0, 1, 2, 3]
     assert story(study) == story_of(4)
+
+
+def test_a_trial_that_time_stopped_after_a_rung_goes_on_from_there():
+    study, clock, tasks = memory(), Clock(), []
+
+    def slow(task):
+        tasks.append((task.number, task.rung))
+        clock.now += 10
+        if task.seconds < 10:
+            return Tried("time", "It took more than 5 s.")
+        return work(task)
+
+    search = search_in(study, Budget(seconds=45), work=slow, pruner=NONE, clock=clock)
+    found = [(each.number, each.rung, each.reason, each.is_left) for each in search]
+    # No time was left for the second rung of the second trial: it has not failed.
+    assert found == [(0, 2, "", False), (1, 0, "", True)]
+    assert [each.number for each in finished(study)] == [0, 1]
+    done, tasks[:] = [*tasks], []
+    more = Budget(seconds=9999, trials=4)
+    again = list(search_in(study, more, work=slow, pruner=NONE, clock=Clock()))
+    assert (done[-1], tasks[:2]) == ((1, 1), [(1, 1), (1, 2)])
+    assert [(each.number, each.rung, each.is_left) for each in again[:1]] == [(1, 2, False)]
+    assert story(study) == story_of(4, pruner=NONE)
 
 
 def test_a_trial_has_a_limit_of_its_own():
@@ -160,13 +191,9 @@ def test_a_loss_that_is_no_number_is_a_failure():
     assert (ended.status, ended.reason) == ("failed", "Its loss is not a number.")
 
 
-def two(metrics):
-    return [metrics["loss"], metrics["bytes"]]
-
-
 def test_with_several_losses_the_first_decides_who_goes_on():
     study, one = memory(2), memory()
-    ended = list(search_in(study, 20, losses=two))
+    ended = list(search_in(study, 20, losses=["loss", "bytes"]))
     list(search_in(one, 20))
     assert [each.rung for each in ended] == [each.rung for each in finished(one)]
     # Optuna's own samplers learn nothing from a pruned trial of several losses.
@@ -178,9 +205,10 @@ def test_with_several_losses_a_failure_is_on_no_front(sampler):
     def fails(task):
         return Tried("failed", "Why.") if task.number == 3 else work(task)
 
-    study = memory(2)
-    list(search_in(study, 16, losses=two, work=fails, sampler=sampler))
-    assert 3 not in [each.number for each in study.best_trials]
+    for losses in (["loss", "bytes"], ["bytes", "loss"]):
+        study = memory(2)
+        list(search_in(study, 16, losses=losses, work=fails, sampler=sampler))
+        assert 3 not in [each.number for each in study.best_trials]
 
 
 def test_a_worker_may_be_a_process():

@@ -82,7 +82,7 @@ def test_a_grid_goes_through_all_that_may_stand_together():
     ended = list(
         search_in(
             memory(), 99, space=space_of({"f": CHAIN}, files=True), sampler="grid", starts=[],
-            losses=lambda metrics: [0.5], work=lambda task: Tried(),
+            work=lambda task: Tried(metrics={"loss": 0.5}),
         )
     )  # fmt: skip
     found = [tuple(each.options.values()) for each in ended]

@@ -59,7 +59,7 @@ def study_of(folder, trials, classes=CLASSES, n_test=60, **changes):
         dataset="photos", classes=tuple(classes), n_train=500, folds=1, objectives=("accuracy",),
         ended="time", seconds=61.0, overhead=0.4, trials=tuple(trials), winner=winner,
         front=(winner,), as_tried=tested, refit=None,
-        why_not_refit="there was no time to make it again from all training images",
+        why_not_refit="there was no time to make it again with the choice images",
         left_out=("finetuned is left out: not installed",), command=COMMAND, folder=str(folder),
         seed=3, sources=SOURCES, versions={"python": "3.11"}, machine={"processor": "a fast one"},
         engine_bytes=1_234_567, by_class=handed.by_class(classes),

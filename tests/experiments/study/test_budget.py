@@ -19,7 +19,8 @@ def tried(seconds, folds=1, milliseconds=1.0):
 @pytest.mark.parametrize(
     ("budget", "seconds"),
     [
-        ({}, None),
+        ({}, 600),
+        ({"trials": 5}, None),
         ({"minutes": 2}, 120),
         ({"money": 2.0, "price_per_hour": 0.5}, 4 * 3600),
         ({"money": 1.0, "price_per_hour": 60.0, "minutes": 10}, 60),

@@ -1,15 +1,21 @@
 """Studies from their command line to what they hand over, small and in this process."""
 
 import json
+import shutil
 import sys
+from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from evolve.trials import Tried
+from evolve.trials import Task, Tried
 from experiments.study import __main__ as program
 from experiments.study import study as module
+from experiments.study.ending import Remaking
+from experiments.study.origin import StudyOrigin
+from experiments.study.roles import Roles
 from experiments.study.trial import words_of
 from slicing.engine.engine import Engine
 from tests.experiments.runs import give_store
@@ -25,16 +31,26 @@ slicing.k: {choices: [1, 3, 5]}
 """
 
 
+def whole(work, task):
+    """Do all that is asked."""
+    return work(task)
+
+
+def quick(work, task):
+    """Do not make the winner again."""
+    return Tried("time", "It takes long.") if isinstance(task, Remaking) else work(task)
+
+
 class Direct:
     """Does the work of a study in this process; a hook may change what comes of it."""
 
-    hook = None
+    hook = staticmethod(quick)
 
     def __init__(self, work, fallen, seconds, max_bytes, **more):
         self._work = work
 
     def __call__(self, task):
-        return (Direct.hook or (lambda work, task: work(task)))(self._work, task)
+        return Direct.hook(self._work, task)
 
     def close(self):
         """Nothing is open."""
@@ -43,9 +59,10 @@ class Direct:
 @pytest.fixture
 def project(tmp_path, monkeypatch, digits):
     monkeypatch.setattr(module, "Supervised", Direct)
-    monkeypatch.setattr(Direct, "hook", None)
+    monkeypatch.setattr(Direct, "hook", quick)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "few.yaml").write_text(FAMILY)
+    (tmp_path / "wrong.yaml").write_text(FAMILY.replace("filters", "filtres"))
     give_store(tmp_path)
     return tmp_path
 
@@ -77,6 +94,7 @@ def trials_of(project):
 
 
 def test_a_study_hands_over_an_engine_that_works(study, project, monkeypatch):
+    Direct.hook = whole
     code, out, err = study("budget.trials=3")
     assert code == 0, err
     summary = json.loads((project / "study" / "summary.json").read_text())
@@ -109,6 +127,7 @@ def test_a_study_hands_over_an_engine_that_works(study, project, monkeypatch):
 
 
 def test_mlflow_has_a_parent_and_a_child_for_every_trial(study, project):
+    Direct.hook = whole
     study("budget.trials=2")
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("knn-slicing")
@@ -153,7 +172,7 @@ def test_ctrl_c_hands_over_the_best_so_far_and_what_was_under_way_is_repeated(st
     def interrupted(work, task):
         if getattr(task, "number", 0) == 2:
             raise KeyboardInterrupt
-        return work(task)
+        return quick(work, task)
 
     Direct.hook = interrupted
     code, _, _ = study("budget.trials=4")
@@ -161,7 +180,7 @@ def test_ctrl_c_hands_over_the_best_so_far_and_what_was_under_way_is_repeated(st
     assert len(trials_of(project)) == 2
     assert json.loads((project / "study" / "summary.json").read_text())["refit"] is None
     assert (project / "study" / "engine.safetensors").exists()
-    Direct.hook = None
+    Direct.hook = quick
     code, _, err = study("resume=study")
     assert code == 0, err
     whole = trials_of(project)
@@ -174,7 +193,7 @@ def test_a_trial_that_falls_is_recorded_and_the_study_goes_on(study, project):
     def falling(work, task):
         if getattr(task, "number", None) == 0:
             return Tried("memory", "It took more than 1.0 GB of memory.")
-        return work(task)
+        return quick(work, task)
 
     Direct.hook = falling
     code, out, err = study("budget.trials=3")
@@ -193,15 +212,154 @@ def test_where_no_trial_gives_an_engine_that_is_said_and_nothing_is_lost(study, 
 
 
 def test_the_test_images_are_read_once_the_search_has_ended(study, project, monkeypatch, digits):
-    from experiments.study import trial as tried
-
     order = []
-    judge = tried._judge
-    monkeypatch.setattr(tried, "_judge", lambda *args: order.append("trial") or judge(*args))
-    end = tried.end
-    monkeypatch.setattr(tried, "end", lambda ending: order.append("test") or end(ending))
+
+    def noted(work, task):
+        order.append(type(task).__name__)
+        return work(task)
+
+    Direct.hook = noted
     study("budget.trials=3")
-    assert order == ["trial"] * 3 + ["test", "test"]
+    assert order == ["Task"] * 3 + ["Testing", "Remaking"]
+
+
+def test_an_engine_is_tested_as_it_was_tried_after_a_resume_too(study, project):
+    Direct.hook = whole
+    study("budget.trials=2")
+    folder = project / "study"
+    first = json.loads((folder / "summary.json").read_text())
+    handed_over = (folder / "engine.safetensors").read_bytes()
+    Direct.hook = lambda work, task: (
+        Tried("failed", "It fails.") if isinstance(task, Task) else quick(work, task)
+    )
+    code, _, err = study("resume=study", "budget.trials=3")
+    assert code == 0, err
+    second = json.loads((folder / "summary.json").read_text())
+    assert second["winner"] == first["winner"]
+    assert second["as_tried"] == first["as_tried"]
+    assert (folder / "engine.safetensors").read_bytes() == handed_over
+
+
+def test_an_engine_whose_copy_was_not_made_is_handed_over(study, project, monkeypatch):
+    def killed(*paths):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "keep", killed)
+        with suppress(KeyboardInterrupt):
+            study("budget.trials=1")
+    assert not (project / "study" / "engine.safetensors").exists()
+    code, _, err = study("resume=study")
+    assert code == 0, err
+    assert Engine.load(project / "study" / "engine.safetensors")
+
+
+EVOLVED = """\
+baseline: random
+baseline.filters: [2, 3]
+fitness: discriminants
+slicing.average: 1
+strategy.max_evaluations: {rungs: [20, 40]}
+"""
+
+
+def test_a_fold_and_a_rung_know_nothing_of_those_before(study, project):
+    (project / "evolved.yaml").write_text(EVOLVED)
+    words = ("data.train_size=150", "space=[evolved.yaml]", "pruner=none", "budget.trials=1")
+    code, _, err = study(*words, "folds=2")
+    assert code == 0, err
+    [both] = trials_of(project)
+    assert both["rung"] == 1
+    assert both["reason"] == ""
+    # What evolved without the images of the second fold is what a study of that fold alone finds.
+    shutil.rmtree(project / "study")
+    fold = Roles.of
+
+    def second(self, dataset, number):
+        return fold(replace(self, folds=2), dataset, 1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Roles, "of", second)
+        study(*words, "folds=1")
+    [alone] = trials_of(project)
+    assert alone["details"]["folds"] == both["details"]["folds"][1:]
+
+
+def test_an_engine_that_breaks_a_limit_once_it_is_made_again_is_not_handed_over(study, project):
+    Direct.hook = whole
+    code, _, err = study("budget.trials=1")
+    assert code == 0, err
+    n_bytes = int(trials_of(project)[0]["metrics"]["bytes"])
+    study("budget.trials=1", f"limits.bytes={n_bytes + 10}", "output=small")
+    summary = json.loads((project / "small" / "summary.json").read_text())
+    assert summary["refit"] is None
+    assert summary["why_not_refit"].startswith("made again, it breaks a limit: ")
+    assert (project / "small" / "engine.safetensors").stat().st_size <= n_bytes + 10
+
+
+def test_an_engine_that_lost_by_being_made_again_is_not_handed_over(study, project):
+    def lost(work, task):
+        tried = work(task)
+        if isinstance(task, Remaking):
+            return replace(tried, details={**tried.details, "known": 0})
+        return tried
+
+    Direct.hook = lost
+    study("budget.trials=1")
+    summary = json.loads((project / "study" / "summary.json").read_text())
+    assert summary["refit"] is None
+    assert "of the choice images right" in summary["why_not_refit"]
+
+
+def test_no_password_is_written(study, project):
+    words = ("storage='sqlite:///trials.db?token=hush'", "name=one", "budget.trials=1")
+    code, _, err = study(*words)
+    assert code == 0, err
+    for path in project.rglob("*"):
+        if path.is_file() and path.name != "trials.db":
+            assert b"hush" not in path.read_bytes(), path
+    code, _, err = study("resume=study", "budget.trials=2")
+    assert code == 2
+    assert "storage has a password, which is written nowhere: give it again" in err
+    code, _, err = study("resume=study", "budget.trials=2", words[0])
+    assert code == 0, err
+
+
+def test_a_storage_keeps_studies_apart(study, project):
+    words = ("storage=sqlite:///trials.db", "budget.trials=1")
+    assert study(*words, "name=one")[0] == 0
+    code, _, err = study(*words, "name=one", "output=other", "data.train_size=200")
+    assert code == 2
+    assert "data.train_size was 300 when the study began and is 200 now" in err
+    assert study(*words, "name=two", "output=other", "data.train_size=200")[0] == 0
+
+
+def test_the_winner_is_one_whose_engine_is_here(study, project):
+    words = ("storage=sqlite:///trials.db", "name=one")
+    assert study(*words, "budget.trials=1")[0] == 0
+    code, _, err = study(*words, "budget.trials=2", "output=there")
+    assert code == 0, err
+    assert json.loads((project / "there" / "summary.json").read_text())["winner"] == 1
+
+
+def test_a_budget_is_what_is_left_or_what_is_given(study, project, monkeypatch):
+    study("budget.minutes=9", "budget.trials=1")
+    used = StudyOrigin.read(project / "study").seconds
+    assert used > 0
+    left = []
+    clock = module.Clock
+    monkeypatch.setattr(module, "Clock", lambda *args: left.append(args[0]) or clock(*args))
+    study("resume=study")
+    study("resume=study", "budget.minutes=9", "budget.trials=2")
+    assert left == [pytest.approx(540 - used), 540]
+
+
+def test_other_families_do_not_go_on(study, project):
+    study("budget.trials=1")
+    (project / "few.yaml").write_text(FAMILY.replace("[1, 3, 5]", "[1, 3]"))
+    code, _, err = study("resume=study", "budget.trials=2")
+    assert code == 2
+    assert "The family few differs from that with which the study began" in err
 
 
 @pytest.mark.parametrize(
@@ -211,6 +369,11 @@ def test_the_test_images_are_read_once_the_search_has_ended(study, project, monk
         (["space=[nothing]"], "space=nothing is unknown"),
         (["sampler=annealing"], "sampler=annealing is unknown"),
         (["pruner=never"], "pruner=never is unknown"),
+        (["budget.trials=0"], "budget.trials=0 is out of range"),
+        (["limits.trial_gigabytes=0"], "limits.trial_gigabytes=0"),
+        (["space=[shallow,recurrent]"], "none that can be handed over"),
+        (["space=[wrong.yaml]"], "did you mean baseline.filters"),
+        (["storage=postgresql://host/base"], "give this one a name"),
         (["objectives=[speed]"], "objectives=speed is unknown"),
         (["slicing.k=3"], "slicing"),
         (["resume=nowhere"], "resume=nowhere cannot go on"),

@@ -36,9 +36,9 @@ def test_it_says_what_chose_and_what_tested(tmp_path):
     text = text_of(tmp_path, [trial(0)], refit=Accuracy(50, 60))
     assert "% of 100 choice images right, which flatters it, since they chose it" in text
     assert "on 60 test images, which chose nothing" in text
-    assert "83.33 (71.97-90.69) % made again from all training images" in text
+    assert "83.33 (71.97-90.69) % made again with the choice images" in text
     without = text_of(tmp_path, [trial(0)])
-    assert "there was no time to make it again from all training images" in without
+    assert "there was no time to make it again with the choice images" in without
 
 
 def test_it_counts_what_failed_and_why(tmp_path):

@@ -53,11 +53,11 @@ def test_guessing_stands_beside_it_and_classes_are_named(tmp_path):
 def test_it_says_whether_it_was_made_of_all_images(tmp_path):
     summary, _ = study_of(tmp_path, [trial(0)])
     assert told(summary)[-1] == (
-        "It was made without the images that chose it: there was no time to make it again from all "
-        "training images."
+        "It was made without the images that chose it: there was no time to make it again with the "
+        "choice images."
     )
     again = replace(summary, refit=Accuracy(1, 2))
-    assert told(again)[-1] == "It was made from all training images."
+    assert told(again)[-1] == "It was made from the training images and those that chose it."
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,67 @@ def _huge(model):
         size.dim_value = 100_000
 
 
+def _constants(model, *arrays):
+    names = [f"given {number}" for number in range(len(arrays))]
+    for array, name in zip(arrays, names, strict=True):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(array), name))
+    return names
+
+
+def _add(model, operator, inputs, output, **attributes):
+    model.graph.node.append(onnx.helper.make_node(operator, inputs, [output], **attributes))
+
+
+def _added_to_the_maps(model, value):
+    """Let the maps depend on a value."""
+    (last,) = (node for node in model.graph.node if "maps" in node.output)
+    last.output[:] = ["maps alone"]
+    _add(model, "ReduceSum", [value], "sum", keepdims=0)
+    _add(model, "Add", ["maps alone", "sum"], "maps")
+
+
+def _bomb(model):
+    """Sixteen gigabytes, of which one number is left."""
+    _add(model, "ConstantOfShape", _constants(model, [2**32]), "bomb")
+    _added_to_the_maps(model, "bomb")
+
+
+def _slow_bomb(model):
+    """What is small for one image, and grows with the fourth power of their number."""
+    _add(model, "Shape", ["images"], "n", start=0, end=1)
+    _add(model, "Mul", ["n", "n"], "square")
+    _add(model, "Mul", ["square", "square"], "fourth")
+    _add(model, "Mul", ["fourth", *_constants(model, [2**20])], "size")
+    _add(model, "ConstantOfShape", ["size"], "bomb")
+    _added_to_the_maps(model, "bomb")
+
+
+def _lying_bomb(model):
+    _bomb(model)
+    kind = onnx.TensorProto.FLOAT
+    model.graph.value_info.append(onnx.helper.make_tensor_value_info("bomb", kind, [1]))
+
+
+def _of_the_pixels(model):
+    """As many numbers as the pixels say."""
+    _add(model, "ReduceMax", ["images"], "brightest", keepdims=0)
+    _add(model, "Cast", ["brightest"], "whole", to=onnx.TensorProto.INT64)
+    _add(model, "Unsqueeze", ["whole", *_constants(model, [0])], "size")
+    _add(model, "ConstantOfShape", ["size"], "bomb")
+    _added_to_the_maps(model, "bomb")
+
+
+def _sparse(model):
+    tensor = onnx.helper.make_tensor("values", onnx.TensorProto.FLOAT, [1], [1.0])
+    places = onnx.helper.make_tensor("places", onnx.TensorProto.INT64, [1], [0])
+    model.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(tensor, places, [1]))
+
+
+def _tensors_in_files(model):
+    attribute = model.graph.node[0].attribute.add(name="more", type=onnx.AttributeProto.TENSORS)
+    attribute.tensors.add().external_data.add(key="location", value="/etc/passwd")
+
+
 def _branch(model):
     body = onnx.helper.make_graph([], "body", [], [])
     model.graph.node.append(
@@ -199,7 +260,13 @@ def _branch(model):
         (_named, "does not give maps alone"),
         (_two_inputs, "does not take images alone"),
         (_of_any_size, "images are of no fixed size"),
-        (_huge, r"takes [\d.]+ GB for a single map: use smaller images"),
+        (_sparse, "has parts outside itself"),
+        (_tensors_in_files, "has parts outside itself"),
+        (_bomb, r"takes 16\.0 GB for a single map: use smaller images"),
+        (_lying_bomb, "takes 16.0 GB for a single map"),
+        (_slow_bomb, r"takes [\d.,]+ GB for a single map"),
+        (_of_the_pixels, "the operator ConstantOfShape, and the size"),
+        (_huge, "is not known before it is computed"),
     ],
 )
 def test_a_graph_that_could_do_more_than_compute_is_refused(backbone, change, sentence):

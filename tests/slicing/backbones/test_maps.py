@@ -15,6 +15,7 @@ from slicing.backbones.maps import Maps, MapsAtHand, through
 from slicing.data.dataset import Images
 from slicing.data.preparation import Preparation
 from slicing.errors import InputError
+from slicing.memory import TooLargeError
 from tests.slicing.backbones.colors import MIXTURES, mean_colors
 
 pytest.importorskip("onnxruntime")
@@ -75,8 +76,35 @@ def test_what_is_in_the_cache_is_not_computed(part, cache, computed):
         mean_colors(), PREPARATION, part, cache=cache, show=lambda *each: told.append(each)
     )
     np.testing.assert_array_equal(first.images, second.images)
+    # Maps of 1 x 1 have no contrast; their images have.
+    for each in (first, second):
+        np.testing.assert_allclose(each.contrasts, part.contrasts, rtol=1e-6)
+    assert part.contrasts.min() > 0
     assert first.digest == second.digest
     assert (computed, told) == ([10], [])
+
+
+def test_files_are_read_only_for_what_is_missing(part, cache, monkeypatch):
+    monkeypatch.setattr(maps_module, "_CHUNK", 2)
+    monkeypatch.setattr(maps_module, "_known", {})
+    opened, read = [], maps_module.tensor_file.read
+    monkeypatch.setattr(
+        maps_module.tensor_file, "read", lambda *each: opened.append(each) or read(*each)
+    )
+    for part_of in (slice(0, 4), slice(4, 8), slice(8, 10)):
+        through(mean_colors(), PREPARATION, part[part_of], cache=cache)
+    assert opened == []
+    found = through(mean_colors(), PREPARATION, part[[4, 5]], cache=cache)
+    np.testing.assert_allclose(found.images, expected(part[[4, 5]]), rtol=1e-5)
+    assert len(opened) == 1
+    # Another process knows of none what it holds, until it has all that it wants.
+    maps_module._known.clear()
+    opened.clear()
+    [first, *_] = sorted(cache.iterdir())
+    contents = read(first, maps_module._KIND)[1]["contents"]
+    [rows] = np.nonzero([bytes(each) in {bytes(row) for row in contents} for each in part.contents])
+    through(mean_colors(), PREPARATION, part[rows], cache=cache)
+    assert [path for path, _ in opened] == [first]
 
 
 @pytest.mark.parametrize(
@@ -94,6 +122,19 @@ def test_another_network_cut_or_preparation_is_computed(
 ):
     through(mean_colors(), PREPARATION, part, cache=cache)
     through(backbone, preparation, part, cache=cache)
+    assert computed == [10, 10]
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("processor", lambda: "another"), ("versions", lambda packages: dict.fromkeys(packages, "0"))],
+)
+def test_another_machine_or_version_computes_its_own(
+    part, cache, computed, monkeypatch, name, other
+):
+    through(mean_colors(), PREPARATION, part, cache=cache)
+    monkeypatch.setattr(maps_module, name, other)
+    through(mean_colors(), PREPARATION, part, cache=cache)
     assert computed == [10, 10]
 
 
@@ -125,12 +166,16 @@ def _of_another_kind(path):
 
 
 def _of_other_arrays(path):
-    path.write_bytes(maps_module.tensor_file.pack("knn-slicing maps 1", {}, {"m": np.zeros(3)}))
+    path.write_bytes(maps_module.tensor_file.pack(maps_module._KIND, {}, {"m": np.zeros(3)}))
 
 
 def _of_another_shape(path):
-    arrays = {"contents": np.zeros((2, 32), np.uint8), "maps": np.zeros((2, 1, 1, 4), np.float32)}
-    path.write_bytes(maps_module.tensor_file.pack("knn-slicing maps 1", {}, arrays))
+    arrays = {
+        "contents": np.zeros((2, 32), np.uint8),
+        "maps": np.zeros((2, 1, 1, 4), np.float32),
+        "contrasts": np.zeros(2),
+    }
+    path.write_bytes(maps_module.tensor_file.pack(maps_module._KIND, {}, arrays))
 
 
 def _a_folder(path):
@@ -237,6 +282,17 @@ def test_maps_that_are_not_finite_are_refused_and_not_kept(part, cache):
     assert not cache.exists()
 
 
+def test_maps_that_the_memory_cannot_hold_are_refused_before_the_pass(
+    part, cache, computed, monkeypatch
+):
+    monkeypatch.setattr("slicing.memory.available", lambda: (100, 199))
+    with pytest.raises(TooLargeError, match=r"^The maps of 10 images by colors take at least"):
+        through(mean_colors(), PREPARATION, part, cache=cache)
+    assert computed == []
+    monkeypatch.setattr("slicing.memory.available", lambda: (100, 200))
+    through(mean_colors(), PREPARATION, part, cache=cache)
+
+
 def test_maps_of_some_cuts_are_among_those_of_all(part, cache, computed):
     every = mean_colors()
     found = through(every, PREPARATION, part, cache=cache)
@@ -256,6 +312,7 @@ def test_a_part_of_maps_is_the_maps_of_a_part(part, cache):
         assert isinstance(each, Maps)
         np.testing.assert_array_equal(each.images, whole.images[rows])
         np.testing.assert_array_equal(each.labels, part.labels[rows])
+        np.testing.assert_array_equal(each.contrasts, whole.contrasts[rows])
         np.testing.assert_array_equal(each.names, part.names[rows])
         np.testing.assert_array_equal(each.contents, part.contents[rows])
     assert whole[rows].digest == found.digest

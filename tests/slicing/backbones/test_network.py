@@ -130,6 +130,17 @@ def test_a_second_run_starts_no_model(network, folder):
     assert again.cuts == network.cuts
 
 
+def test_another_processor_converts_its_own(network, folder, monkeypatch):
+    assert network.cuts == CUTS
+
+    def load():
+        raise LookupError
+
+    monkeypatch.setattr(networks, "processor", lambda: "another")
+    with pytest.raises(LookupError):
+        Network("again", SHAPE, network.digest, load, folder).backbone(["last"])
+
+
 def test_other_weights_are_another_network(network, folder):
     other = Network.of_model(residual(seed=1), SHAPE, cache_dir=folder)
     assert other.digest != network.digest

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import cycle
 
 import numpy as np
@@ -83,6 +84,7 @@ def test_normalization_learns_and_keeps_its_statistics(train, folder, tmp_path):
 
 def test_it_learns_and_its_head_is_part_of_the_network(train, folder, tmp_path):
     adapted = adapt(train, folder, tmp_path, epochs=30, patience=None, batch_size=8)
+    assert adapted.knows_labels
     network = adapted.network
     assert network.head == SCORES
     # The cuts are those of before: the head is none.
@@ -115,6 +117,15 @@ def test_the_same_seed_trains_the_same_weights_and_the_cache_keeps_them(train, f
         other = adapt(train, folder, tmp_path / "a", **{**options, **change})
         assert not other.from_cache
         assert not same(weights_of(first), weights_of(other))
+
+
+def test_copies_that_move_the_choice_images_train_other_weights(train, folder, tmp_path):
+    first = adapt(train, folder, tmp_path, epochs=1)
+    pairs = replace(train, groups=np.arange(len(train)) // 2)
+    assert pairs.digest == train.digest
+    second = adapt(pairs, folder, tmp_path, epochs=1)
+    assert not np.array_equal(first.unseen, second.unseen)
+    assert not second.from_cache
 
 
 def killed_after(epochs):

@@ -1,5 +1,6 @@
 """Archives of all layouts, unpacked once into a cache that the tests have for themselves."""
 
+import errno
 import io
 import os
 import shutil
@@ -134,9 +135,21 @@ def test_a_name_that_no_disk_takes(tmp_path, cache):
         header = tarfile.TarInfo("x" * 300)
         header.size = 1
         file.addfile(header, io.BytesIO(b"1"))
-    with pytest.raises(InputError, match=r"a\.tar cannot be unpacked into .*unpacked \(File name"):
+    with pytest.raises(
+        InputError, match=r"a\.tar cannot be unpacked into .*unpacked \(File name .*\): unpack it"
+    ):
         unpacked(tmp_path / "a.tar", 1, "a")
     assert list(cache.iterdir()) == []
+
+
+def test_on_a_full_disk_it_says_make_room(tmp_path, cache, monkeypatch):
+    def full(*given):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(archive_cache, "unpack", full)
+    (tmp_path / "a.zip").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"\(No space left on device\): make room, or unpack it"):
+        unpacked(tmp_path / "a.zip", 1, "a")
 
 
 def test_what_was_used_last_is_kept(tmp_path, cache, monkeypatch):

@@ -112,3 +112,10 @@ def test_without_cleanlab_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(InputError, match=r"cleanlab is not installed.*'\.\[inspect\]'$"):
         found(*clusters(3, 20), 3)
+
+
+def test_features_whose_products_do_not_fit_into_memory_are_refused():
+    pytest.importorskip("cleanlab")
+    vectors, labels = np.zeros((20, 10_001), np.float32), np.arange(20) % 2
+    with pytest.raises(InputError, match=r"^10,001 features are too many for a projection or disc"):
+        found(vectors, labels, 2)

@@ -142,6 +142,10 @@ def test_features_take_the_place_of_thumbnails(survey):
     assert quality.n_label_errors == 0
     assert "the network's features" in quality.probe
     assert quality.duplicates.test_in_training == 1
+    # A network that has learned the labels, the wrong ones, too, flatters them.
+    flattered = survey.quality(features.astype(np.float32), knows_labels=True)
+    assert flattered.n_label_errors == 3
+    assert "thumbnails of 9 x 8 pixels" in flattered.probe
 
 
 def test_features_that_differ_are_of_no_copies(survey):

@@ -1,5 +1,7 @@
 """Engines with a frozen network below: one file that takes images, and is not trusted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -99,6 +101,25 @@ def test_calibration_takes_images(engine, files):
     held_out = files[np.arange(12)].read(PREPARATION)
     calibrated = engine.calibrated(held_out)
     assert calibrated.evidence(held_out.images).confidences.shape == (12,)
+
+
+def test_a_picture_of_nothing_gets_no_confidence(files, maps):
+    """Also where the confidence was learned on maps of 1 x 1, which have no contrast."""
+    at_hand = MapsAtHand.of(mean_colors())
+    learned = on_maps(maps[np.arange(18)], at_hand, preparation=None).calibrated(
+        maps[np.arange(18, 30)]
+    )
+    engine = replace(learned, backbone=mean_colors(), preparation=PREPARATION)
+    found = engine.evidence(files.prepared(PREPARATION))
+    np.testing.assert_array_equal(
+        found.confidences, learned.evidence(maps.images, maps.contrasts).confidences
+    )
+    assert not found.outliers[18:].any()
+    # Each of one color, as near to the references as photos of the same mean color.
+    means = files.read(PREPARATION).images[:18].mean(axis=(1, 2), keepdims=True)
+    flat = engine.evidence(np.tile(means, (1, 6, 6, 1)))
+    assert (flat.distances < learned.confidence.farthest).all()
+    assert flat.outliers.all()
 
 
 def test_parts_of_other_shapes_are_refused(engine, maps):
