@@ -26,6 +26,7 @@ from evolve.executors import SerialExecutor
 from evolve.trials import PROPOSERS, Budget, Search, Space, Task, Tried, proposer, pruner
 from evolve.trials.storage import open_study
 from experiments.console import exit_on_mistake, say
+from experiments.study.objectives import Objectives
 from experiments.tables import table
 from slicing.errors import InputError
 
@@ -73,15 +74,12 @@ def search(space: str, sampler: str, seed: int, trials: int, tried: Table) -> Ru
         accuracy = tried.choice[name] / tried.n_choice
         return Tried(metrics={"accuracy": accuracy}, details={"name": name})
 
-    def losses(metrics: Mapping[str, float]) -> Sequence[float]:
-        return [1.0 - metrics["accuracy"]]
-
     whole, found, number = Space({space: family}), list[Sequence[int]](), 0
     with tempfile.TemporaryDirectory() as folder:
         going = Search(
             open_study(Path(folder) / "journal.jsonl", "study", 1), whole,
-            proposer(sampler, whole, seed), SerialExecutor(), work, losses, Budget(trials=trials),
-            pruner=pruner("none", 1),
+            proposer(sampler, whole, seed), SerialExecutor(), work, Objectives(),
+            Budget(trials=trials), pruner=pruner("none", 1),
         )  # fmt: skip
         for number, each in enumerate(going, 1):
             trial = each.details["name"]

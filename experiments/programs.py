@@ -109,7 +109,9 @@ ADAPTIVE = Program(
     {
         "data": GROUPS["data"],
         "baseline": {name: GROUPS["baseline"][name] for name in ("lenet", "mnist_cnn", "random")},
-        "slicing": GROUPS["slicing"],
+        "slicing": {
+            name: GROUPS["slicing"][name] for name in ("prototypes", "condensed", "int8", "knn")
+        },
         "tracking": GROUPS["tracking"],
     },
     """\

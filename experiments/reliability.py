@@ -77,7 +77,7 @@ class Reliability:
             bins.append(Bin((number - 1) / _BINS, number / _BINS, mean, accuracy))
         brier = float(np.mean((confidences - is_right) ** 2))
         return cls(
-            tuple(bins), _by_chance(confidences, numbers), brier, _auroc(confidences, is_right)
+            tuple(bins), _by_chance(confidences, numbers), brier, auroc(confidences, is_right)
         )
 
     @classmethod
@@ -121,7 +121,7 @@ def _by_chance(confidences: NDArray[np.float64], numbers: NDArray[np.int64]) -> 
     return float(np.percentile(errors, 95)) / len(numbers)
 
 
-def _auroc(scores: NDArray[np.float64], is_right: NDArray[np.bool_]) -> float | None:
+def auroc(scores: NDArray[np.float64], is_right: NDArray[np.bool_]) -> float | None:
     """Area under the ROC curve, from the sum of ranks (Mann and Whitney)."""
     n_right = int(is_right.sum())
     n_wrong = len(is_right) - n_right

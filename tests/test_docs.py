@@ -32,10 +32,12 @@ from sklearn.datasets import load_digits
 
 from benchmarks.paper_report import SLIDES
 from experiments.overrides import check
-from experiments.programs import CUTS, INSPECT, STUDY
+from experiments.predict import Options
+from experiments.programs import ADAPTIVE, CUTS, INSPECT, STUDY
 from experiments.schema.docs import CONF, field_docs, option_doc
 from experiments.schema.run import GROUPS, Config
 from experiments.study.spaces import families
+from experiments.tools import parse as parse_options
 from tests.experiments.runs import give_store
 
 ROOT = Path(__file__).parents[1]
@@ -357,6 +359,11 @@ def test_a_command_is_right(command, workshop, monkeypatch, capsys):
             monkeypatch.setattr(sys, "argv", [tool, *rest])
             runpy.run_module(tool, run_name="__main__", alter_sys=False)
             assert capsys.readouterr().out
+        # tests/experiments/adaptive makes a system, and predicts with it.
+        case ["python", "-m", "experiments.predict", engine, *rest] if "/system." in engine:
+            assert parse_options(Options, [engine, *rest])
+        case ["python", "-m", "experiments.adaptive", *rest]:
+            assert check(rest, program=ADAPTIVE)
         case ["python", "-m", "experiments.cuts", *rest]:
             assert check(rest, multirun=True, program=CUTS)
         case ["python", "-m", "experiments.study", *rest]:

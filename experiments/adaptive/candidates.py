@@ -11,15 +11,18 @@ from experiments.adaptive.making import Asked
 from experiments.adaptive.roles import Roles, pixels_of
 from experiments.making import Options
 from experiments.monitor import Monitor
+from slicing.adaptive.cheap_features import cheap_features
 from slicing.adaptive.combination import Combination
 from slicing.adaptive.dial import Dial, MaxLoss
 from slicing.adaptive.measuring import dispatch_cost, selector_costs
 from slicing.adaptive.outcome import Decisions
 from slicing.adaptive.premodel import cross_validated
+from slicing.adaptive.selector import Selector
 from slicing.adaptive.selectors import SELECTORS
 from slicing.adaptive.system import System
 from slicing.adaptive.table import Table
 from slicing.checks import one_of
+from slicing.engine.engine import Engine
 from slicing.pixels import unit_pixels
 
 KINDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -33,7 +36,10 @@ KINDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }
 """The selectors that are compared: of each, its kind and its options."""
 
-ALONE = {"fixed": ("fixed", {}), "shifts": ("cascade", {})}
+ALONE: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "fixed": ("fixed", {}),
+    "shifts": ("cascade", {}),
+}
 """Those that may be in the file and are no part of the comparison: one member alone, and a cascade
 of one copy of an image and all of them."""
 
@@ -55,12 +61,29 @@ class Candidate:
     system: System
     cross_validated: tuple[float, float] | None
 
-    def decisions(self, table: Table, images: NDArray[np.float32]) -> Decisions:
-        """Give what it decides about the images of a table."""
+    def decisions(self, table: Table, looked: NDArray[np.float32]) -> Decisions:
+        """Give what it decides about the images of a table, of which it saw this."""
         own = replace(table, costs=self.system.costs)
-        return Decisions.of(
-            self.system.selector, self.system.selector.look(images, self.system.engines), own
-        )
+        return Decisions.of(self.system.selector, looked, own)
+
+
+class Looks:
+    """What selectors see of some images before any member is asked: once for all of a kind.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, height, width, channels), float32
+    """
+
+    def __init__(self, images: NDArray[np.float32]) -> None:
+        self.images = images
+        self._found = dict[str, NDArray[np.float32]]()
+
+    def of(self, selector: Selector, engines: tuple[Engine, ...]) -> NDArray[np.float32]:
+        """Give what a selector sees."""
+        if selector.name not in self._found:
+            self._found[selector.name] = selector.look(self.images, engines)
+        return self._found[selector.name]
 
 
 def check_selector(options: Options) -> None:
@@ -78,37 +101,38 @@ def candidates(
 ) -> dict[str, Candidate]:
     """Learn all selectors that are compared, and the one that is to be in the file."""
     engines = asked.members.engines
-    images = [unit_pixels(pixels_of(part, engines[0])) for part in (roles.select, roles.certify)]
+    looks = [
+        Looks(unit_pixels(pixels_of(part, engines[0]))) for part in (roles.select, roles.certify)
+    ]
+    images = looks[0].images
     chosen = options["selector"]
     kinds = dict(KINDS) if chosen != "shifts" else {"random": KINDS["random"]}
     if chosen in ALONE:
         kinds[chosen] = ALONE[chosen]
     combination = Combination.fit(asked.select)
-    looked = dict[str, list[NDArray[np.float32]]]()
-    found = {}
+    found, features = dict[str, Candidate](), None
     for name, (kind, own) in kinds.items():
         monitor.say(f"Learning and certifying the selector {name}")
         given = dict(own)
-        if kind == "premodel" and kind in looked:
-            # Those of the first premodel: all see the same features.
-            given["features"] = looked[kind][0]
-        selector = SELECTORS[kind].fit(asked.select, images[0], engines, **given)
-        if kind not in looked:
-            looked[kind] = [selector.look(each, engines) for each in images]
-        timed = images[0][: options["timed"]]
+        if kind == "premodel":
+            # All see the same features.
+            features = features if features is not None else cheap_features(images)
+            given["features"] = features
+        selector = SELECTORS[kind].fit(asked.select, images, engines, **given)
+        timed = images[: options["timed"]]
         costs = selector_costs(asked.select.costs, selector, asked.members, timed)
         both = [
-            Decisions.of(selector, seen, replace(table, costs=costs))
-            for seen, table in zip(looked[kind], (asked.select, asked.certify), strict=True)
+            Decisions.of(selector, seen.of(selector, engines), replace(table, costs=costs))
+            for seen, table in zip(looks, (asked.select, asked.certify), strict=True)
         ]
         dial, combined = _better(both, combination, options["confidence"])
         system = System(engines, selector, dial, costs, 0, combined, roles.sizes)
         system = _dispatched(system, dispatch_cost(system, timed)).at(MaxLoss(options["loss"]))
         validated = None
-        if kind == "premodel":
+        if features is not None and kind == "premodel":
             level = given["level"]
             validated = cross_validated(
-                asked.select, looked[kind][0], level, options["folds"], options["seed"]
+                asked.select, features, level, options["folds"], options["seed"]
             )
         found[name] = Candidate(name, system, validated)
     return found

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.adaptive.candidates import Candidate
+from experiments.adaptive.candidates import Candidate, Looks
+from experiments.reliability import auroc
 from experiments.statistics import Accuracy, Comparison
-from slicing.adaptive.outcome import oracle
+from slicing.adaptive.outcome import Decisions, oracle
 from slicing.adaptive.premodel import Premodel
 from slicing.adaptive.table import Table
 
@@ -39,6 +40,10 @@ class SelectorFigures:
     gap_closed : float or None
         Of the accuracy between a coin and the oracle, at 0.3 of the largest member's time; None
         where there is nothing between.
+    auroc : float or None
+        How well its urgency, where the smallest member would answer, tells images about which that
+        is wrong and the largest right from the others: the area under the ROC curve; None where it
+        has none.
     combined : bool
         Whether answers of several members are combined.
     own : float
@@ -62,6 +67,7 @@ class SelectorFigures:
     test: Accuracy
     comparison: Comparison
     gap_closed: float | None
+    auroc: float | None
     combined: bool
     own: float
     curve: tuple[tuple[float, float], ...]
@@ -69,7 +75,7 @@ class SelectorFigures:
     cross_validated: tuple[float, float] | None = None
 
 
-def evaluated(candidate: Candidate, table: Table, images: NDArray[np.float32]) -> SelectorFigures:
+def evaluated(candidate: Candidate, table: Table, looks: Looks) -> SelectorFigures:
     """Send the test images through a system, at each point of its dial.
 
     Parameters
@@ -77,19 +83,20 @@ def evaluated(candidate: Candidate, table: Table, images: NDArray[np.float32]) -
     candidate : Candidate
     table : Table
         Of the test images.
-    images : ndarray of shape (n, height, width, channels), float32
+    looks : Looks
+        At the same.
     """
     system, dial = candidate.system, candidate.system.dial
-    decisions = candidate.decisions(table, images)
+    selector = system.selector
+    looked = looks.of(selector, system.engines)
+    decisions = candidate.decisions(table, looked)
     outcomes = [decisions.outcome(float(each), system.combination) for each in dial.thresholds]
     at = outcomes[system.point]
     accuracies = [float((each.answers == table.labels).mean()) for each in outcomes]
     times = [float(each.milliseconds.mean()) for each in outcomes]
     largest = float(table.costs.alone[-1])
     gave_up = None
-    selector = system.selector
     if isinstance(selector, Premodel):
-        looked = selector.look(images, system.engines)
         is_chosen = selector.chosen_members(looked) < table.n_members
         right = (outcomes[1].answers == table.labels) & is_chosen
         gave_up = Accuracy(int(right.sum()), len(table))
@@ -104,12 +111,22 @@ def evaluated(candidate: Candidate, table: Table, images: NDArray[np.float32]) -
         test=Accuracy.of(at.answers, table.labels),
         comparison=Comparison.of(table.answers[-1], at.answers, table.labels),
         gap_closed=_gap_closed(table, dial.milliseconds, dial.accuracies, accuracies),
+        auroc=_auroc(decisions),
         combined=system.combination is not None,
         own=system.costs.look + system.costs.decide,
         curve=tuple(zip(times, accuracies, strict=True)),
         gave_up=gave_up,
         cross_validated=candidate.cross_validated,
     )
+
+
+def _auroc(decisions: Decisions) -> float | None:
+    """Judge the urgency to ask another member than the smallest, whichever decision has it."""
+    urgency = np.maximum(decisions.first.urgency, decisions.after[0].urgency)
+    if not np.isfinite(urgency).all():
+        return None
+    right = decisions.table.right
+    return auroc(urgency, ~right[0] & right[-1])
 
 
 def _gap_closed(

@@ -112,9 +112,9 @@ def ask(options: Options, named: Sequence[Named], roles: Roles, monitor: Monitor
         Where they do not fit each other, the images taught them, or fewer than two are left.
     """
     if options["selector"] == "shifts":
-        largest = named[-1]
-        one, every = shift_members(largest.engine)
-        named = [Named(f"{largest.name}, one copy", one), Named(f"{largest.name}, all", every)]
+        last = named[-1]
+        one, every = shift_members(last.engine)
+        named = [Named(f"{last.name}, one copy", one), Named(f"{last.name}, all copies", every)]
     monitor.say(f"Measuring {len(named)} members")
     pixels = pixels_of(roles.select, named[0].engine)
     timed = unit_pixels(pixels[: options["timed"]])

@@ -12,7 +12,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from experiments.adaptive import report
-from experiments.adaptive.candidates import Candidate, candidates, check_selector, dials
+from experiments.adaptive.candidates import Candidate, Looks, candidates, check_selector, dials
 from experiments.adaptive.evaluation import evaluated
 from experiments.adaptive.making import Asked, ask, engines_of
 from experiments.adaptive.roles import Roles, pixels_of
@@ -25,10 +25,10 @@ from experiments.making import Options
 from experiments.mlflow_store import given_address, hide_password
 from experiments.monitor import Monitor
 from experiments.schema.run import plain
-from experiments.secrets import masked_values
+from experiments.secrets import masked, masked_values
 from experiments.statistics import Accuracy
 from experiments.tracking import MLflowRun, leaves
-from slicing.adaptive.measuring import single_milliseconds
+from slicing.adaptive.measuring import batch_milliseconds, single_milliseconds
 from slicing.adaptive.outcome import oracle
 from slicing.checks import at_least, between
 from slicing.files import replacing
@@ -37,6 +37,9 @@ from slicing.pixels import unit_pixels
 
 SYSTEM, DIALS = "system.safetensors", "dials.json"
 """Files of the folder: the system, and the thresholds of all selectors that were compared."""
+
+# Images at a time, for which the time is measured, too, as far as there are so many.
+_BATCHES = (16, 256, 4096)
 
 
 def adaptive(config: DictConfig, overrides: Sequence[str], monitor: Monitor) -> AdaptiveSummary:
@@ -71,7 +74,7 @@ def adaptive(config: DictConfig, overrides: Sequence[str], monitor: Monitor) -> 
         tags = {
             "dataset": dataset.name,
             "dataset.train_digest": dataset.train.digest,
-            "overrides": " ".join(overrides),
+            "overrides": masked(" ".join(overrides)),
             "folder": folder,
         }
         tracker.begin(f"adaptive-{dataset.name}", leaves(masked_values(options)), tags)
@@ -92,7 +95,7 @@ def adaptive(config: DictConfig, overrides: Sequence[str], monitor: Monitor) -> 
         monitor.say("Sending the results to MLflow")
         tracker.ready()
         tracker.log(summary.metrics())
-        files = (SYSTEM, DIALS, SUMMARY, report.REPORT, report.FIGURE)
+        files = (SYSTEM, DIALS, SUMMARY, report.REPORT, report.CURVES)
         tracker.finish(folder, files, summary.text())
     except BaseException as error:
         remove_if_only(folder, ())
@@ -120,13 +123,18 @@ def _assembled(
     rows = np.random.default_rng(0).permutation(len(roles.certify))[:n]
     images = unit_pixels(pixels_of(roles.certify[rows], system.engines[0]))
     took, largest = single_milliseconds([system, system.engines[-1]], images)
-    decisions = candidate.decisions(asked.certify[rows], images)
+    looked = system.selector.look(images, system.engines)
+    decisions = candidate.decisions(asked.certify[rows], looked)
     parts = decisions.outcome(float(system.dial.thresholds[system.point])).milliseconds
-    median, p95, p99 = np.percentile(took, [50, 95, 99])
-    return Assembled(
-        float(took.mean()), float(parts.mean()), float(median), float(p95), float(p99),
-        float(largest.mean()),
-    )  # fmt: skip
+    every = unit_pixels(pixels_of(roles.certify, system.engines[0]))
+    batches = dict[str, tuple[float, float]]()
+    for size in _BATCHES:
+        if size <= len(every):
+            own = batch_milliseconds(system, every[:size])
+            batches[str(size)] = own, batch_milliseconds(system.engines[-1], every[:size])
+    median, p95, p99 = (float(each) for each in np.percentile(took, [50, 95, 99]))
+    means = float(took.mean()), float(parts.mean())
+    return Assembled(*means, median, p95, p99, float(largest.mean()), batches)
 
 
 def _tested(
@@ -146,7 +154,7 @@ def _tested(
     pixels = pixels_of(test, engines[0])
     monitor.say(f"Classifying {len(test):,} test images")
     table = asked.members.table(pixels, test.labels, asked.select.costs)
-    images = unit_pixels(pixels)
+    looks = Looks(unit_pixels(pixels))
     best = oracle(table)
     names = zip(asked.names, engines, strict=True)
     members = tuple(
@@ -166,7 +174,7 @@ def _tested(
         roles={**roles.sizes, "test": len(test)},
         members=members,
         left_out=asked.left_out,
-        selectors=tuple(evaluated(each, table, images) for each in found.values()),
+        selectors=tuple(evaluated(each, table, looks) for each in found.values()),
         chosen=options["selector"],
         loss=options["loss"],
         confidence=options["confidence"],

@@ -7,7 +7,7 @@ from experiments.adaptive import plots
 from experiments.adaptive.summary import AdaptiveSummary
 from experiments.words import of_path
 
-REPORT, FIGURE = "report.html", "curves.png"
+REPORT, CURVES = "report.html", "curves.png"
 """The files that it writes."""
 
 
@@ -21,7 +21,7 @@ def write(summary: AdaptiveSummary, system: Path) -> None:
         The file that is handed over.
     """
     folder = Path(summary.folder)
-    plots.curves(summary, folder / FIGURE)
+    plots.curves(summary, folder / CURVES)
     pages.write(
         folder / REPORT,
         "adaptive/report.html.j2",
@@ -31,8 +31,9 @@ def write(summary: AdaptiveSummary, system: Path) -> None:
         system=repr(str(system)),
         members=summary.member_cells(),
         selectors=summary.cells(),
+        batches=summary.batch_cells(),
         premodels=summary.premodel_cells(),
-        figures={"curves": pages.embedded((folder / FIGURE).read_bytes())},
+        figures={"curves": pages.embedded((folder / CURVES).read_bytes())},
         about={
             "images": summary.dataset,
             "roles": ", ".join(f"{n:,} {name}" for name, n in summary.roles.items()),

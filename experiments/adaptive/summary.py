@@ -50,6 +50,8 @@ class Assembled:
         Of the images, measured.
     largest : float
         Mean of the largest member alone, measured in the same way.
+    batches : mapping of str to (float, float)
+        Milliseconds an image in batches of so many, of the system and of the largest member.
     """
 
     milliseconds: float
@@ -58,6 +60,7 @@ class Assembled:
     p95: float
     p99: float
     largest: float
+    batches: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def agrees(self) -> bool:
@@ -130,6 +133,8 @@ class AdaptiveSummary:
             }
             if each.gap_closed is not None:
                 found[f"{each.name}/gap_closed"] = each.gap_closed
+            if each.auroc is not None:
+                found[f"{each.name}/auroc"] = each.auroc
         for number, member in enumerate(self.members, 1):
             found[f"member{number}/test_accuracy"] = member.test.value
             found[f"member{number}/milliseconds"] = member.milliseconds
@@ -165,7 +170,7 @@ class AdaptiveSummary:
         """Give the table of the selectors, each at the point that is certified."""
         header = [
             "selector", "ms", "times faster", "% to the largest", "% of the test images",
-            "loss, at most", "gap closed",
+            "loss, at most", "gap closed", "AUROC",
         ]  # fmt: skip
         body = [
             [
@@ -176,9 +181,22 @@ class AdaptiveSummary:
                 percent(each.test),
                 f"{100 * each.bound:.2f}",
                 "-" if each.gap_closed is None else f"{100 * each.gap_closed:.0f} %",
+                "-" if each.auroc is None else f"{each.auroc:.3f}",
             ]
             for each in self.selectors
         ]
+        return header, body
+
+    def batch_cells(self) -> Cells:
+        """Give the table of batches."""
+        header = ["images at a time", "ms an image", "the largest member", "times faster"]
+        own = self.assembled
+        body = [
+            [f"{int(size):,}", f"{system:.3f}", f"{largest:.3f}", f"{largest / system:.2f}"]
+            for size, (system, largest) in {
+                "1": (own.milliseconds, own.largest), **own.batches
+            }.items()
+        ]  # fmt: skip
         return header, body
 
     def premodel_cells(self) -> Cells:

@@ -30,8 +30,9 @@ class Adaptive:
     """Kernels of each convolution, for each member that is made here."""
     selector: str = "deferral"
     """What selects members: fixed, random, premodel, premodel_tree, premodel_svm,
-    premodel_activations, cascade, deferral; or shifts, the largest member's shifted copies. All but
-    shifts are compared; this one is in the file."""
+    premodel_activations, cascade, deferral; or shifts: one copy of an image first, and all of them
+    where that leaves doubt, with the last of the members, made with slicing.average=1. The others
+    but fixed are compared; this one is in the file."""
     loss: float = 0.005
     """Accuracy that may be lost against the largest member, 0 to 1: the system's file answers at
     the fastest point that is certified for it."""

@@ -43,7 +43,8 @@ class PremodelActivations(Selector):
         cls, table: Table, images: NDArray[np.float32], members: Sequence[Engine], **options: Any
     ) -> Self:
         """Place the images, and keep which members were right about each."""
-        return cls(Neighborhood(activations(images, members[0]), table.right), table.costs.alone)
+        known, _ = Neighborhood.of(activations(images, members[0]), table.right)
+        return cls(known, table.costs.alone)
 
     def look(self, images: NDArray[np.float32], members: Sequence[Engine]) -> NDArray[np.float32]:
         """Compute the maps, averaged: (n, n_signals), float32."""

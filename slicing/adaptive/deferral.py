@@ -52,10 +52,11 @@ class Deferral(Selector):
         known = []
         for member in range(table.n_members - 1):
             answers, scores = table.ask(member, np.arange(len(table)))
-            near = Neighborhood(placed(scores), table.right)
+            points = placed(scores)
+            near, own = Neighborhood.of(points, table.right)
             known.append(near)
             # An image that is its own neighbor would tell what is to be learned.
-            local = near.local_accuracy(near.points, leave_one_out=True)
+            local = near.local_accuracy(points, own)
             ratios, classes = log_ratios(answers, scores), np.eye(n_classes)[answers]
             for other in range(member, table.n_members):
                 observed = np.column_stack([ratios, local[:, other], classes])

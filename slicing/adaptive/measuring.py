@@ -22,6 +22,8 @@ from slicing.threads import single_threaded_blas
 
 # How often each image is timed, beside the first time, which compiles and loads.
 _ROUNDS = 5
+# How often a batch is.
+_BATCHES = 2
 
 
 @contextmanager
@@ -77,8 +79,8 @@ def selector_costs(
                 for member in range(n_decisions):
                     given = asking(member, row)
                     decide[number, member] = _milliseconds(selector.after, member, *given)
-    look, decide = (float(np.median(each[1:].min(axis=0))) for each in (looks, decisions))
-    return replace(costs, look=look, decide=decide)
+    found = [float(np.median(each[1:].min(axis=0))) for each in (looks, decisions)]
+    return replace(costs, look=found[0], decide=found[1])
 
 
 def dispatch_cost(system: System, images: NDArray[np.float32]) -> float:
@@ -115,6 +117,13 @@ def single_milliseconds(
                     row[number] = _milliseconds(each.predict_labels, image)
     found: NDArray[np.float64] = times[1:].min(axis=0)
     return found
+
+
+def batch_milliseconds(classifier: Classifier, images: NDArray[np.float32]) -> float:
+    """Measure what an image takes in a batch, on one thread: the least of several times."""
+    with one_thread():
+        times = [_milliseconds(classifier.predict_labels, images) for _ in range(_BATCHES + 1)]
+    return min(times[1:]) / len(images)
 
 
 def _ask(members: Members, image: NDArray[np.float32], member: int) -> None:

@@ -15,8 +15,9 @@ from slicing.errors import InputError
 from slicing.neighbors import heap
 from slicing.neighbors.exact import measure
 
-# Neighbors whose mean is the local accuracy.
-_K = 25
+# Neighbors whose mean is the local accuracy, and images that are known, at most: each takes its
+# time with every image to be classified.
+_K, _MOST = 25, 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,25 +33,54 @@ class Neighborhood:
     points: NDArray[np.float32]
     right: NDArray[np.bool_]
 
+    @classmethod
+    def of(
+        cls, points: NDArray[np.float32], right: NDArray[np.bool_]
+    ) -> "tuple[Neighborhood, NDArray[np.int64]]":
+        """Keep some of many images.
+
+        Returns
+        -------
+        Neighborhood
+        own : ndarray of shape (n,), int64
+            Where each image is in it, -1 for those that are not.
+        """
+        n = len(points)
+        kept = np.arange(n) if n <= _MOST else np.linspace(0, n - 1, _MOST).astype(np.int64)
+        own = np.full(n, -1)
+        own[kept] = np.arange(len(kept))
+        return cls(np.ascontiguousarray(points[kept]), right[:, kept]), own
+
     def local_accuracy(
-        self, points: NDArray[np.float32], leave_one_out: bool = False
+        self, points: NDArray[np.float32], own: NDArray[np.int64] | None = None
     ) -> NDArray[np.float64]:
         """Give the share of the nearest images about which each member was right.
 
         Parameters
         ----------
         points : ndarray of shape (n, n_signals), float32
-        leave_one_out : bool
-            Whether ``points`` are :attr:`points`, and none is its own neighbor.
+        own : ndarray of shape (n,), int64, optional
+            Where each of them is among :attr:`points`: none is its own neighbor. -1: nowhere.
 
         Returns
         -------
         ndarray of shape (n, n_members), float64
+
+        Raises
+        ------
+        InputError
+            For points of another length.
         """
-        k = min(_K, len(self.points) - leave_one_out)
+        if points.shape[1:] != self.points.shape[1:]:
+            raise InputError(
+                f"Images that lie at {points.shape[1]} numbers have no neighbors among those at "
+                f"{self.points.shape[1]}."
+            )
+        k = min(_K, len(self.points) - (own is not None))
+        own = np.full(len(points), -1) if own is None else own
         counts = np.zeros((len(points), len(self.right)))
         points = np.ascontiguousarray(points, np.float32)
-        _local_accuracy(points, self.points, self._by_image, k, leave_one_out, counts)
+        _local_accuracy(points, self.points, self._by_image, k, own, counts)
         return counts / k
 
     @cached_property
@@ -74,7 +104,7 @@ class Neighborhood:
 
 
 @njit(cache=True)
-def _local_accuracy(points, known, right, k, leave_one_out, counts):  # type: ignore[no-untyped-def]
+def _local_accuracy(points, known, right, k, own, counts):  # type: ignore[no-untyped-def]
     """Fill ``counts``, (n, n_members), which holds 0: all are measured, for known are few.
 
     A search that prepares its queries takes ten times as long for one.
@@ -83,9 +113,12 @@ def _local_accuracy(points, known, right, k, leave_one_out, counts):  # type: ig
     for i in range(len(points)):
         heap.clear(near, place)
         for j in range(len(known)):
-            if not (leave_one_out and i == j):
+            if own[i] != j:
                 heap.push(near, place, measure(points[i], known[j], 1.0, False), j)
         for j in place:
+            # Distances that are no numbers leave places empty.
+            if j >= len(known):
+                continue
             for member in range(right.shape[1]):
                 counts[i, member] += right[j, member]
 

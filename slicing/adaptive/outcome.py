@@ -74,7 +74,8 @@ class Decisions:
         table = self.table
 
         def ask(member: int, rows: NDArray[np.intp]) -> Decision:
-            return Decision(*(each[rows] for each in self.after[member]))
+            every = self.after[member]
+            return Decision(every.member[rows], every.urgency[rows])
 
         asked = route(self.first, ask, threshold, table.costs)
         answers = table.answers[last_asked(asked), np.arange(len(table))]

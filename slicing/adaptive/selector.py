@@ -153,15 +153,16 @@ def route(
         Which members were asked about each image.
     """
     n, n_members = len(first.member), len(costs.alone)
-    is_single = not np.isfinite(threshold)
-    at = np.full(n, n_members - 1 if threshold == LARGEST else 0)
-    if not is_single:
-        at = np.where(first.urgency > threshold, first.member, at)
+    # The largest that fits takes the place of one that does not.
+    most = n_members - 1
     if deadline < np.inf:
-        # The largest that fits, not the one that was chosen, where that one does not.
-        at = np.minimum(at, np.flatnonzero(costs.alone <= deadline).max(initial=0))
-    if n == 1 and not is_single:
-        return _route_one(int(at[0]), ask, threshold, costs, deadline)
+        most = int(np.flatnonzero(costs.alone <= deadline).max(initial=0))
+    if n == 1:
+        return _route_one(first, ask, threshold, costs, (deadline, most))
+    is_single = not np.isfinite(threshold)
+    at = np.full(n, most if threshold == LARGEST else 0)
+    if not is_single:
+        at = np.minimum(np.where(first.urgency > threshold, first.member, at), most)
     spent = costs.alone[at]
     asked = np.zeros((n, n_members), np.bool_)
     for member in range(n_members):
@@ -179,22 +180,28 @@ def route(
 
 
 def _route_one(
-    at: int,
+    first: Decision,
     ask: Callable[[int, NDArray[np.intp]], Decision],
     threshold: float,
     costs: Costs,
-    deadline: float,
+    limits: tuple[float, int],
 ) -> NDArray[np.bool_]:
     """Do the same for one image, without arrays: these would take as long as a small member."""
+    deadline, most = limits
+    is_single = threshold in (LARGEST, SMALLEST)
     asked, row = np.zeros((1, len(costs.alone)), np.bool_), np.zeros(1, np.intp)
+    at = most if threshold == LARGEST else 0
+    if not is_single and first.urgency[0] > threshold:
+        at = min(int(first.member[0]), most)
     spent = float(costs.alone[at])
     while True:
-        (following,), (urgency,) = ask(at, row)
+        decision = ask(at, row)
         asked[0, at] = True
+        following, urgency = int(decision.member[0]), decision.urgency[0]
         after = spent + float(costs.after[following])
-        if not (urgency > threshold and following > at and after <= deadline):
+        if is_single or not (urgency > threshold and following > at and after <= deadline):
             return asked
-        at, spent = int(following), after
+        at, spent = following, after
 
 
 def log_ratios(answers: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.float64]:

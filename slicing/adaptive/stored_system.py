@@ -95,6 +95,25 @@ def parts_of(settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) ->
     }  # fmt: skip
 
 
+def try_selector(system: "System") -> None:
+    """Let a selector decide about a black image, which shows whether it fits the members.
+
+    Raises
+    ------
+    InputError, LookupError, TypeError, ValueError
+        Where it does not.
+    """
+    selector, n_classes = system.selector, len(system.classes)
+    black = np.zeros((1, *system.input_shape), np.float32)
+    decisions = [selector.first(selector.look(black, system.engines))]
+    far, answer = np.ones((1, n_classes), np.float32), np.array([n_classes - 1])
+    for member in range(len(system.engines) - 1):
+        decisions.append(selector.after(member, answer, far))
+    for following, _ in decisions:
+        if not 0 <= following[0] < len(system.engines):
+            raise InputError(f"its selector asks member {following[0]}")
+
+
 def _engine(stored: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Engine:
     own = {name: arrays[key] for name, key in stored["arrays"].items()}
     return Engine(**stored_engine.parts_of(stored["settings"], own))

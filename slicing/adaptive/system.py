@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -140,19 +140,22 @@ class System:
     ) -> tuple[Asking, NDArray[np.bool_]]:
         """Ask members, and tell which about each image."""
         asking = self.members.asking(images)
-        first = nobody(len(asking.images))
-        if np.isfinite(threshold):
-            looked = self.selector.look(unit_pixels(asking.images), self.engines)
-            first = self.selector.first(looked)
-        last = len(self.engines) - 1
-
-        def ask(member: int, rows: NDArray[np.intp]) -> Decision:
-            answers, scores = asking(member, rows)
-            if member == last:
-                return nobody(len(rows))
-            return self.selector.after(member, answers, scores)
-
+        decides = bool(np.isfinite(threshold))
+        first = self._first(asking) if decides else nobody(len(asking.images))
+        ask = partial(self._ask, asking, decides)
         return asking, route(first, ask, threshold, self.costs, deadline)
+
+    def _first(self, asking: Asking) -> Decision:
+        pixels = asking.images
+        if self.engines[0].backbone is not None:
+            pixels = unit_pixels(pixels)
+        return self.selector.first(self.selector.look(pixels, self.engines))
+
+    def _ask(self, asking: Asking, decides: bool, member: int, rows: NDArray[np.intp]) -> Decision:
+        answers, scores = asking(member, rows)
+        if decides and member < len(self.engines) - 1:
+            return self.selector.after(member, answers, scores)
+        return nobody(len(rows))
 
     def predict_labels(
         self, images: Pixels, budget: Budget | None = None, deadline: float = np.inf
@@ -233,6 +236,8 @@ class System:
         """
         settings, arrays = tensor_file.read(Path(path), stored_system.KIND)
         try:
-            return cls(**stored_system.parts_of(settings, arrays))
+            system = cls(**stored_system.parts_of(settings, arrays))
+            stored_system.try_selector(system)
+            return system
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise InputError(f"{path} holds no system that fits together ({error}).") from error

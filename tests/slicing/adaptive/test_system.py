@@ -15,6 +15,7 @@ from slicing.adaptive.measuring import (
     single_milliseconds,
 )
 from slicing.adaptive.members import Members, shift_members
+from slicing.adaptive.neighborhood import Neighborhood
 from slicing.adaptive.outcome import Decisions
 from slicing.adaptive.selectors import SELECTORS
 from slicing.adaptive.system import System
@@ -248,3 +249,36 @@ def test_no_drift_is_seen_where_there_is_none_and_drift_is(cascade):
         noisy.predict_proba(noise), cascade.engines[-1].predict_proba(noise)
     )
     assert noisy.classes == CLASSES
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "change"),
+    [
+        ("deferral", "points0", lambda each: each[:, :-1]),
+        ("deferral", "weights", lambda each: each[:, :, :-1]),
+        ("deferral", "right", lambda each: each[:, :5]),
+        ("premodel_activations", "points", lambda each: each[:, :-1]),
+        ("premodel", "chosen", lambda each: each + 100),
+        ("premodel", "level1.features", lambda each: each[:0]),
+        ("cascade", "weights", lambda each: each[:1]),
+    ],
+)
+def test_a_selector_of_other_members_is_one_sentence(name, array, change, members, parts, tmp_path):
+    path = tmp_path / "system.safetensors"
+    made(name, members, parts).save(path)
+    settings, arrays = tensor_file.read(path, stored_system.KIND)
+    arrays[f"selector.{array}"] = change(arrays[f"selector.{array}"])
+    tensor_file.write(path, tensor_file.pack(stored_system.KIND, settings, arrays))
+    with pytest.raises(InputError, match="holds no system that fits together"):
+        System.load(path)
+
+
+def test_of_many_images_some_are_known_and_none_is_its_own_neighbor(monkeypatch):
+    monkeypatch.setattr("slicing.adaptive.neighborhood._MOST", 10)
+    points = np.arange(40, dtype=np.float32)[:, None]
+    near, own = Neighborhood.of(points, (points[:, 0] == 0)[None])
+    assert (len(near.points), (own >= 0).sum()) == (10, 10)
+    np.testing.assert_array_equal(near.points[own[own >= 0]], points[own >= 0])
+    # Only the first image is one about which anybody was right.
+    assert near.local_accuracy(points, own)[0] == 0
+    assert near.local_accuracy(points)[0] == 0.1

@@ -1,0 +1,197 @@
+"""Several engines as one, over several seeds: ``python -m benchmarks.adaptive``.
+
+Each cell makes a system by experiments.adaptive, with members, roles and thresholds of its own, and
+keeps what its summary says of each selector. The system is then asked about the test images again,
+with noise, blurred and turned, and nothing is learned again: what is certified does not hold there,
+and the share of images that go on to the largest member tells that something has changed.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, rotate
+
+from benchmarks.machine import command_line, origin
+from benchmarks.output import Output
+from experiments.adaptive.program import SYSTEM, adaptive
+from experiments.adaptive.summary import SUMMARY
+from experiments.components import Components
+from experiments.console import exit_on_mistake, say
+from experiments.monitor import Silent
+from experiments.overrides import check
+from experiments.programs import ADAPTIVE
+from experiments.schema.run import plain
+from experiments.tables import table
+from slicing.adaptive import System
+from slicing.checks import at_least, one_of
+
+JOBS: Mapping[str, Sequence[str]] = {
+    "mnist5k": ("data=mnist5k", "loss=0.02"),
+    "mnist": ("data=mnist", "data.calibration_fraction=0.1667", "loss=0.002"),
+    "cifar10": ("data=cifar10", "data.calibration_fraction=0.2", "loss=0.005"),
+}
+"""What is measured: the options that differ, by name."""
+
+_MEMBERS = "filters=[[4],[16,32],[64,128]]"
+# Of the distortions: standard deviations of noise and of a blur in pixels, degrees of a turn.
+_NOISE, _BLUR, _TURN = 0.2, 1.0, 20.0
+
+
+@dataclass(frozen=True)
+class Distorted:
+    """What becomes of a system where images are distorted.
+
+    Attributes
+    ----------
+    name : str
+    system, largest : float
+        Accuracy of the system, and of its largest member alone.
+    escalated : float
+        Share of the images about which the largest member was asked.
+    """
+
+    name: str
+    system: float
+    largest: float
+    escalated: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One system.
+
+    Attributes
+    ----------
+    job : str
+    seed : int
+    command : str
+    summary : mapping of str to object
+        See :class:`experiments.adaptive.summary.AdaptiveSummary`.
+    distorted : tuple of Distorted
+        The first is not.
+    """
+
+    job: str
+    seed: int
+    command: str
+    summary: Mapping[str, Any]
+    distorted: tuple[Distorted, ...]
+
+
+def cell(job: str, seed: int, more: Sequence[str] = ()) -> Cell:
+    """Make a system, and distort the test images."""
+    words = [_MEMBERS, *JOBS[job], *more, f"seed={seed}"]
+    with tempfile.TemporaryDirectory() as folder:
+        own = [f"output={folder}/system", f"tracking.uri=sqlite:///{folder}/mlflow.db"]
+        [config] = check([*words, *own], program=ADAPTIVE)
+        summary = adaptive(config, words, Silent())
+        system = System.load(Path(summary.folder) / SYSTEM)
+        content = json.loads((Path(summary.folder) / SUMMARY).read_text("utf-8"))
+    del content["folder"]
+    test = Components(plain(config), {}).dataset().read_test()
+    found = tuple(
+        _judged(name, system, images, test.labels) for name, images in distorted(test.images)
+    )
+    return Cell(job, seed, command_line(ADAPTIVE.module, words), content, found)
+
+
+def distorted(images: NDArray[np.float32]) -> list[tuple[str, NDArray[np.float32]]]:
+    """Give images as they are, with noise, blurred and turned, each by its name.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, height, width, channels), float32
+    """
+    noise = np.random.default_rng(0).normal(0.0, _NOISE, images.shape)
+    changed = {
+        "none": images,
+        "noise": images + noise,
+        "blur": gaussian_filter(images, (0, _BLUR, _BLUR, 0)),
+        "turned": rotate(images, _TURN, (1, 2), reshape=False, order=1),
+    }
+    return [(name, each.clip(0, 1).astype(np.float32)) for name, each in changed.items()]
+
+
+def _judged(
+    name: str, system: System, images: NDArray[np.float32], labels: NDArray[np.int64]
+) -> Distorted:
+    found = system.answers(images)
+    largest = system.engines[-1].predict_labels(images)
+    return Distorted(
+        name,
+        float((found.shares.argmax(axis=1) == labels).mean()),
+        float((largest == labels).mean()),
+        float(found.asked[:, -1].mean()),
+    )
+
+
+def report(cells: Sequence[Mapping[str, Any]]) -> str:
+    """Set a table of the selectors and one of the distortions, means over the seeds.
+
+    Parameters
+    ----------
+    cells : sequence of mapping
+        As the file has them.
+    """
+    header = ["", "selector", "times faster", "% right", "loss, at most, %", "AUROC"]
+    body, others = [], []
+    for job in dict.fromkeys(each["job"] for each in cells):
+        own = [each for each in cells if each["job"] == job]
+        names = [each["name"] for each in own[0]["summary"]["selectors"]]
+        for number, name in enumerate(names):
+            found = [each["summary"]["selectors"][number] for each in own]
+            right = [each["test"]["correct"] / each["test"]["total"] for each in found]
+            areas = [each["auroc"] for each in found if each["auroc"] is not None]
+            body.append([
+                f"{job}, {len(own)} seeds",
+                name,
+                f"{np.mean([each['times_faster'] for each in found]):.2f}",
+                f"{100 * np.mean(right):.2f}",
+                f"{100 * np.max([each['bound'] for each in found]):.2f}",
+                f"{np.mean(areas):.3f}" if areas else "-",
+            ])  # fmt: skip
+        for number, first in enumerate(own[0]["distorted"]):
+            found = [each["distorted"][number] for each in own]
+            means = [
+                100 * np.mean([each[key] for each in found])
+                for key in ("system", "largest", "escalated")
+            ]
+            others.append([job, first["name"], *(f"{mean:.2f}" for mean in means)])
+    distortions = ["", "images", "% right", "% right, largest member", "% to the largest"]
+    return "\n".join([*table(header, body), "", *table(distortions, others)])
+
+
+def main() -> None:
+    """Make the systems, and print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.adaptive", description=__doc__)
+    parser.add_argument("--jobs", default="mnist", help=f"of {', '.join(JOBS)}, with commas")
+    parser.add_argument("--seeds", type=int, default=5, help="how many")
+    parser.add_argument("--json", type=Path, help="write the results there")
+    arguments = parser.parse_args()
+    at_least("--seeds", arguments.seeds, 1)
+    jobs = arguments.jobs.split(",")
+    for job in jobs:
+        one_of("--jobs", job, [*JOBS])
+    output = None if arguments.json is None else Output("--json", arguments.json)
+    cells = []
+    for job in jobs:
+        for seed in range(arguments.seeds):
+            say(f"{job}, seed {seed}")
+            cells.append(cell(job, seed))
+            if output is not None:
+                # After each, so that an end before the last loses none.
+                output.write_json({**origin(command_line("benchmarks.adaptive")), "cells": cells})
+    plain_cells = json.loads(json.dumps(cells, default=lambda each: each.__dict__))
+    print(report(plain_cells))
+
+
+if __name__ == "__main__":
+    with exit_on_mistake():
+        main()
