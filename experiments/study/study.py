@@ -244,7 +244,10 @@ class _Study:
             try:
                 for each in search:
                     best = self._came(each, best)
-                    self.record.trial(each, None if best is None else best.metrics["accuracy"])
+                    # One that is left ends in a later session.
+                    if not each.is_left:
+                        accuracy = None if best is None else best.metrics["accuracy"]
+                        self.record.trial(each, accuracy)
             except KeyboardInterrupt:
                 # It came between two trials.
                 search.ended = "interrupted"
@@ -252,7 +255,7 @@ class _Study:
     def _came(self, each: Finished, best: Finished | None) -> Finished | None:
         """Keep the engine of a trial if it is the best; give the best."""
         found = self._best()
-        if found is not None and (best is None or found.number != best.number):
+        if found is not None and found != best:
             keep(engine_of(self.folder, found), self.folder)
         tidy(self.folder, self.plan.objectives, finished(self.kept))
         self.notes.write()
@@ -264,7 +267,8 @@ class _Study:
         """Show how far the search is, and the task that begins."""
         trials = finished(self.kept)
         best = self.plan.objectives.best(trials)
-        self.monitor.show(self._done(len(trials)), lines.so_far(trials, best, task))
+        n_ended = sum(not each.is_left for each in trials)
+        self.monitor.show(self._done(n_ended), lines.so_far(trials, best, task))
 
     def _done(self, n_trials: int) -> float:
         shares = [0.0]
@@ -357,7 +361,11 @@ class _Study:
         words = [word for word in self.overrides if _group(word) == _TRACKING]
         words += [*command, f"tracking.parent={self.record.run_id}"]
         seconds = None if self.clock.left is None else self.clock.left - REPORT
-        again = work(Remaking(tuple(words), self.folder / WINNER, self.plan.roles, seconds))
+        try:
+            again = work(Remaking(tuple(words), self.folder / WINNER, self.plan.roles, seconds))
+        except KeyboardInterrupt:
+            search.ended = "interrupted"
+            return as_tried, None, self._why_not_again(winner, search)
         if again.status != TRIED:
             return as_tried, None, f"making it again ended early: {again.reason}"
         metrics = {**winner.metrics, **again.metrics}

@@ -297,6 +297,19 @@ def test_an_engine_that_breaks_a_limit_once_it_is_made_again_is_not_handed_over(
     assert (project / "small" / "engine.safetensors").stat().st_size <= n_bytes + 10
 
 
+def test_ctrl_c_while_it_is_made_again_hands_over_the_engine_as_it_was_tried(study, project):
+    def interrupted(work, task):
+        if isinstance(task, Remaking):
+            raise KeyboardInterrupt
+        return work(task)
+
+    Direct.hook = interrupted
+    code, out, _ = study("budget.trials=1")
+    assert code == 130
+    assert "it was not made again with the choice images: interrupted" in out
+    assert Engine.load(project / "study" / "engine.safetensors")
+
+
 def test_an_engine_that_lost_by_being_made_again_is_not_handed_over(study, project):
     def lost(work, task):
         tried = work(task)
