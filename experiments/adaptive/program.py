@@ -83,9 +83,9 @@ def adaptive(config: DictConfig, overrides: Sequence[str], monitor: Monitor) -> 
             tracker.ready()
         asked = ask(options, engines_of(options, dataset, monitor), roles, monitor)
         found = candidates(options, asked, roles, monitor)
-        chosen = found[options["selector"]].system
-        assembled = _assembled(found[options["selector"]], asked, roles, options["timed"], monitor)
-        chosen.save(folder / SYSTEM)
+        chosen = found[options["selector"]["name"]]
+        assembled = _assembled(chosen, asked, roles, options["timed"], monitor)
+        chosen.system.save(folder / SYSTEM)
         with replacing(folder / DIALS) as file:
             file.write((json.dumps(plain_values(dials(found)), indent=1) + "\n").encode())
         summary = _tested(options, dataset.name, roles, asked, found, assembled, folder, monitor)
@@ -175,14 +175,14 @@ def _tested(
         members=members,
         left_out=asked.left_out,
         selectors=tuple(evaluated(each, table, looks) for each in found.values()),
-        chosen=options["selector"],
+        chosen=options["selector"]["name"],
         loss=options["loss"],
         confidence=options["confidence"],
         assembled=assembled,
         oracle=(
             float(best.milliseconds.mean()), float((best.answers == table.labels).mean())
         ),
-        total_bytes=found[options["selector"]].system.total_bytes,
+        total_bytes=found[options["selector"]["name"]].system.total_bytes,
         folder=str(folder),
         seed=options["seed"],
         versions=versions(),

@@ -11,13 +11,19 @@ from PIL import Image
 
 from experiments import predict
 from experiments.adaptive import __main__ as program
+from experiments.adaptive.candidates import ALONE, KINDS
 from experiments.adaptive.program import DIALS, SYSTEM
 from experiments.components import Components
+from experiments.overrides import check
+from experiments.programs import ADAPTIVE
+from experiments.schema.adaptive import SELECTORS
+from experiments.schema.docs import CONF
 from slicing.adaptive import System
 from slicing.adaptive.dial import MaxLoss
 from slicing.baselines import UntrainedCNN
 from slicing.data import mnist
 from slicing.engine.recipe import Recipe
+from slicing.errors import InputError
 from tests.experiments.runs import give_store
 
 
@@ -196,7 +202,7 @@ def faults(files):
         ("members=back",): "members=back is unknown: give front, or several files in brackets.",
         ("filters=[4,8]",): "is no list of members: write [[4],[8,16]].",
         ("filters=[[4]]",): "A system has two members at least",
-        ("selector=cascades",): "selector=cascades is unknown: did you mean cascade?",
+        ("selector=cascades",): "selector=cascades is unknown: did you mean selector=cascade?",
         ("loss=2",): "loss=2.0 is out of range",
         ("data.calibration_fraction=0.05",): "50 images are held out to choose and to certify",
         ("data.calibration_fraction=0",): "0 images are held out to choose and to certify",
@@ -215,10 +221,20 @@ def test_a_mistake_is_one_sentence(number, monkeypatch, capsys, tmp_path, words,
     assert not [*tmp_path.glob("outputs/*/*")]
 
 
+def test_every_selector_has_its_file_and_is_learned():
+    files = {path.stem for path in (CONF / "selector").glob("*.yaml")}
+    assert files == {*SELECTORS} == {*KINDS, *ALONE}
+    for name in files:
+        [config] = check([f"selector={name}"], program=ADAPTIVE)
+        assert config.selector.name == name
+    with pytest.raises(InputError, match=r"selector=cascade is for experiments\.adaptive"):
+        check(["selector=cascade"])
+
+
 def test_help_has_its_options_alone(monkeypatch, capsys, tmp_path):
     code, out, _ = start(monkeypatch, capsys, tmp_path, "--help")
     assert code == 0
-    for word in ("selector=deferral", "slicing=prototypes", "loss=0.005", "certify_fraction"):
+    for word in ("selector=deferral", "selector=premodel_tree", "slicing=prototypes", "loss=0.005"):
         assert word in out
     assert "optimizer=" not in out
     assert "strategy" not in out
