@@ -4,6 +4,7 @@ import json
 import sys
 from dataclasses import replace
 
+import mlflow
 import numpy as np
 import pytest
 from mlflow import MlflowClient
@@ -14,11 +15,12 @@ from experiments.adaptive import __main__ as program
 from experiments.adaptive.candidates import ALONE, KINDS
 from experiments.adaptive.program import DIALS, SYSTEM
 from experiments.components import Components
+from experiments.mlflow_store import global_address
 from experiments.overrides import check
 from experiments.programs import ADAPTIVE
 from experiments.schema.adaptive import SELECTORS
 from experiments.schema.docs import CONF
-from slicing.adaptive import System
+from slicing.adaptive import System, load
 from slicing.adaptive.dial import MaxLoss
 from slicing.baselines import UntrainedCNN
 from slicing.data import mnist
@@ -34,6 +36,7 @@ def words(digits):
         "data=mnist", f"data.directory={digits}", "data.train_size=1000", "data.test_size=100",
         "data.calibration_fraction=0.4", "baseline=random", "filters=[[1],[6,8]]",
         "slicing.per_class=4", "timed=5", "folds=3", "loss=0.1", "threads=1",
+        "tracking.model=false",
     ]  # fmt: skip
 
 
@@ -70,7 +73,8 @@ def project(words, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(Components, "dataset", dataset)
-        patch.setattr(sys, "argv", ["adaptive", *words, "selector=cascade", "output=made"])
+        own = ["selector=cascade", "output=made", "tracking.model=true"]
+        patch.setattr(sys, "argv", ["adaptive", *words, *own])
         program.main()
     return folder, at_reading
 
@@ -135,9 +139,24 @@ def test_the_report_and_mlflow_have_it_too(project, summary):
     assert artifacts == {SYSTEM, DIALS, "summary.json", "report.html", "curves.png"}
 
 
+def test_mlflow_serves_a_system_like_an_engine(project, digits):
+    address = f"sqlite:///{project[0] / 'mlflow.db'}"
+    client = MlflowClient(address)
+    [run] = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    [output] = run.outputs.model_outputs
+    with global_address(address):
+        model = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
+        test = mnist(directory=digits, train_size=1000, test_size=100).read_test()
+        names = model.predict(test.images)
+        records = model.predict(test.images, params={"evidence": True})
+    system = System.load(project[0] / "made" / SYSTEM)
+    assert names.tolist() == system.predict(test.images).tolist()
+    assert [each["class"] for each in records] == names.tolist()
+
+
 def test_predict_takes_a_system_like_an_engine(project, digits, tmp_path):
     path = project[0] / "made" / SYSTEM
-    system = predict.load(path)
+    system = load(path)
     test = mnist(directory=digits, train_size=1000, test_size=100).read_test()
     paths = []
     for number in range(8):
