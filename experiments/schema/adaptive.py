@@ -46,7 +46,7 @@ class Adaptive:
     members: Any = "front"
     """The engines: files of runs with the same data and seed, as [a.safetensors,b.safetensors]; or
     front: they are made here, one for each of filters."""
-    filters: Any = field(default_factory=lambda: [[4], [8, 16], [16, 32]])
+    filters: Any = field(default_factory=lambda: [[4], [16, 32], [64, 128]])
     """Kernels of each convolution, for each member that is made here."""
     loss: float = 0.005
     """Accuracy that may be lost against the largest member, 0 to 1: the system's file answers at
