@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from evolve.trials import Task, Tried
 from experiments.study import __main__ as program
 from experiments.study import study as module
+from experiments.study import work
 from experiments.study.ending import Remaking
 from experiments.study.origin import StudyOrigin
 from experiments.study.roles import Roles
@@ -58,7 +59,7 @@ class Direct:
 
 @pytest.fixture
 def project(tmp_path, monkeypatch, digits):
-    monkeypatch.setattr(module, "Supervised", Direct)
+    monkeypatch.setattr(work, "Supervised", Direct)
     monkeypatch.setattr(Direct, "hook", quick)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "few.yaml").write_text(FAMILY)
