@@ -39,7 +39,6 @@ JOBS: Mapping[str, Sequence[str]] = {
 }
 """What is measured: the options that differ, by name."""
 
-_MEMBERS = "filters=[[4],[16,32],[64,128]]"
 # Of the distortions: standard deviations of noise and of a blur in pixels, degrees of a turn.
 _NOISE, _BLUR, _TURN = 0.2, 1.0, 20.0
 
@@ -87,7 +86,7 @@ class Cell:
 
 def cell(job: str, seed: int, more: Sequence[str] = ()) -> Cell:
     """Make a system, and distort the test images."""
-    words = [_MEMBERS, *JOBS[job], *more, f"seed={seed}"]
+    words = [*JOBS[job], *more, f"seed={seed}"]
     with tempfile.TemporaryDirectory() as folder:
         own = [f"output={folder}/system", f"tracking.uri=sqlite:///{folder}/mlflow.db"]
         [config] = check([*words, *own], program=ADAPTIVE)

@@ -31,7 +31,7 @@ from benchmarks.paper_cells import Store
 from benchmarks.paper_jobs import BUDGETS, PAIRS, jobs
 from benchmarks.paper_report import text
 from benchmarks.runtimes import Measured
-from experiments.schema.docs import CONF, field_docs, option_doc
+from experiments.schema.docs import CONF, PRESETS, field_docs, option_doc
 from experiments.schema.run import GROUPS, Config, NewClasses
 from experiments.tables import table
 
@@ -214,7 +214,7 @@ def options() -> str:
     parts += ["## new", docs["new"], _described(_rows(NewClasses, "new"))]
     parts += ["## Presets", "A preset changes several values at once. It comes on top of the rest."]
     for path in sorted(CONF.glob("*/*.yaml")):
-        if path.parent.name not in GROUPS:
+        if path.parent.name in PRESETS:
             content = path.read_text("utf-8").removeprefix("# @package _global_\n")
             parts += [f"### +{path.parent.name}={path.stem}"]
             parts += [option_doc(path.parent.name, path.stem)]

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.programs import RUN, Program
-from experiments.schema.docs import CONF, field_docs, option_doc
+from experiments.schema.docs import CONF, PRESETS, field_docs, option_doc
 from experiments.schema.run import GROUPS, plain
 
 _WIDTH = 100
@@ -57,7 +57,7 @@ def _presets(program: Program) -> Iterator[tuple[str, str]]:
     for path in sorted(CONF.glob("*/*.yaml")):
         group = path.parent.name
         # They set options of all groups of a run.
-        if group not in GROUPS and program.groups == GROUPS:
+        if group in PRESETS and program.groups == GROUPS:
             yield f"+{group}={path.stem}", option_doc(group, path.stem)
 
 

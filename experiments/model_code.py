@@ -1,4 +1,4 @@
-"""The MLflow model of an engine, as the code that MLflow stores beside it and runs.
+"""The MLflow model of an engine or a system, as the code that MLflow stores beside it and runs.
 
 It is a script, not to be imported: it tells MLflow at its end which model it is.
 """
@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from slicing.engine.engine import Engine
+from slicing.adaptive import load
 from slicing.errors import InputError
 
 
@@ -24,7 +24,7 @@ class EngineModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the engine, and compile what answers: a server is ready when it is fast."""
-        self._engine = Engine.load(context.artifacts["engine"])
+        self._engine = load(context.artifacts["engine"])
         # Few images are compared by other code than many.
         for n in (1, 100):
             self._engine.evidence(np.zeros((n, *self._engine.input_shape), np.float32))
@@ -56,7 +56,7 @@ class EngineModel(PythonModel):
     def _records(self, images: np.ndarray) -> list[dict[str, Any]]:
         found = self._engine.evidence(images)
         columns = (
-            self._engine.classes_[found.labels],
+            np.array(self._engine.classes)[found.labels],
             found.shares.max(axis=1),
             found.distances,
             found.margins,

@@ -24,9 +24,8 @@ from experiments.hydra_internals import (
     group_names,
     option_names,
 )
-from experiments.programs import RUN, Program
+from experiments.programs import ADAPTIVE, RUN, Program
 from experiments.schema.docs import CONF
-from experiments.schema.run import GROUPS
 from experiments.words import as_one, check_words, parse, refuse_code
 from slicing.checks import check_seed
 from slicing.errors import InputError, installing
@@ -287,8 +286,11 @@ def _is_choice(program: Program, override: Override) -> bool:
         if words := advice_on_value(group, option, known):
             raise InputError(f"{group}={option} is unknown: {words}")
         raise InputError(f"{group}={option} is unknown: {_suggest(option, known, f'{group}=')}")
-    if group in GROUPS and group not in program.groups:
-        raise InputError(f"{line} is for a run: {program.module} has no {group}, leave it out.")
+    for other, what in ((RUN, "a run"), (ADAPTIVE, ADAPTIVE.module)):
+        if group in other.groups and group not in program.groups:
+            raise InputError(
+                f"{line} is for {what}: {program.module} has no {group}, leave it out."
+            )
     # Groups that the defaults choose nothing from: conf/experiment, conf/debug.
     if not override.is_add() and group in set(group_names()) - {
         each.name for each in fields(program.schema)

@@ -19,8 +19,7 @@ from experiments.console import MISTAKE, say
 from experiments.statistics import Accuracy
 from experiments.tables import table_lines
 from experiments.tools import run_tool
-from slicing import tensor_file
-from slicing.adaptive import System, stored_system
+from slicing.adaptive import System, load
 from slicing.checks import positive
 from slicing.data.archive import MAX_GIGABYTES, is_archive
 from slicing.data.image_file import (
@@ -92,18 +91,6 @@ class Prediction(NamedTuple):
     margin: float
     confidence: float | None
     is_outlier: bool | None
-
-
-def load(path: Path) -> Engine | System:
-    """Read the file of an engine or of a system.
-
-    Raises
-    ------
-    InputError
-        Where it is neither.
-    """
-    is_system = tensor_file.holds(path, stored_system.KIND)
-    return System.load(path) if is_system else Engine.load(path)
 
 
 def predict(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from experiments.schema.adaptive import Adaptive
+from experiments.schema.adaptive import SELECTORS, Adaptive
 from experiments.schema.cuts import Cuts
 from experiments.schema.inspection import Inspection
 from experiments.schema.run import GROUPS, Config
@@ -112,6 +112,7 @@ ADAPTIVE = Program(
         "slicing": {
             name: GROUPS["slicing"][name] for name in ("prototypes", "condensed", "int8", "knn")
         },
+        "selector": SELECTORS,
         "tracking": GROUPS["tracking"],
     },
     """\

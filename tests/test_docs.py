@@ -34,7 +34,7 @@ from benchmarks.paper_report import SLIDES
 from experiments.overrides import check
 from experiments.predict import Options
 from experiments.programs import ADAPTIVE, CUTS, INSPECT, STUDY
-from experiments.schema.docs import CONF, field_docs, option_doc
+from experiments.schema.docs import CONF, PRESETS, field_docs, option_doc
 from experiments.schema.run import GROUPS, Config
 from experiments.study.spaces import families
 from experiments.tools import parse as parse_options
@@ -350,6 +350,9 @@ def test_a_command_is_right(command, workshop, monkeypatch, capsys):
             assert check([directory, network], program=INSPECT)
         case ["python", script, *rest] if (workshop / script).is_file():
             run(rest, monkeypatch, capsys, script)
+        # tests/experiments/adaptive makes a system, and predicts with it.
+        case ["python", "-m", "experiments.predict", engine, *rest] if "/system." in engine:
+            assert parse_options(Options, [engine, *rest])
         case [
             "python",
             "-m",
@@ -359,9 +362,6 @@ def test_a_command_is_right(command, workshop, monkeypatch, capsys):
             monkeypatch.setattr(sys, "argv", [tool, *rest])
             runpy.run_module(tool, run_name="__main__", alter_sys=False)
             assert capsys.readouterr().out
-        # tests/experiments/adaptive makes a system, and predicts with it.
-        case ["python", "-m", "experiments.predict", engine, *rest] if "/system." in engine:
-            assert parse_options(Options, [engine, *rest])
         case ["python", "-m", "experiments.adaptive", *rest]:
             assert check(rest, program=ADAPTIVE)
         case ["python", "-m", "experiments.cuts", *rest]:
@@ -519,7 +519,7 @@ def test_every_option_is_on_the_page_of_options(pages):
     presets = {
         f"+{path.parent.name}={path.stem}"
         for path in CONF.glob("*/*.yaml")
-        if path.parent.name not in GROUPS
+        if path.parent.name in PRESETS
     }
     assert set(sections) == choices | presets
     for group, options in GROUPS.items():

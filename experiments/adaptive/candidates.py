@@ -93,7 +93,7 @@ def check_selector(options: Options) -> None:
     ------
     InputError
     """
-    one_of("selector", options["selector"], [*KINDS, *ALONE])
+    one_of("selector", options["selector"]["name"], [*KINDS, *ALONE])
 
 
 def candidates(
@@ -105,7 +105,7 @@ def candidates(
         Looks(unit_pixels(pixels_of(part, engines[0]))) for part in (roles.select, roles.certify)
     ]
     images = looks[0].images
-    chosen = options["selector"]
+    chosen = options["selector"]["name"]
     kinds = dict(KINDS) if chosen != "shifts" else {"random": KINDS["random"]}
     if chosen in ALONE:
         kinds[chosen] = ALONE[chosen]

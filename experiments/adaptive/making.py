@@ -111,7 +111,7 @@ def ask(options: Options, named: Sequence[Named], roles: Roles, monitor: Monitor
     InputError
         Where they do not fit each other, the images taught them, or fewer than two are left.
     """
-    if options["selector"] == "shifts":
+    if options["selector"]["name"] == "shifts":
         last = named[-1]
         one, every = shift_members(last.engine)
         named = [Named(f"{last.name}, one copy", one), Named(f"{last.name}, all copies", every)]

@@ -28,9 +28,11 @@ from experiments.schema.run import plain
 from experiments.secrets import masked, masked_values
 from experiments.statistics import Accuracy
 from experiments.tracking import MLflowRun, leaves
+from slicing.adaptive import System
 from slicing.adaptive.measuring import batch_milliseconds, single_milliseconds
 from slicing.adaptive.outcome import oracle
 from slicing.checks import at_least, between
+from slicing.data.dataset import Images
 from slicing.files import replacing
 from slicing.memory import set_bound
 from slicing.pixels import unit_pixels
@@ -69,7 +71,7 @@ def adaptive(config: DictConfig, overrides: Sequence[str], monitor: Monitor) -> 
     roles = Roles.of(dataset, options["certify_fraction"], options["seed"])
     uri = options["tracking"]["uri"] = hide_password(options["tracking"]["uri"])
     folder = made_for_output(options["output"])
-    tracker = MLflowRun(**{**options["tracking"], "model": False})
+    tracker = MLflowRun(**options["tracking"])
     try:
         tags = {
             "dataset": dataset.name,
@@ -83,9 +85,9 @@ def adaptive(config: DictConfig, overrides: Sequence[str], monitor: Monitor) -> 
             tracker.ready()
         asked = ask(options, engines_of(options, dataset, monitor), roles, monitor)
         found = candidates(options, asked, roles, monitor)
-        chosen = found[options["selector"]].system
-        assembled = _assembled(found[options["selector"]], asked, roles, options["timed"], monitor)
-        chosen.save(folder / SYSTEM)
+        chosen = found[options["selector"]["name"]]
+        assembled = _assembled(chosen, asked, roles, options["timed"], monitor)
+        chosen.system.save(folder / SYSTEM)
         with replacing(folder / DIALS) as file:
             file.write((json.dumps(plain_values(dials(found)), indent=1) + "\n").encode())
         summary = _tested(options, dataset.name, roles, asked, found, assembled, folder, monitor)
@@ -95,6 +97,8 @@ def adaptive(config: DictConfig, overrides: Sequence[str], monitor: Monitor) -> 
         monitor.say("Sending the results to MLflow")
         tracker.ready()
         tracker.log(summary.metrics())
+        if options["tracking"]["model"]:
+            _log_model(tracker, chosen.system, roles, folder, summary)
         files = (SYSTEM, DIALS, SUMMARY, report.REPORT, report.CURVES)
         tracker.finish(folder, files, summary.text())
     except BaseException as error:
@@ -137,6 +141,25 @@ def _assembled(
     return Assembled(*means, median, p95, p99, float(largest.mean()), batches)
 
 
+def _log_model(
+    tracker: MLflowRun, system: System, roles: Roles, folder: Path, summary: AdaptiveSummary
+) -> None:
+    """Log the system as an MLflow model, beside the images that certified it."""
+    engine = system.engines[0]
+    certify = Images(pixels_of(roles.certify, engine), roles.certify.labels)
+    way_out = f"All results are in {folder}."
+    dataset = tracker.log_images(f"{summary.dataset}-certify", certify, "validation", way_out)
+    has_network = any(each.backbone is not None for each in system.engines)
+    tracker.log_engine(
+        folder / SYSTEM,
+        system.input_shape,
+        ("onnx", "onnxruntime") if has_network else (),
+        engine.preparation,
+        {"certified_loss": summary.system.bound},
+        dataset,
+    )
+
+
 def _tested(
     options: Options,
     dataset: str,
@@ -175,14 +198,14 @@ def _tested(
         members=members,
         left_out=asked.left_out,
         selectors=tuple(evaluated(each, table, looks) for each in found.values()),
-        chosen=options["selector"],
+        chosen=options["selector"]["name"],
         loss=options["loss"],
         confidence=options["confidence"],
         assembled=assembled,
         oracle=(
             float(best.milliseconds.mean()), float((best.answers == table.labels).mean())
         ),
-        total_bytes=found[options["selector"]].system.total_bytes,
+        total_bytes=found[options["selector"]["name"]].system.total_bytes,
         folder=str(folder),
         seed=options["seed"],
         versions=versions(),

@@ -23,7 +23,7 @@ class MemberFigures:
     name : str
     bytes, parameters : int
     milliseconds, after : float
-        What an image takes, alone, asked first, and asked after a smaller member.
+        What an image takes, by this engine alone, and asked after a smaller member.
     select : Accuracy
         On the images that choose.
     test : Accuracy
@@ -222,9 +222,10 @@ class AdaptiveSummary:
         sentences = []
         if own.bound == 0.0 and own.times_faster <= 1.0:
             sentences.append(
-                f"no point of {own.name} is certified to lose {100 * self.loss:g} points at most, "
-                f"from {own.certify:,} images: the largest member answers alone; give more images "
-                "(data.calibration_fraction), or a larger loss"
+                f"of all points of {own.name} that {own.certify:,} images certify to lose "
+                f"{100 * self.loss:g} points at most, the largest member alone takes least, so it "
+                "answers alone: give more images (data.calibration_fraction), a larger loss, or "
+                "members that differ more in time"
             )
         else:
             sentences.append(

@@ -12,6 +12,24 @@ from experiments.schema.run import MLflow, register
 
 
 @dataclass
+class Selector:
+    """What selects members."""
+
+    name: str = MISSING
+    """Its name."""
+
+
+SELECTORS: dict[str, type] = dict.fromkeys(
+    (
+        *("deferral", "cascade", "premodel", "premodel_tree", "premodel_svm"),
+        *("premodel_activations", "random", "fixed", "shifts"),
+    ),
+    Selector,
+)
+"""The options of the group ``selector``; the first is the default."""
+
+
+@dataclass
 class Adaptive:
     """Make several engines one classifier that spends on each image what it needs."""
 
@@ -21,18 +39,15 @@ class Adaptive:
     """The CNN of members that are made here."""
     slicing: KNN = MISSING
     """The k-NN of members that are made here."""
+    selector: Selector = MISSING
+    """What selects the members that are asked, in the file of the system."""
     tracking: MLflow = MISSING
     """Where it is recorded."""
     members: Any = "front"
     """The engines: files of runs with the same data and seed, as [a.safetensors,b.safetensors]; or
     front: they are made here, one for each of filters."""
-    filters: Any = field(default_factory=lambda: [[4], [8, 16], [16, 32]])
+    filters: Any = field(default_factory=lambda: [[4], [16, 32], [64, 128]])
     """Kernels of each convolution, for each member that is made here."""
-    selector: str = "deferral"
-    """What selects members: fixed, random, premodel, premodel_tree, premodel_svm,
-    premodel_activations, cascade, deferral; or shifts: one copy of an image first, and all of them
-    where that leaves doubt, with the last of the members, made with slicing.average=1. The others
-    but fixed are compared; this one is in the file."""
     loss: float = 0.005
     """Accuracy that may be lost against the largest member, 0 to 1: the system's file answers at
     the fastest point that is certified for it."""
@@ -54,4 +69,4 @@ class Adaptive:
     """As for a run."""
 
 
-register("adaptive", Adaptive, {})
+register("adaptive", Adaptive, {"selector": SELECTORS})

@@ -10,6 +10,9 @@ from pathlib import Path
 CONF = Path(__file__).resolve().parents[2] / "conf"
 """The folder of the YAML files."""
 
+PRESETS = ("debug", "experiment")
+"""Its folders of presets, which come on top of the defaults of a run."""
+
 
 @cache
 def field_docs(schema: type) -> dict[str, str]:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, label, maximum_filter, sobel
 
 BINS = 7
 """Bins of each histogram."""
@@ -55,6 +54,9 @@ def cheap_features(images: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _of(image: NDArray[np.float32]) -> Iterator[NDArray[np.float64]]:
     """Give the features of one image, some at a time."""
+    # Here, not above: systems without a premodel need none of it.
+    from scipy.ndimage import sobel
+
     rgb = image if image.shape[2] == 3 else np.repeat(image[..., :1], 3, axis=2)
     gray = (rgb @ _GRAY).astype(np.float64)
     down, across = sobel(gray, 0) / 8, sobel(gray, 1) / 8
@@ -87,6 +89,8 @@ def _histogram(values: NDArray[np.float64], end: float) -> NDArray[np.float64]:
 
 def _corners(down: NDArray[np.float64], across: NDArray[np.float64]) -> float:
     """Count corners: places with the largest response around."""
+    from scipy.ndimage import gaussian_filter, maximum_filter
+
     a, b, c = (gaussian_filter(each, 1.0) for each in (down * down, across * across, down * across))
     response = a * b - c * c - _TRACE * (a + b) ** 2
     return float(((response == maximum_filter(response, 3)) & (response > _CORNER)).sum())
@@ -94,6 +98,8 @@ def _corners(down: NDArray[np.float64], across: NDArray[np.float64]) -> float:
 
 def _edges(strength: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Give the number of pixels of each edge, and the pixels of all."""
+    from scipy.ndimage import label
+
     parts, n = label(strength > _WEAK, np.ones((3, 3)))
     is_strong = np.zeros(n + 1, np.bool_)
     is_strong[parts[strength > _STRONG]] = True

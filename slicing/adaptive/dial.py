@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
 from slicing.adaptive.combination import Combination
 from slicing.adaptive.outcome import Decisions
@@ -71,6 +70,9 @@ def upper_bound(count: int | NDArray[np.int64], n: int, confidence: float) -> ND
     confidence : float
         Below 1.
     """
+    # Here, not above: a system that classifies needs none of it.
+    from scipy.special import betaincinv
+
     count = np.asarray(count)
     # Where all were observed, only 1 is a bound.
     found = betaincinv(count + 1.0, np.maximum(n - count, 1), confidence)

@@ -39,7 +39,7 @@ def one_thread() -> Iterator[None]:
 
 
 def member_costs(members: Members, images: NDArray[np.float32]) -> Costs:
-    """Measure members, asked first and asked after a smaller one.
+    """Measure members, each alone and asked after a smaller one.
 
     All are in memory, and asked in turn, as a system does.
 
@@ -58,7 +58,8 @@ def member_costs(members: Members, images: NDArray[np.float32]) -> Costs:
                 image = images[number : number + 1]
                 chain = members.asking(image)
                 for member in range(n_members):
-                    times[number, member] = _milliseconds(_ask, members, image, member)
+                    engine = members.engines[member]
+                    times[number, member] = _milliseconds(engine.predict_labels, image)
                     later[number, member] = _milliseconds(chain, member, row)
     return Costs(*(np.median(each[1:].min(axis=0), axis=0) for each in (alone, after)))
 
@@ -124,10 +125,6 @@ def batch_milliseconds(classifier: Classifier, images: NDArray[np.float32]) -> f
     with one_thread():
         times = [_milliseconds(classifier.predict_labels, images) for _ in range(_BATCHES + 1)]
     return min(times[1:]) / len(images)
-
-
-def _ask(members: Members, image: NDArray[np.float32], member: int) -> None:
-    members.asking(image)(member, np.zeros(1, np.int64))
 
 
 def _look(selector: Selector, members: Members, image: NDArray[np.float32]) -> None:

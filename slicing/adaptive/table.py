@@ -15,7 +15,7 @@ class Costs:
     Attributes
     ----------
     alone : ndarray of shape (n_members,), float64
-        Of each member, asked first; in ascending order.
+        Of each member as an engine alone; in ascending order.
     after : ndarray of shape (n_members,), float64
         Of each, asked after a smaller one, some of whose work it may take over.
     look : float

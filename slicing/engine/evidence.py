@@ -11,6 +11,7 @@ from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from slicing.errors import InputError
@@ -201,16 +202,25 @@ def margins_of(labels: NDArray[np.int64], distances: NDArray[np.float64]) -> NDA
     -------
     ndarray of shape (n,), float64
     """
-    answer = np.arange(len(labels)), labels
-    to_answer, others = distances[answer], distances.copy()
-    others[answer] = np.inf
-    to_others = others.min(axis=1)
-    # Without another class the margin is its limit, 1; with references that are equal, 0.
-    margins = np.where(np.isinf(to_others), 1.0, 0.0)
-    total = to_others + to_answer
-    is_finite = (total > 0) & (total < np.inf)
-    np.divide(to_others - to_answer, total, out=margins, where=is_finite)
+    margins = np.empty(len(labels))
+    _fill_margins(labels, distances, margins)
     return margins
+
+
+@njit(cache=True)
+def _fill_margins(labels, distances, margins):  # type: ignore[no-untyped-def]
+    """Fill ``margins``: an image is asked about alone, and a dozen arrays would take longer."""
+    for i in range(len(labels)):
+        to_answer, to_other = distances[i, labels[i]], np.inf
+        for label in range(distances.shape[1]):
+            if label != labels[i] and distances[i, label] < to_other:
+                to_other = distances[i, label]
+        total = to_other + to_answer
+        if 0.0 < total < np.inf:
+            margins[i] = (to_other - to_answer) / total
+        else:
+            # Without another class it is its limit, 1; with references that are equal, 0.
+            margins[i] = 1.0 if to_other == np.inf else 0.0
 
 
 def _log_ratios(margins: NDArray[np.float64]) -> NDArray[np.float64]:

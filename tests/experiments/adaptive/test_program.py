@@ -4,6 +4,7 @@ import json
 import sys
 from dataclasses import replace
 
+import mlflow
 import numpy as np
 import pytest
 from mlflow import MlflowClient
@@ -11,13 +12,20 @@ from PIL import Image
 
 from experiments import predict
 from experiments.adaptive import __main__ as program
+from experiments.adaptive.candidates import ALONE, KINDS
 from experiments.adaptive.program import DIALS, SYSTEM
 from experiments.components import Components
-from slicing.adaptive import System
+from experiments.mlflow_store import global_address
+from experiments.overrides import check
+from experiments.programs import ADAPTIVE
+from experiments.schema.adaptive import SELECTORS
+from experiments.schema.docs import CONF
+from slicing.adaptive import System, load
 from slicing.adaptive.dial import MaxLoss
 from slicing.baselines import UntrainedCNN
 from slicing.data import mnist
 from slicing.engine.recipe import Recipe
+from slicing.errors import InputError
 from tests.experiments.runs import give_store
 
 
@@ -28,6 +36,7 @@ def words(digits):
         "data=mnist", f"data.directory={digits}", "data.train_size=1000", "data.test_size=100",
         "data.calibration_fraction=0.4", "baseline=random", "filters=[[1],[6,8]]",
         "slicing.per_class=4", "timed=5", "folds=3", "loss=0.1", "threads=1",
+        "tracking.model=false",
     ]  # fmt: skip
 
 
@@ -64,7 +73,8 @@ def project(words, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(Components, "dataset", dataset)
-        patch.setattr(sys, "argv", ["adaptive", *words, "selector=cascade", "output=made"])
+        own = ["selector=cascade", "output=made", "tracking.model=true"]
+        patch.setattr(sys, "argv", ["adaptive", *words, *own])
         program.main()
     return folder, at_reading
 
@@ -129,9 +139,24 @@ def test_the_report_and_mlflow_have_it_too(project, summary):
     assert artifacts == {SYSTEM, DIALS, "summary.json", "report.html", "curves.png"}
 
 
+def test_mlflow_serves_a_system_like_an_engine(project, digits):
+    address = f"sqlite:///{project[0] / 'mlflow.db'}"
+    client = MlflowClient(address)
+    [run] = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    [output] = run.outputs.model_outputs
+    with global_address(address):
+        model = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
+        test = mnist(directory=digits, train_size=1000, test_size=100).read_test()
+        names = model.predict(test.images)
+        records = model.predict(test.images, params={"evidence": True})
+    system = System.load(project[0] / "made" / SYSTEM)
+    assert names.tolist() == system.predict(test.images).tolist()
+    assert [each["class"] for each in records] == names.tolist()
+
+
 def test_predict_takes_a_system_like_an_engine(project, digits, tmp_path):
     path = project[0] / "made" / SYSTEM
-    system = predict.load(path)
+    system = load(path)
     test = mnist(directory=digits, train_size=1000, test_size=100).read_test()
     paths = []
     for number in range(8):
@@ -196,7 +221,7 @@ def faults(files):
         ("members=back",): "members=back is unknown: give front, or several files in brackets.",
         ("filters=[4,8]",): "is no list of members: write [[4],[8,16]].",
         ("filters=[[4]]",): "A system has two members at least",
-        ("selector=cascades",): "selector=cascades is unknown: did you mean cascade?",
+        ("selector=cascades",): "selector=cascades is unknown: did you mean selector=cascade?",
         ("loss=2",): "loss=2.0 is out of range",
         ("data.calibration_fraction=0.05",): "50 images are held out to choose and to certify",
         ("data.calibration_fraction=0",): "0 images are held out to choose and to certify",
@@ -215,10 +240,20 @@ def test_a_mistake_is_one_sentence(number, monkeypatch, capsys, tmp_path, words,
     assert not [*tmp_path.glob("outputs/*/*")]
 
 
+def test_every_selector_has_its_file_and_is_learned():
+    files = {path.stem for path in (CONF / "selector").glob("*.yaml")}
+    assert files == {*SELECTORS} == {*KINDS, *ALONE}
+    for name in files:
+        [config] = check([f"selector={name}"], program=ADAPTIVE)
+        assert config.selector.name == name
+    with pytest.raises(InputError, match=r"selector=cascade is for experiments\.adaptive"):
+        check(["selector=cascade"])
+
+
 def test_help_has_its_options_alone(monkeypatch, capsys, tmp_path):
     code, out, _ = start(monkeypatch, capsys, tmp_path, "--help")
     assert code == 0
-    for word in ("selector=deferral", "slicing=prototypes", "loss=0.005", "certify_fraction"):
+    for word in ("selector=deferral", "selector=premodel_tree", "slicing=prototypes", "loss=0.005"):
         assert word in out
     assert "optimizer=" not in out
     assert "strategy" not in out

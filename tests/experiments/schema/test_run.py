@@ -21,16 +21,16 @@ from experiments.reading import OF_FILES
 from experiments.recipes import recipe_of
 from experiments.schema import data, engine, evolution
 from experiments.schema.docs import CONF, field_docs, option_doc
+from experiments.schema.docs import PRESETS as FOLDERS
 from experiments.schema.run import GROUPS, Config, plain
 from slicing.baselines import TrainedCNN
 from slicing.engine.recipe import Recipe
 
 OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
-# Families are of a study.
 PRESETS = [
     f"+{path.parent.name}={path.stem}"
     for path in sorted(CONF.glob("*/*.yaml"))
-    if path.parent.name not in {*GROUPS, "families"}
+    if path.parent.name in FOLDERS
 ]
 MANDATORY = {("data", "folder"): "data.directory=/x", ("baseline", "file"): "baseline.path=/x"}
 

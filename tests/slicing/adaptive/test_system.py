@@ -20,8 +20,12 @@ from slicing.adaptive.outcome import Decisions
 from slicing.adaptive.selectors import SELECTORS
 from slicing.adaptive.system import System
 from slicing.adaptive.table import Costs
+from slicing.data.preparation import Preparation
+from slicing.engine.engine import Engine
 from slicing.errors import InputError
+from slicing.stack import ConvStack
 from tests.slicing.adaptive.planted import CLASSES, blobs, engines
+from tests.slicing.backbones.colors import mean_colors
 
 COSTS = Costs(np.array([1.0, 4.0]), np.array([1.0, 4.0]))
 
@@ -234,6 +238,34 @@ def test_parts_that_do_not_fit_are_one_sentence(system, tmp_path):
         tensor_file.write(path, tensor_file.pack(stored_system.KIND, mistaken, content))
         with pytest.raises(InputError, match="holds no system that fits together"):
             System.load(path)
+
+
+def test_members_may_have_networks_below_their_cuts():
+    pytest.importorskip("onnxruntime")
+    rng = np.random.default_rng(0)
+    pixels = rng.random((200, 6, 6, 3)).astype(np.float32)
+    labels = rng.integers(0, 3, 200)
+    pixels[np.arange(200), ..., labels] *= np.float32(0.85)
+    pair = []
+    for cuts in (("mixed",), ("color", "mixed")):
+        backbone = mean_colors(cuts=cuts)
+        stack = ConvStack((), backbone.map_shape)
+        features = backbone.maps(pixels[:100]).reshape(100, -1)
+        built = Engine.of(stack, features, labels[:100], CLASSES, k=3)
+        pair.append(replace(built, backbone=backbone, preparation=Preparation((6, 6), 3)))
+    members = Members(pair)
+    rest = pixels[100:]
+    table = members.table(rest, labels[100:], COSTS)
+    np.testing.assert_array_equal(table.answers[1], pair[1].predict_labels(rest))
+    system = made("premodel_activations", members, [(table, rest)] * 2)
+    as_bytes = np.uint8(255 * rest)
+    assert system.for_files() == pair[0].preparation
+    np.testing.assert_array_equal(
+        system.at(MaxLoss(0.0)).predict_labels(as_bytes), pair[1].predict_labels(as_bytes)
+    )
+    found = system.predict_labels(as_bytes)
+    small, large = (each.predict_labels(as_bytes) for each in pair)
+    assert ((found == small) | (found == large)).all()
 
 
 def test_no_drift_is_seen_where_there_is_none_and_drift_is(cascade):
