@@ -4,8 +4,9 @@
 
 Files
     Good and hostile files of every kind are damaged in all the ways of :mod:`benchmarks.damage`,
-    and read: engines, IDX files, images and Keras models by their readers, within a bound of
-    memory and time; states, tables and the MLflow store by a run that is resumed from them.
+    and read: engines, IDX files, images, Keras models, tables of images and archives by their
+    readers, within a bound of memory and time; states, tables of a run and the MLflow store by a
+    run that is resumed from them.
     ``read``: the reader accepts it; where a run was resumed, its results are those of a run that
     nothing happened to, to the last bit. ``sentence``: it is refused with one. All else is a fault:
     a traceback, a hang, memory beyond the bound, something executed, other results.
@@ -23,8 +24,10 @@ import io
 import random
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +42,7 @@ from benchmarks.damage import EXECUTED
 from benchmarks.fault_runs import Case
 from benchmarks.machine import command_line, origin
 from benchmarks.output import Output
-from benchmarks.readers import BOUND
+from benchmarks.readers import BOUND, IMAGES_OF_TABLE
 from experiments.console import exit_on_mistake, say
 from experiments.tables import table
 from slicing.backend import load_keras
@@ -82,6 +85,14 @@ def good_files(kind: str, data: Path, images: Images, classes: tuple[str, ...]) 
         file = io.BytesIO()
         Image.new("1", (30_000, 30_000)).save(file, "PNG")
         yield file.getvalue()
+    elif kind == "table":
+        rows = [f"{name},{number % 2}" for number, name in enumerate(IMAGES_OF_TABLE)]
+        yield "\n".join(["path,label", *rows]).encode()
+        parts = [f"{row};{part}" for row, part in zip(rows, ("train", "test") * 2, strict=True)]
+        yield "\n".join(["file;class;split", *parts]).replace(",", ";").encode()
+        yield f"path,label\n{IMAGES_OF_TABLE[0]},a\n../../{EXECUTED},b\n".encode()
+    elif kind == "archive":
+        yield from _archives()
     else:
         keras = load_keras()
         model = keras.Sequential(
@@ -93,6 +104,28 @@ def good_files(kind: str, data: Path, images: Images, classes: tuple[str, ...]) 
         yield _saved(model.save, ".keras")
 
 
+def _archives() -> Iterator[bytes]:
+    """Make a zip and a packed tar archive of images, and a zip that unpacks to too much."""
+    names = [f"{label}/{number}.png" for label in "ab" for number in range(3)]
+    content = np.random.default_rng(0).bytes(500)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for name in names:
+            zipped.writestr(name, content)
+    yield file.getvalue()
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as packed:
+        for name in names:
+            header = tarfile.TarInfo(name)
+            header.size = len(content)
+            packed.addfile(header, io.BytesIO(content))
+    yield file.getvalue()
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr(names[0], bytes(2 * 10**8))
+    yield file.getvalue()
+
+
 def _saved(save: Callable[[Path], object], suffix: str = "") -> bytes:
     """Give what is written to a file."""
     with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +134,10 @@ def _saved(save: Callable[[Path], object], suffix: str = "") -> bytes:
         return path.read_bytes()
 
 
-_SUFFIXES = {"engine": ".safetensors", "idx": "", "image": ".png", "keras": ".keras"}
+_SUFFIXES = {
+    "engine": ".safetensors", "idx": "", "image": ".png", "keras": ".keras", "table": ".csv",
+    "archive": ".zip",
+}  # fmt: skip
 
 
 class Reader:
@@ -279,7 +315,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", type=Path, help="write the counts there")
-    parser.add_argument("--files", type=int, default=1000, help="damaged files")
+    parser.add_argument("--files", type=int, default=1400, help="damaged files")
     parser.add_argument("--kills", type=int, default=100, help="kills")
     parser.add_argument("--workers", type=int, default=2, help="runs at a time")
     parser.add_argument("--seed", type=int, default=0)
@@ -293,7 +329,7 @@ def main() -> None:
         images = mnist5k(train_size=200, test_size=10).train
         write_idx(data, images, 120)
         seed, files = arguments.seed, dict[str, Counter[str]]()
-        *parts, rest = fault_runs.shares(arguments.files, range(5))
+        *parts, rest = fault_runs.shares(arguments.files, range(len(_SUFFIXES) + 1))
         for kind, count in zip(_SUFFIXES, parts, strict=True):
             say(f"Damaging {count} files of the kind {kind}")
             files[kind] = fuzz_readers(kind, count, data, images, seed)

@@ -1,13 +1,12 @@
 """Files that a benchmark writes: checked first, then written whole or not at all."""
 
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.json_values import plain_values
 from slicing.errors import InputError
-from slicing.files import replacing
+from slicing.files import replacing, require_writable
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,7 @@ class Output:
         if self.path.exists() and not self.path.is_file():
             raise InputError(f"{self.option} {self.path} is not a regular file: give another name.")
         try:
-            with tempfile.TemporaryFile(dir=self.path.resolve().parent):
-                pass
+            require_writable(self.path.resolve().parent)
         except OSError as error:
             raise self._cannot_write(error) from error
 

@@ -7,14 +7,18 @@ bound, and the name of the exception where it fails in another way.
 
 import resource
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from slicing.baselines import SavedCNN
 from slicing.data import idx
-from slicing.data.image_file import read_image
+from slicing.data.archive import unpack
+from slicing.data.image_file import MAX_MEGAPIXELS, read_image
+from slicing.data.image_table import read_table
 from slicing.engine.engine import Engine
 from slicing.errors import InputError
 
@@ -31,11 +35,32 @@ def _keras(path: Path) -> None:
     SavedCNN(path=path).shape((28, 28, 1), 10)
 
 
+def _table(path: Path) -> None:
+    for name in IMAGES_OF_TABLE:
+        if not (image := path.parent / name).exists():
+            Image.new("RGB", (8, 8)).save(image)
+    read_table(path, MAX_MEGAPIXELS, within=path.parent)
+
+
+def _archive(path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        unpack(path, Path(folder), MAX_GIGABYTES)
+
+
+IMAGES_OF_TABLE = ("0.png", "1.png", "2.png", "3.png")
+"""The files that a table of images may name."""
+
+MAX_GIGABYTES = 0.1
+"""What an archive may unpack to."""
+
+
 READERS: dict[str, Callable[[Path], object]] = {
     "engine": _engine,
     "idx": lambda path: idx.read(path, (28, 28)),
     "image": lambda path: read_image(path, (28, 28), 3),
     "keras": _keras,
+    "table": _table,
+    "archive": _archive,
 }
 """Reads a file of a kind, or raises an InputError."""
 

@@ -26,13 +26,14 @@ from evolve.executors import SerialExecutor
 from evolve.trials import PROPOSERS, Budget, Search, Space, Task, Tried, proposer, pruner
 from evolve.trials.storage import open_study
 from experiments.console import exit_on_mistake, say
+from experiments.study.objectives import Objectives
 from experiments.tables import table
 from slicing.errors import InputError
 
 TABLES = Path(__file__).parent / "results/trial_tables.json"
 CONTROL, _FIXED = "random", "grid"
-# A difference with a smaller p-value is more than chance.
-_CHANCE = 0.05
+# A difference with a smaller p-value is more than chance; the smallest that is written as it is.
+_CHANCE, _LEAST = 0.05, 0.0001
 
 
 @dataclass(frozen=True)
@@ -68,22 +69,17 @@ def search(space: str, sampler: str, seed: int, trials: int, tried: Table) -> Ru
     """Search in a space all of which was tried."""
     family = SPACES[space]
 
-    def name(task: Task) -> str:
-        return key({each: task.options[each] for each in family.parameters if each in task.options})
-
     def work(task: Task) -> Tried:
-        accuracy = tried.choice[name(task)] / tried.n_choice
-        return Tried(metrics={"accuracy": accuracy}, details={"name": name(task)})
-
-    def losses(metrics: Mapping[str, float]) -> Sequence[float]:
-        return [1.0 - metrics["accuracy"]]
+        name = key(space, task.options)
+        accuracy = tried.choice[name] / tried.n_choice
+        return Tried(metrics={"accuracy": accuracy}, details={"name": name})
 
     whole, found, number = Space({space: family}), list[Sequence[int]](), 0
     with tempfile.TemporaryDirectory() as folder:
         going = Search(
             open_study(Path(folder) / "journal.jsonl", "study", 1), whole,
-            proposer(sampler, whole, seed), SerialExecutor(), work, losses, Budget(trials=trials),
-            pruner=pruner("none", 1),
+            proposer(sampler, whole, seed), SerialExecutor(), work, Objectives(),
+            Budget(trials=trials), pruner=pruner("none", 1),
         )  # fmt: skip
         for number, each in enumerate(going, 1):
             trial = each.details["name"]
@@ -126,7 +122,7 @@ class Results:
                     name,
                     str(len(runs)),
                     *(_interval(self._percents(name, n)) for n in self.budgets),
-                    f"{p[name]:.4f}" if name in p else "-",
+                    _written(p.get(name)),
                     f"{mean(tests):.2f}",
                     f"{mean(1000 * run.overhead / run.trials for run in runs):.1f}",
                 ]
@@ -175,6 +171,13 @@ class Results:
     def _percents(self, sampler: str, trials: int) -> list[float]:
         """Give the shares of the choice images, in percent, of the best of so many trials."""
         return [100 * run.best(trials)[0] / self.tried.n_choice for run in self._of(sampler)]
+
+
+def _written(p: float | None) -> str:
+    """Write a p-value."""
+    if p is None:
+        return "-"
+    return f"{p:.4f}" if p >= _LEAST else f"< {_LEAST}"
 
 
 def _interval(percents: Sequence[float]) -> str:

@@ -22,7 +22,6 @@ from benchmarks.output import Output
 from evolve.trials.space import Family, Values, family_of
 from experiments.console import exit_on_mistake, say
 from experiments.study.roles import Roles
-from experiments.study.trial import words_of
 from slicing.baselines.shallow import Extractor
 from slicing.baselines.untrained import UntrainedCNN
 from slicing.data import Dataset, Images, mnist5k
@@ -112,9 +111,12 @@ def points(family: Family) -> Iterator[Values]:
     return iter(found)
 
 
-def key(values: Mapping[str, Any]) -> str:
-    """Name a trial by its values, as on a command line."""
-    return " ".join(words_of(values))
+def key(name: str, values: Mapping[str, Any]) -> str:
+    """Name a trial of a space by its values in their order, with - where an option is not there."""
+    return " ".join(
+        json.dumps(values.get(option, "-"), separators=(",", ":")).strip('"')
+        for option in SPACES[name].parameters
+    )
 
 
 def svm(parts: Parts, family: Family) -> Iterator[tuple[Values, Right]]:
@@ -206,12 +208,15 @@ class Table:
 
     Attributes
     ----------
+    options : sequence of str
+        What the names of the trials have the values of.
     n_choice, n_test : int
         Images.
     choice, test : mapping of str to int
         How many of them each trial classifies correctly, by :func:`key`.
     """
 
+    options: Sequence[str]
     n_choice: int
     n_test: int
     choice: Mapping[str, int]
@@ -222,8 +227,9 @@ class Table:
         """Try a whole space of :data:`SPACES`."""
         choice, test = dict[str, int](), dict[str, int]()
         for values, right in TRY[name](parts, SPACES[name]):
-            choice[key(values)], test[key(values)] = right
-        return cls(len(parts.choice), len(parts.test), choice, test)
+            choice[key(name, values)], test[key(name, values)] = right
+        options = tuple(SPACES[name].parameters)
+        return cls(options, len(parts.choice), len(parts.test), choice, test)
 
 
 def read(path: Path) -> dict[str, Table]:

@@ -6,13 +6,14 @@ Exit codes: 0; 2 for what the user can mend, with one sentence on standard error
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig
 
+from experiments.command_line import read_command_line
 from experiments.console import exit_on_mistake, say
-from experiments.folders import made_for_output, remove_if_only
-from experiments.overrides import check, check_flags
+from experiments.folders import folder_for_output
 from experiments.programs import CUTS
 from experiments.progress import Terminal
 from experiments.schema.run import plain
@@ -36,28 +37,23 @@ _TIMED = 5
 def main() -> None:
     """Check the command line, score all cuts, and say which is the best."""
     with exit_on_mistake():
-        asks_for_help = bool({"--help", "-h"} & set(sys.argv[1:]))
-        overrides = [word for word in sys.argv[1:] if word not in ("--help", "-h")]
-        check_flags(overrides, [])
-        configs = check(overrides, multirun=True, complete=not asks_for_help, program=CUTS)
-        if asks_for_help:
-            # Here, not above: scoring cuts needs none of it.
-            from experiments.help import help_page
-
-            say(help_page(configs[0], CUTS), sys.stdout)
-        else:
-            with Terminal() as terminal:
-                text = cuts(configs, terminal)
-            say(text, sys.stdout)
+        _, configs = read_command_line(CUTS, multirun=True)
+        if not configs:
+            return
+        with Terminal() as terminal, folder_for_output(configs[0]["output"]) as folder:
+            text = cuts(configs, folder, terminal)
+        say(text, sys.stdout)
 
 
-def cuts(configs: Sequence[DictConfig], terminal: Terminal) -> str:
+def cuts(configs: Sequence[DictConfig], folder: Path, terminal: Terminal) -> str:
     """Score all cuts of some networks, record them in MLflow, and write what was found.
 
     Parameters
     ----------
     configs : sequence of DictConfig
         Of the schema :class:`experiments.schema.cuts.Cuts`, one a network.
+    folder : Path
+        For what was found.
     terminal : Terminal
 
     Returns
@@ -84,7 +80,6 @@ def cuts(configs: Sequence[DictConfig], terminal: Terminal) -> str:
     dataset = Components(options, {}).dataset(terminal)
     loaded = _distinct([_load(Components(one, {}), dataset, terminal) for one in each])
     uri = options["tracking"]["uri"] = hide_password(options["tracking"]["uri"])
-    folder = made_for_output(options["output"])
     tracker = MLflowRun(**options["tracking"])
     try:
         tags = {
@@ -110,7 +105,6 @@ def cuts(configs: Sequence[DictConfig], terminal: Terminal) -> str:
         tracker.log({f"best/{key}": v for key, v in places.ranked[0].figures.items()})
         tracker.finish(folder, (FIGURES, PICTURE), places.text())
     except BaseException as error:
-        remove_if_only(folder, ())
         tracker.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     return f"{places.text()}\n\n{FIGURES}, {PICTURE}: {folder}"

@@ -11,6 +11,7 @@ from experiments.tools import run_tool
 from slicing import tensor_file
 from slicing.engine.engine import Engine
 from slicing.errors import InputError
+from slicing.files import require_writable
 from slicing.memory import set_bound
 
 
@@ -54,6 +55,9 @@ def main(options: Options) -> None:
         raise InputError(f"output={target} is the engine itself: name another file.")
     if not target.parent.is_dir():
         raise InputError(f"There is no folder {target.parent}: create it.")
+    if target.is_dir():
+        raise InputError(f"output={target} is a folder: name a file.")
+    require_writable(target.parent)
     set_bound(options.max_gigabytes)
     engine = Engine.load(source)
     with Terminal() as terminal:

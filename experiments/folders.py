@@ -1,17 +1,37 @@
 """Folders that commands make, and remove where they have no use for them."""
 
 import shutil
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
+from slicing.files import make_folder, require_writable
+
 
 def made_for_output(output: str | None) -> Path:
-    """Make the folder that the option ``output`` names; None: a new one in ``outputs``."""
+    """Make the folder that the option ``output`` names; None: a new one in ``outputs``.
+
+    Raises
+    ------
+    OSError
+        Where it cannot be made, or takes no files: before hours of work.
+    """
     folder = Path(output or f"outputs/{datetime.now():%Y-%m-%d/%H-%M-%S-%f}").expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
+    require_writable(folder)
     return folder
+
+
+@contextmanager
+def folder_for_output(output: str | None) -> Iterator[Path]:
+    """Make that folder for the work in a ``with`` statement; where it fails, none is left empty."""
+    folder = made_for_output(output)
+    try:
+        yield folder
+    except BaseException:
+        remove_if_only(folder, ())
+        raise
 
 
 def remove_if_only(folder: Path, names: Collection[str]) -> None:

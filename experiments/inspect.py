@@ -6,12 +6,13 @@ one sentence on standard error.
 
 import json
 import sys
+from pathlib import Path
 
 from omegaconf import DictConfig
 
+from experiments.command_line import read_command_line
 from experiments.console import exit_on_mistake, say
-from experiments.folders import made_for_output
-from experiments.overrides import check, check_flags
+from experiments.folders import folder_for_output
 from experiments.programs import INSPECT
 from experiments.progress import Terminal
 from experiments.schema.run import plain
@@ -27,29 +28,22 @@ _ALL = sys.maxsize
 def main() -> None:
     """Check the command line, look at the images, and say what was found and where it is told."""
     with exit_on_mistake():
-        asks_for_help = bool({"--help", "-h"} & set(sys.argv[1:]))
-        overrides = [word for word in sys.argv[1:] if word not in ("--help", "-h")]
-        check_flags(overrides, [])
-        name = INSPECT.config_name
-        [config] = check(overrides, config_name=name, complete=not asks_for_help, program=INSPECT)
-        if asks_for_help:
-            # Here, not above: looking at images needs none of it.
-            from experiments.help import help_page
-
-            say(help_page(config, INSPECT), sys.stdout)
-        else:
-            with Terminal() as terminal:
-                text = inspect(config, terminal)
+        _, configs = read_command_line(INSPECT)
+        for config in configs:
+            with Terminal() as terminal, folder_for_output(config["output"]) as folder:
+                text = inspect(config, folder, terminal)
             say(text, sys.stdout)
 
 
-def inspect(config: DictConfig, terminal: Terminal) -> str:
+def inspect(config: DictConfig, folder: Path, terminal: Terminal) -> str:
     """Look at the images of a dataset, and write what was found.
 
     Parameters
     ----------
     config : DictConfig
         Of the schema :class:`experiments.schema.inspection.Inspection`.
+    folder : Path
+        For what was found.
     terminal : Terminal
 
     Returns
@@ -94,7 +88,6 @@ def inspect(config: DictConfig, terminal: Terminal) -> str:
         quality = Quality.of_images(dataset.train, test, dataset.classes)
     else:
         quality = dataset.survey.quality(features, knows_labels, seed=options["seed"])
-    folder = made_for_output(options["output"])
     with replacing(folder / FIGURES) as file:
         text = json.dumps(plain_values(quality), indent=1, ensure_ascii=False, allow_nan=False)
         file.write((text + "\n").encode())

@@ -27,7 +27,7 @@ from experiments.hydra_internals import (
 from experiments.programs import ADAPTIVE, RUN, Program
 from experiments.schema.docs import CONF
 from experiments.words import as_one, check_words, parse, refuse_code
-from slicing.checks import between
+from slicing.checks import check_seed
 from slicing.errors import InputError, installing
 
 # Hydra's launchers that come as plugins, and the extra that installs each.
@@ -107,7 +107,7 @@ def check(
                 f"{error.full_key} cannot be resolved: {reason}. ${{...}} stands for another "
                 "option, ${oc.env:NAME} for a variable of the environment, \\${...} for itself."
             ) from error
-        between("seed", config.seed, 0, 2**32 - 1)
+        check_seed(config.seed)
     return configs
 
 

@@ -101,9 +101,11 @@ def into_memory(
     )
     preparation.require(dataset.train.max_megapixels)
     with monitor.task("images"):
-        read = read_files(dataset, preparation, monitor.show)
-        every = read if whole is dataset else read_files(whole, preparation, monitor.show)
-    return Read(read, every, preparation)
+        every = read_files(whole, preparation, monitor.show)
+    if whole is dataset:
+        return Read(every, every, preparation)
+    # Among all, those without the new classes are read already.
+    return Read(replace(every.of_classes(dataset.classes), name=dataset.name), every, preparation)
 
 
 def network_of(

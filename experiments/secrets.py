@@ -5,7 +5,7 @@ from typing import Any
 
 HIDDEN = "***"
 
-# A password before the host, a token in the place of a user, and values of a query whose names say
+# A password before the host, a token instead of a user, and values of a query whose names say
 # that they are secret.
 _PASSWORD = re.compile(r"(\w[\w+.-]*://[^\s:/@]*:)[^\s/]+@")
 _USER = re.compile(r"(\bhttps?://)[^\s:/@]+@")

@@ -57,6 +57,16 @@ def between(option: str, value: float, low: float, high: float, of: str = "") ->
         )
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that not all libraries take: 0 to 2**32 - 1.
+
+    Raises
+    ------
+    InputError
+    """
+    between("seed", seed, 0, 2**32 - 1)
+
+
 def positive(option: str, value: float | None) -> None:
     """Refuse anything but a finite number above 0; None passes.
 

@@ -1,6 +1,9 @@
 """The exception for mistakes that a user can correct, and what installs what is missing."""
 
 import re
+import shlex
+import sys
+from pathlib import Path
 
 from slicing.names import shown
 
@@ -38,5 +41,11 @@ class InputError(ValueError):
 
 
 def installing(extra: str) -> str:
-    """Give the command that installs an extra, in the versions that are known to work together."""
-    return f"python -m pip install -c constraints.txt -e '.[{extra}]'"
+    """Give the command that installs an extra, in the versions that are known to work together.
+
+    It is for the Python that runs: another one, outside its environment, may be the first on the
+    path.
+    """
+    python, here = Path(sys.executable or "python"), Path.cwd()
+    name = python.relative_to(here) if python.is_relative_to(here) else python
+    return f"{shlex.quote(str(name))} -m pip install -c constraints.txt -e '.[{extra}]'"

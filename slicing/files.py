@@ -88,6 +88,21 @@ def make_folder(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
 
 
+def require_writable(folder: Path) -> None:
+    """Put a file into a folder, and take it away again.
+
+    Raises
+    ------
+    OSError
+        With the folder's name, where it takes none.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from error
+
+
 @contextmanager
 def replacing(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
     """Write to a temporary file, which takes the name ``path`` when it is whole.

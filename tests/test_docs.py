@@ -350,6 +350,9 @@ def test_a_command_is_right(command, workshop, monkeypatch, capsys):
             assert check([directory, network], program=INSPECT)
         case ["python", script, *rest] if (workshop / script).is_file():
             run(rest, monkeypatch, capsys, script)
+        # tests/experiments/adaptive makes a system, and predicts with it.
+        case ["python", "-m", "experiments.predict", engine, *rest] if "/system." in engine:
+            assert parse_options(Options, [engine, *rest])
         case [
             "python",
             "-m",
@@ -359,9 +362,6 @@ def test_a_command_is_right(command, workshop, monkeypatch, capsys):
             monkeypatch.setattr(sys, "argv", [tool, *rest])
             runpy.run_module(tool, run_name="__main__", alter_sys=False)
             assert capsys.readouterr().out
-        # tests/experiments/adaptive makes a system, and predicts with it.
-        case ["python", "-m", "experiments.predict", engine, *rest] if "/system." in engine:
-            assert parse_options(Options, [engine, *rest])
         case ["python", "-m", "experiments.adaptive", *rest]:
             assert check(rest, program=ADAPTIVE)
         case ["python", "-m", "experiments.cuts", *rest]:

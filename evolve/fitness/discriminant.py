@@ -14,7 +14,7 @@ from evolve.fitness.candidate_features import NetworkFeatures, UpdatedFeatures
 from evolve.fitness.last_channels import LastChannels
 from evolve.fitness.ridge import LeaveOneOutRidge
 from evolve.protocols import Split
-from slicing.checks import at_least, between
+from slicing.checks import at_least, between, check_seed
 from slicing.scatter import check_size
 from slicing.shifts import largest_shift, shifted_at_random
 from slicing.stack import ConvStack
@@ -89,7 +89,7 @@ class DiscriminantFitness(Fitness):
     ) -> None:
         # Two a class.
         at_least("max_references", max_references, 2 * len(np.unique(split.references.labels)))
-        at_least("seed", seed, 0)
+        check_seed(seed)
         between("shift", shift, 0, largest_shift(stack.input_shape), "pixels")
         check_size(int(np.prod(stack.feature_shape)))
 

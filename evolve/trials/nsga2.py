@@ -39,12 +39,12 @@ class NSGA2:
             return self._rng.random((self._population, self._dim))
         return np.array([self._child() for _ in range(self._population)])
 
-    def tell(self, candidates: FloatArray, losses: Sequence[Sequence[float]]) -> None:
+    def tell(self, candidates: Sequence[FloatArray], losses: Sequence[Sequence[float]]) -> None:
         """Choose parents among the ones before and their children.
 
         Parameters
         ----------
-        candidates : array of shape (population, dim)
+        candidates : sequence of arrays of shape (dim,)
         losses : sequence of sequences of float
             Those of each; all have as many.
         """

@@ -8,10 +8,10 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
-import optuna
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
@@ -19,7 +19,8 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from evolve.optimizers import CMAES, PSO, DeapGA, Optimizer
 from evolve.trials.nsga2 import NSGA2
-from evolve.trials.space import FAMILY, Family, Parameter, Space, label
+from evolve.trials.points import Labels, labels, points
+from evolve.trials.space import FAMILY, Parameter, Space
 from slicing.checks import at_least, one_of
 
 # Values of a range in a grid.
@@ -28,13 +29,15 @@ _GRID = 4
 _AT_RANDOM = 10
 # Trials of a generation of the genetic algorithm.
 _GENERATION = 10
+# Draws of the estimator for one trial, before chance decides.
+_OWN_DRAWS = 5
 
 
 class Given(BaseSampler):
     """Draws values that are given."""
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = values
+    def __init__(self, labels: Labels) -> None:
+        self.labels = labels
 
     def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, BaseDistribution]:
         """Give none: each value is drawn by itself."""
@@ -48,11 +51,13 @@ class Given(BaseSampler):
         self, study: Any, trial: Any, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """Give the value of a parameter."""
-        return self._values[param_name]
+        return self.labels[param_name]
 
 
 class Proposer(ABC):
     """Proposes trials: the number of a proposal, from 0, decides what it is.
+
+    Where that has been tried before, it is drawn again: its *attempt*, from 0, decides, too.
 
     Parameters
     ----------
@@ -70,8 +75,8 @@ class Proposer(ABC):
         return True
 
     @abstractmethod
-    def sampler(self, number: int, place: int = 0) -> BaseSampler | None:
-        """Give what draws the values of a proposal; None where nothing is left to propose.
+    def sampler(self, number: int, place: int = 0, attempt: int = 0) -> BaseSampler | None:
+        """Give what draws the values of a proposal; None where it has no more for this number.
 
         Parameters
         ----------
@@ -79,35 +84,50 @@ class Proposer(ABC):
             Of the proposal.
         place : int
             Of the parameter that it draws alone, from 1; 0: those that are drawn together. Chance
-            has a seed of its own at each place: a process that ends within a proposal does not
-            change how the next one completes it.
+            has a seed of its own at each place.
+        attempt : int
         """
 
-    def tell(self, number: int, losses: Sequence[float]) -> None:  # noqa: B027
-        """Learn the losses of a proposal; those of Optuna read them from the study."""
+    def points(self) -> Iterator[Labels] | None:
+        """Go through all that it may propose; None where that is any number."""
+        parameters = [
+            p for family in self.space.families.values() for p in family.parameters.values()
+        ]
+        if any(each.values is None for each in parameters):
+            return None
+        return points(self.space, lambda parameter: parameter.values or ())
 
-    def _seed(self, number: int, place: int) -> int:
-        return int(np.random.SeedSequence([self.seed, number, place]).generate_state(1)[0])
+    def tell(self, number: int, tried: Labels, losses: Sequence[float]) -> None:  # noqa: B027
+        """Learn what was tried for a proposal, and its losses; Optuna's read it from the study."""
+
+    def chance(self, *numbers: int) -> RandomSampler:
+        """Give what draws by chance, with a seed of its own for each numbers."""
+        return RandomSampler(self._seed(*numbers))
+
+    def _seed(self, *numbers: int) -> int:
+        return int(np.random.SeedSequence([self.seed, *numbers]).generate_state(1)[0])
 
 
 class Random(Proposer):
     """Draws by chance."""
 
-    def sampler(self, number: int, place: int = 0) -> BaseSampler:
+    def sampler(self, number: int, place: int = 0, attempt: int = 0) -> BaseSampler:
         """See :meth:`Proposer.sampler`."""
-        return RandomSampler(self._seed(number, place))
+        return self.chance(number, place, attempt)
 
 
 class TPE(Proposer):
     """The tree-structured Parzen estimator (Bergstra et al., 2011), for all options jointly."""
 
-    def sampler(self, number: int, place: int = 0) -> BaseSampler:
+    def sampler(self, number: int, place: int = 0, attempt: int = 0) -> BaseSampler:
         """See :meth:`Proposer.sampler`."""
+        if attempt >= _OWN_DRAWS:
+            return self.chance(number, place, attempt)
         with warnings.catch_warnings():
             # ``group``, without which options of several families are not learned jointly.
             warnings.simplefilter("ignore", ExperimentalWarning)
             return TPESampler(
-                seed=self._seed(number, place),
+                seed=self._seed(number, place, attempt),
                 multivariate=True,
                 group=True,
                 n_startup_trials=_AT_RANDOM,
@@ -119,11 +139,18 @@ class Grid(Proposer):
 
     def __init__(self, space: Space, seed: int, population: int | None) -> None:
         super().__init__(space, seed, population)
-        self._points = [*_points(space)]
+        self._others = self.points()
+        self._known = list[Labels]()
 
-    def sampler(self, number: int, place: int = 0) -> BaseSampler | None:
+    def points(self) -> Iterator[Labels]:
+        """See :meth:`Proposer.points`."""
+        return points(self.space, lambda parameter: parameter.grid(_GRID))
+
+    def sampler(self, number: int, place: int = 0, attempt: int = 0) -> BaseSampler | None:
         """See :meth:`Proposer.sampler`."""
-        return Given(self._points[number]) if number < len(self._points) else None
+        # No more of it than has been asked for: a grid may be larger than any memory.
+        self._known += islice(self._others, max(number + 1 - len(self._known), 0))
+        return Given(self._known[number]) if number < len(self._known) and not attempt else None
 
 
 class Generations(Proposer):
@@ -137,7 +164,7 @@ class Generations(Proposer):
         self._places = {name: place for place, name in enumerate(names)}
         self._begin(len(names), np.random.default_rng(seed))
         self._first, self._asked = 0, self._ask()
-        self._losses = dict[int, Sequence[float]]()
+        self._told = dict[int, tuple[Labels, Sequence[float]]]()
 
     @abstractmethod
     def _begin(self, dim: int, rng: np.random.Generator) -> None:
@@ -148,40 +175,45 @@ class Generations(Proposer):
         """Give a generation of shape (n, dim)."""
 
     @abstractmethod
-    def _learn(self, losses: Sequence[Sequence[float]]) -> None:
-        """Learn the losses of the generation."""
+    def _learn(self, tried: Sequence[Labels], losses: Sequence[Sequence[float]]) -> None:
+        """Learn what was tried for the candidates of the generation, and its losses."""
 
     def is_ready(self, number: int) -> bool:
         """See :meth:`Proposer.is_ready`."""
         return number < self._first + len(self._asked)
 
-    def sampler(self, number: int, place: int = 0) -> BaseSampler:
+    def sampler(self, number: int, place: int = 0, attempt: int = 0) -> BaseSampler:
         """See :meth:`Proposer.sampler`."""
-        if not self.is_ready(number):
-            # Where several processes search, another has taken the last of the generation.
-            return RandomSampler(self._seed(number, place))
-        candidate = self._asked[number - self._first]
-        values = dict[str, Any]()
+        candidate = self._asked[number - self._first].copy()
+        # What was tried before is not tried again, but what is near it: some coordinates are drawn
+        # by chance, with each attempt more of them.
+        rng = np.random.default_rng(self._seed(number))
+        for _ in range(attempt):
+            changes = rng.random(len(candidate)) < 1 / len(candidate)
+            candidate[changes] = rng.random(len(candidate))[changes]
+        return Given(self._labels(candidate))
 
+    def _labels(self, candidate: NDArray[np.float64]) -> Labels:
         def draw(name: str, parameter: Parameter) -> Any:
-            value = parameter.at(float(candidate[self._places[name]]))
-            values[name] = label(value)
-            return value
+            return parameter.at(float(candidate[self._places[name]]))
 
-        self.space.proposal(draw)
-        return Given(values)
+        return labels(*self.space.proposal(draw))
 
-    def tell(self, number: int, losses: Sequence[float]) -> None:
+    def tell(self, number: int, tried: Labels, losses: Sequence[float]) -> None:
         """See :meth:`Proposer.tell`."""
-        self._losses[number] = losses
-        while all(self._first + place in self._losses for place in range(len(self._asked))):
-            self._learn([self._losses[self._first + place] for place in range(len(self._asked))])
+        self._told[number] = tried, losses
+        while all(self._first + place in self._told for place in range(len(self._asked))):
+            told = [self._told[self._first + place] for place in range(len(self._asked))]
+            self._learn([each for each, _ in told], [each for _, each in told])
             self._first += len(self._asked)
             self._asked = self._ask()
 
 
 class Population(Generations):
-    """Proposes the candidates of one of our own optimizers, which learns the first loss."""
+    """Proposes the candidates of one of our own optimizers, which learns the first loss.
+
+    Where something near a candidate was tried in its place, its loss counts as the candidate's.
+    """
 
     def __init__(
         self, space: Space, seed: int, population: int | None, *, kind: type[Optimizer]
@@ -198,7 +230,7 @@ class Population(Generations):
     def _ask(self) -> NDArray[np.float64]:
         return self._optimizer.ask()
 
-    def _learn(self, losses: Sequence[Sequence[float]]) -> None:
+    def _learn(self, tried: Sequence[Labels], losses: Sequence[Sequence[float]]) -> None:
         self._optimizer.tell(self._asked, [each[0] for each in losses])
 
 
@@ -212,8 +244,22 @@ class Genetic(Generations):
     def _ask(self) -> NDArray[np.float64]:
         return self._algorithm.ask()
 
-    def _learn(self, losses: Sequence[Sequence[float]]) -> None:
-        self._algorithm.tell(self._asked, losses)
+    def _learn(self, tried: Sequence[Labels], losses: Sequence[Sequence[float]]) -> None:
+        self._algorithm.tell([*map(self._genes, self._asked, tried)], losses)
+
+    def _genes(self, candidate: NDArray[np.float64], tried: Labels) -> NDArray[np.float64]:
+        """Give what was tried for a candidate as such: no two parents are equal."""
+        if tried == self._labels(candidate):
+            return candidate
+        genes = candidate.copy()
+
+        def learn(name: str, parameter: Parameter) -> Any:
+            value = parameter.value(tried[name])
+            genes[self._places[name]] = parameter.share(value)
+            return value
+
+        self.space.proposal(learn)
+        return genes
 
 
 PROPOSERS: dict[str, Callable[..., Proposer]] = {
@@ -241,55 +287,6 @@ def proposer(name: str, space: Space, seed: int, population: int | None = None) 
     return PROPOSERS[name](space, seed, population)
 
 
-def suggest(trial: optuna.Trial, name: str, parameter: Parameter) -> Any:
-    """Let a trial draw a value, and give it as it is, not as the study keeps it."""
-    if parameter.choices:
-        labels = [label(each) for each in parameter.choices]
-        return parameter.choices[labels.index(trial.suggest_categorical(name, labels))]
-    if parameter.is_whole:
-        step = int(parameter.step or 1)
-        return trial.suggest_int(
-            name, int(parameter.low), int(parameter.high), step=step, log=parameter.log
-        )
-    return parameter.rounded(
-        trial.suggest_float(
-            name, parameter.low, parameter.high, step=parameter.step, log=parameter.log
-        )
-    )
-
-
 def given(family: str, values: Mapping[str, Any]) -> Given:
     """Draw these values of a family."""
-    return Given(
-        {FAMILY: family, **{f"{family}:{name}": label(each) for name, each in values.items()}}
-    )
-
-
-def _points(space: Space) -> Iterator[Mapping[str, Any]]:
-    """Go through the grid: all families, and in each all values that may stand together."""
-    for family in space.families.values():
-        for values in _combinations(family, space.context):
-            names = {f"{family.name}:{name}": label(each) for name, each in values.items()}
-            yield {FAMILY: family.name, **names}
-
-
-def _combinations(family: Family, context: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Count through the values as an odometer does: which of them there are depends on others."""
-    places: list[int] = []
-    while True:
-        sizes: list[int] = []
-
-        def draw(name: str, parameter: Parameter, sizes: list[int] = sizes) -> Any:
-            grid = parameter.grid(_GRID)
-            sizes.append(len(grid))
-            if len(places) < len(sizes):
-                places.append(0)
-            return grid[places[len(sizes) - 1]]
-
-        yield family.values(draw, context)
-        del places[len(sizes) :]
-        while places and places[-1] + 1 == sizes[len(places) - 1]:
-            places.pop()
-        if not places:
-            return
-        places[-1] += 1
+    return Given(labels(family, values))

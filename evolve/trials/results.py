@@ -15,9 +15,9 @@ TRIED = "tried"
 TIME = "time"
 """Status of a task that took too long."""
 
-PROCESS, RUNGS, PRUNED = "process", "rungs", "pruned"
-"""What a study keeps of a trial besides its values. Who tries it now (empty: nobody); what came of
-its rungs; whether others were better."""
+PROCESS, LABELS, RUNGS, PRUNED = "process", "labels", "rungs", "pruned"
+"""What a study keeps of a trial besides its values. Who tries it now (empty: nobody); all that was
+drawn for it; what came of its rungs; whether others were better."""
 
 
 @dataclass(frozen=True)

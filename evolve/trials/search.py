@@ -5,17 +5,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from evolve.executors.base import Executor
 from evolve.trials.budget import Budget
-from evolve.trials.proposers import Given, Proposer, given, suggest
+from evolve.trials.drawing import Drawing
+from evolve.trials.proposers import Given, Proposer
 from evolve.trials.pruning import Pruner
 from evolve.trials.results import (
+    LABELS,
     PROCESS,
     PRUNED,
     RUNGS,
@@ -29,10 +31,20 @@ from evolve.trials.results import (
     n_tried,
     rungs_of,
 )
-from evolve.trials.space import Parameter, Space, Values
+from evolve.trials.space import Space, Values
 
 # Seconds that the first trial has, whatever the budget: the shortest search finds something.
 _FIRST = 300.0
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """How a study stands: its trials, those that count, and those of others that are under way."""
+
+    trials: list[FrozenTrial]
+    n_counted: int
+    others: list[FrozenTrial]
+    left: list[FrozenTrial]
 
 
 class Search:
@@ -41,8 +53,9 @@ class Search:
     It ends by itself once the budget is used up, but not before it has tried something, and by
     KeyboardInterrupt out of ``work``. Trials that are then under way are *left*: those that have
     passed a rung are yielded, too, and a later search with the same study goes on with all of them,
-    from the rung that comes next. A trial's number decides what is proposed, so that the trials are
-    those of a search that nothing interrupted.
+    from the rung that comes next. What is proposed depends on a trial's number and on the trials
+    before it alone (:class:`~evolve.trials.drawing.Drawing`), so that with one worker the trials
+    are those of a search that nothing interrupted.
 
     Several processes, on several machines, may search in one study at the same time. Each proposes
     the next number. A process that has to wait for the trial of another tries it, too, and what is
@@ -106,12 +119,12 @@ class Search:
         begins: Callable[[Task], None] = lambda task: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._study, self._space, self._proposer = study, space, proposer
+        self._study, self._space = study, space
+        self._drawing = Drawing(study, proposer, starts)
         self._executor, self._work, self._goal = executor, work, goal
         self._budget, self._reserve, self._workers = budget, reserve, workers
-        self._pruner, self._starts = pruner, tuple(starts)
+        self._pruner, self._begins = pruner, begins
         self._process, self._has_ended = process, has_ended
-        self._begins = begins
         self._clock, self._begun = clock, clock()
         self._running = dict[int, _Running]()
         self._learned = set[int]()
@@ -162,7 +175,7 @@ class Search:
                     self.ended = self.ended or "all tried"
                     return
 
-    def _seen(self) -> "_Seen":
+    def _seen(self) -> _Seen:
         """Look at the trials of the study, and learn from those that have ended."""
         trials = self._study.get_trials(deepcopy=False)
         running = [each for each in trials if each.state == TrialState.RUNNING]
@@ -170,11 +183,11 @@ class Search:
             if trial.state.is_finished() and trial.number not in self._learned:
                 self._learned.add(trial.number)
                 self._learn(trial)
-        own = {each.trial.number for each in self._running.values()}
+        own = {each.number for each in self._running.values()}
         others = [each for each in running if each.number not in own]
         left = [each for each in others if self._is_left(each)]
         n_failed = sum(each.state == TrialState.FAIL for each in trials)
-        return _Seen(len(trials), len(trials) - n_failed - len(left), others, left)
+        return _Seen(trials, len(trials) - n_failed - len(left), others, left)
 
     def _learn(self, trial: FrozenTrial) -> None:
         rungs = rungs_of(trial)
@@ -182,17 +195,16 @@ class Search:
         losses = rungs[max(n - 1, 0)].losses if rungs else self._goal.worst
         if n and self._budget.target is not None:
             self._has_reached |= self._goal.reaches(Finished.of(trial), self._budget.target)
-        if trial.number >= len(self._starts):
-            self._proposer.tell(trial.number - len(self._starts), losses)
+        self._drawing.learn(trial, losses)
 
     def _is_left(self, trial: FrozenTrial) -> bool:
         process = trial.user_attrs.get(PROCESS, "")
         return not process or self._has_ended(process)
 
-    def _over(self, seen: "_Seen") -> str | None:
+    def _over(self, seen: _Seen) -> str | None:
         """Say why nothing more is begun."""
         budget = self._budget
-        if self._is_over_in_time() and seen.n_all:
+        if self._is_over_in_time() and seen.trials:
             return "time"
         if self._has_reached:
             return "target"
@@ -209,55 +221,41 @@ class Search:
     def _is_over_in_time(self) -> bool:
         return self._left() <= 0
 
-    def _next(self, seen: "_Seen") -> "_Running | None":
+    def _next(self, seen: _Seen) -> "_Running | None":
         """Begin a trial: one that was left, or the next; None where there is none now."""
-        if seen.left:
-            return self._begun_trial(seen.left[0]._trial_id, seen.left[0].number)
-        proposal = seen.n_all - len(self._starts)
-        if proposal >= 0:
-            if not self._proposer.is_ready(proposal):
-                if self._running or not seen.others:
-                    return None
-                return self._begun_trial(seen.others[0]._trial_id, seen.others[0].number)
-            if self._proposer.sampler(proposal) is None:
-                return None
-        self._study.sampler = Given({})
-        trial = self._study.ask()
-        # Another process may have asked meanwhile: the number decides what is proposed.
-        return self._begun_trial(trial._trial_id, trial.number)
-
-    def _begun_trial(self, trial_id: int, number: int) -> "_Running | None":
-        """Draw what a trial has not drawn yet."""
-        sampler = self._sampler(number)
-        if sampler is None:
-            self._study.tell(number, state=TrialState.FAIL)
+        for trial in seen.left:
+            if self._can_begin(trial):
+                return self._begun_trial(trial)
+        if not self._drawing.has_more(seen.trials):
             return None
-        self._study.sampler = sampler
-        trial = optuna.Trial(self._study, trial_id)
-        trial.set_user_attr(PROCESS, self._process)
-        # Those that depend on each other are drawn together, and now.
-        assert trial.relative_params is not None
-        place = 0
+        if not self._drawing.is_ready(len(seen.trials)):
+            waits_for = [] if self._running else filter(self._can_begin, seen.others)
+            return next(map(self._begun_trial, waits_for), None)
+        self._study.sampler = Given({})
+        trial = self._study._storage.get_trial(self._study.ask()._trial_id)
+        # Where another process has taken the last of a generation, this one waits for the next.
+        return self._begun_trial(trial) if self._can_begin(trial) else self._next(self._seen())
 
-        def draw(name: str, parameter: Parameter) -> object:
-            nonlocal place
-            place += 1
-            self._study.sampler = self._sampler(number, place) or sampler
-            return suggest(trial, name, parameter)
+    def _can_begin(self, trial: FrozenTrial) -> bool:
+        return LABELS in trial.user_attrs or self._drawing.is_ready(trial.number)
 
-        family, values = self._space.proposal(draw)
-        rungs = rungs_of(self._study.get_trials(deepcopy=False)[number])
-        return _Running(trial, family, values, rungs=rungs)
-
-    def _sampler(self, number: int, place: int = 0) -> BaseSampler | None:
-        if number < len(self._starts):
-            return given(*self._starts[number])
-        return self._proposer.sampler(number - len(self._starts), place)
+    def _begun_trial(self, trial: FrozenTrial) -> "_Running | None":
+        """Draw what a trial is to try, where that is not known."""
+        self._keep(trial._trial_id, PROCESS, self._process)
+        labels = trial.user_attrs.get(LABELS)
+        if labels is None:
+            trials = self._study.get_trials(deepcopy=False)
+            labels = self._drawing.labels(trial, trials)
+        if labels is None:
+            self._study.tell(trial.number, state=TrialState.FAIL)
+            return None
+        family, values = self._drawing.keep(trial, labels)
+        return _Running(trial.number, trial._trial_id, family, values, rungs=rungs_of(trial))
 
     def _submit(self, slot: int) -> None:
         running, limit = self._running[slot], self._budget.trial_seconds
         left = self._left()
-        if running.trial.number == 0 and not running.rungs:
+        if running.number == 0 and not running.rungs:
             left = max(left, _FIRST)
         if limit is not None:
             left = min(left, limit - sum(each.seconds for each in running.rungs))
@@ -265,7 +263,7 @@ class Search:
         options = self._space.families[running.family].options(running.values, rung)
         running.options, running.began = options, self._clock()
         seconds = None if left == math.inf else max(left, 0.1)
-        task = Task(running.trial.number, running.family, options, rung, seconds)
+        task = Task(running.number, running.family, options, rung, seconds)
         self._executor.submit(slot, task)
         self._begins(task)
 
@@ -299,7 +297,7 @@ class Search:
             return None
         # Another process that tried it, too, may have told it.
         with suppress(UpdateFinishedTrialError):
-            running.trial.set_user_attr(RUNGS, [asdict(each) for each in running.rungs])
+            self._keep(running.trial_id, RUNGS, [asdict(each) for each in running.rungs])
             if self._goes_on(running):
                 if self._is_over_in_time():
                     return self._let_go(slot)
@@ -307,7 +305,7 @@ class Search:
                 return None
             self._end(running)
         del self._running[slot]
-        return Finished.of(self._study.get_trials(deepcopy=False)[running.trial.number])
+        return Finished.of(self._study.get_trials(deepcopy=False)[running.number])
 
     def _has_more(self, running: "_Running") -> bool:
         """Say whether a trial has not failed, and not passed its last rung."""
@@ -315,7 +313,7 @@ class Search:
         return n_tried(running.rungs) == len(running.rungs) < n_rungs
 
     def _goes_on(self, running: "_Running") -> bool:
-        rung, number = len(running.rungs) - 1, running.trial.number
+        rung, number = len(running.rungs) - 1, running.number
         if not self._has_more(running):
             return False
         others = dict[int, float]()
@@ -327,39 +325,33 @@ class Search:
 
     def _end(self, running: "_Running") -> None:
         """Tell the study the losses of the last rung that was tried."""
-        running.trial.set_user_attr(PRUNED, self._has_more(running))
+        self._keep(running.trial_id, PRUNED, self._has_more(running))
         # Not as pruned, as Optuna has it: to its samplers those are worse than all others, however
         # small their losses, and of several losses they learn nothing.
         losses = running.rungs[max(n_tried(running.rungs) - 1, 0)].losses
-        self._study.tell(running.trial.number, losses, skip_if_finished=True)
+        self._study.tell(running.number, losses, skip_if_finished=True)
 
     def _let_go(self, slot: int) -> Finished | None:
         """Leave a trial to who goes on; give it, if it has passed a rung."""
         running = self._running.pop(slot)
-        self._leave(running.trial._trial_id)
-        trial = self._study.get_trials(deepcopy=False)[running.trial.number]
+        self._leave(running.trial_id)
+        trial = self._study.get_trials(deepcopy=False)[running.number]
         return Finished.of(trial) if n_tried(rungs_of(trial)) else None
 
     def _leave(self, trial_id: int) -> None:
         with suppress(UpdateFinishedTrialError):
-            self._study._storage.set_trial_user_attr(trial_id, PROCESS, "")
+            self._keep(trial_id, PROCESS, "")
 
-
-@dataclass(frozen=True)
-class _Seen:
-    """How a study stands: its trials, those that count, and those of others that are under way."""
-
-    n_all: int
-    n_counted: int
-    others: list[FrozenTrial]
-    left: list[FrozenTrial]
+    def _keep(self, trial_id: int, name: str, value: Any) -> None:
+        self._study._storage.set_trial_user_attr(trial_id, name, value)
 
 
 @dataclass(eq=False)
 class _Running:
     """A trial under way: ``rungs`` is what came of it so far."""
 
-    trial: optuna.Trial
+    number: int
+    trial_id: int
     family: str
     values: Values
     options: Values = field(default_factory=dict)

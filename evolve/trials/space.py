@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +68,32 @@ class Parameter:
             count = int((high - low) / step + _ROUNDING) + 1
             value = low + min(int(share * count), count - 1) * step
         return self.rounded(min(value, high))
+
+    @property
+    def values(self) -> Sequence[Any] | None:
+        """All of its values, in their order; None where there is any number of them."""
+        if self.choices:
+            return self.choices
+        if self.is_whole:
+            return range(int(self.low), int(self.high) + 1, int(self.step or 1))
+        if self.step is None:
+            return None
+        count = int((self.high - self.low) / self.step + _ROUNDING) + 1
+        return [self.rounded(self.low + place * self.step) for place in range(count)]
+
+    def share(self, value: Any) -> float:
+        """Give a share of the whole at which a value is: the reverse of :meth:`at`."""
+        if self.log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        if (values := self.values) is not None:
+            return (values.index(value) + 0.5) / len(values)
+        return float((value - self.low) / (self.high - self.low))
+
+    def value(self, kept: Any) -> Any:
+        """Give a value for what a store keeps of it, see :func:`label`."""
+        if self.choices:
+            return self.choices[[*map(label, self.choices)].index(kept)]
+        return self.rounded(kept)
 
     def rounded(self, value: float) -> Any:
         """Give a value of a range as people write it: 3 steps of 0.1 are 0.3."""

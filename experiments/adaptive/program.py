@@ -25,7 +25,7 @@ from experiments.making import Options
 from experiments.mlflow_store import given_address, hide_password
 from experiments.monitor import Monitor
 from experiments.schema.run import plain
-from experiments.secrets import masked_values
+from experiments.secrets import masked, masked_values
 from experiments.statistics import Accuracy
 from experiments.tracking import MLflowRun, leaves
 from slicing.adaptive import System
@@ -76,7 +76,7 @@ def adaptive(config: DictConfig, overrides: Sequence[str], monitor: Monitor) -> 
         tags = {
             "dataset": dataset.name,
             "dataset.train_digest": dataset.train.digest,
-            "overrides": " ".join(overrides),
+            "overrides": masked(" ".join(overrides)),
             "folder": folder,
         }
         tracker.begin(f"adaptive-{dataset.name}", leaves(masked_values(options)), tags)

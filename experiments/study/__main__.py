@@ -8,8 +8,8 @@ standard error.
 import sys
 import time
 
+from experiments.command_line import read_command_line
 from experiments.console import exit_on_mistake, say
-from experiments.overrides import check, check_flags
 from experiments.programs import STUDY
 from experiments.progress import Terminal
 
@@ -18,29 +18,27 @@ def main() -> None:
     """Check the command line, search, and say what was found."""
     begun = time.monotonic()
     with exit_on_mistake():
-        asks_for_help = bool({"--help", "-h"} & set(sys.argv[1:]))
-        overrides = [word for word in sys.argv[1:] if word not in ("--help", "-h")]
-        check_flags(overrides, [])
-        # Here, not above: a mistake in a word is told without it.
-        from experiments.study.origin import has_budget, resumed
-
-        more, overrides = has_budget(overrides), resumed(overrides)
-        [config] = check(overrides, complete=not asks_for_help, program=STUDY)
-        if asks_for_help:
-            # Here, not above: a study needs none of it.
-            from experiments.help import help_page
-
-            say(help_page(config, STUDY), sys.stdout)
+        overrides, configs = read_command_line(STUDY, complete=_with_resumed)
+        if not configs:
             return
         with Terminal() as terminal:
             terminal.say("Looking at the images")
             # Here, not above: --help and mistakes on the command line do not need it.
+            from experiments.study.origin import has_budget
             from experiments.study.study import study
 
-            summary = study(config, overrides, terminal, begun, more)
+            more = has_budget(sys.argv[1:])
+            summary = study(configs[0], overrides, terminal, begun, more)
         say(f"{summary.text()}\n\nEngine and report: {summary.folder}", sys.stdout)
         if summary.ended == "interrupted":
             raise KeyboardInterrupt("Interrupted.")
+
+
+def _with_resumed(overrides: list[str]) -> list[str]:
+    # Here, not above: a mistake in a word is told without it.
+    from experiments.study.origin import resumed
+
+    return resumed(overrides)
 
 
 if __name__ == "__main__":

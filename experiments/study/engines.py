@@ -35,14 +35,14 @@ def at_hand(root: Path, trials: Iterable[Finished]) -> list[Finished]:
 
 
 def keep(source: Path, folder: Path) -> None:
-    """Put a copy of an engine in the place of the best so far, whole at any time."""
+    """Copy an engine to where the best so far is, whole at any time."""
     part = folder / f"{ENGINE}.part"
     shutil.copyfile(source, part)
     part.replace(folder / ENGINE)
 
 
 def tidy(folder: Path, objectives: Objectives, trials: Iterable[Finished]) -> None:
-    """Delete the engines of trials that nobody will want."""
+    """Delete the engines that others beat in everything."""
     own = at_hand(folder, trials)
     wanted = {engine_of(folder, each) for each in objectives.front(own)}
     for each in own:

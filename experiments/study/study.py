@@ -10,13 +10,13 @@ import optuna
 from omegaconf import DictConfig, OmegaConf
 
 from evolve.checkpoint import Checkpoint
-from evolve.executors.supervised import Fallen, Supervised
+from evolve.executors.supervised import Supervised
 from evolve.trials import Budget, Finished, Search, Task, Tried, finished
 from evolve.trials.results import TRIED
 from evolve.trials.storage import open_study
 from experiments.components import Components
 from experiments.dead_runs import has_ended, this_process
-from experiments.environment import cores, machine, versions
+from experiments.environment import machine, versions
 from experiments.folders import made_for_output, remove_if_only
 from experiments.making import Options
 from experiments.mlflow_store import given_address
@@ -36,18 +36,18 @@ from experiments.study.plan import Plan
 from experiments.study.recording import StudyRecord
 from experiments.study.spaces import starts
 from experiments.study.summary import SUMMARY, StudySummary
-from experiments.study.trial import Trial, words_of
+from experiments.study.trial import words_of
+from experiments.study.work import group_of, n_workers, of_runs, work_of
 from experiments.tables import percent
 from slicing.data.dataset import Dataset
 from slicing.errors import InputError
-from slicing.memory import available, set_bound
+from slicing.memory import set_bound
 
-JOURNAL, CONFIG, LOG = "journal.jsonl", "config.yaml", "workers.log"
-"""Files in the folder of a study: its trials, its options, and what the libraries of its workers
-print."""
+JOURNAL, CONFIG = "journal.jsonl", "config.yaml"
+"""Files in the folder of a study: its trials, and its options."""
 
-# Of the command line of a study, what a run takes, too; and where that is recorded.
-_OF_RUNS, _TRACKING = ("data", "seed", "max_gigabytes"), "tracking"
+# Group of options that says where a run is recorded.
+_TRACKING = "tracking"
 
 
 def study(
@@ -172,7 +172,7 @@ class _Study:
             self.monitor.say(f"Recording in MLflow at {masked(address)}")
             # The user's own server: a mistake shows before anything is computed.
             self.record.ready()
-        work = self._work()
+        work = work_of(self.options, self.overrides, self.plan, self.folder)
         try:
             search = self._search(work)
             self._follow(search)
@@ -190,28 +190,6 @@ class _Study:
     def _name(self) -> str:
         return self.options["name"] or f"study-{self.dataset.name}-s{self.options['seed']}"
 
-    def _workers(self) -> int:
-        executor = self.options["executor"]
-        return int(executor.get("workers") or cores()) if "workers" in executor else 1
-
-    def _of_runs(self) -> list[str]:
-        """Give the words of the command line that a run takes, too."""
-        threads = self.options["threads"] or max(1, cores() // self._workers())
-        words = [word for word in self.overrides if _group(word) in _OF_RUNS]
-        if not any(word.startswith("data=") for word in words):
-            words.insert(0, "data=folder")
-        return [*words, f"threads={threads}"]
-
-    def _work(self) -> Supervised[Any, Tried]:
-        judged = {name: each.judged for name, each in self.plan.space.families.items()}
-        words = [*self._of_runs(), "data.calibration_fraction=0", "tracking.model=false"]
-        limits = self.plan.objectives.limits
-        trial = Trial(words, self.folder, self.plan.roles, judged, limits)
-        gigabytes = self.options["limits"]["trial_gigabytes"]
-        free, _ = available()
-        n_bytes = 0.9 * free / self._workers() if gigabytes is None else 1e9 * gigabytes
-        return Supervised(trial, _fallen, _time_of, int(n_bytes), log=self.folder / LOG)
-
     def _search(self, work: Supervised[Any, Tried]) -> Search:
         budget, plan = self.options["budget"], self.plan
         left, minutes = self.clock.left, self.options["limits"]["trial_minutes"]
@@ -225,7 +203,7 @@ class _Study:
             pruner=plan.pruner, process=this_process(),
             # Nobody else writes to the file in its folder.
             has_ended=has_ended if self.options["storage"] else lambda name: True,
-            starts=starts(plan.space), workers=self._workers(),
+            starts=starts(plan.space), workers=n_workers(self.options),
             reserve=lambda: self.clock.reserve(self._best(), len(self.dataset.train)),
             begins=self._show,
         )  # fmt: skip
@@ -244,7 +222,10 @@ class _Study:
             try:
                 for each in search:
                     best = self._came(each, best)
-                    self.record.trial(each, None if best is None else best.metrics["accuracy"])
+                    # One that is left ends in a later session.
+                    if not each.is_left:
+                        accuracy = None if best is None else best.metrics["accuracy"]
+                        self.record.trial(each, accuracy)
             except KeyboardInterrupt:
                 # It came between two trials.
                 search.ended = "interrupted"
@@ -252,7 +233,7 @@ class _Study:
     def _came(self, each: Finished, best: Finished | None) -> Finished | None:
         """Keep the engine of a trial if it is the best; give the best."""
         found = self._best()
-        if found is not None and (best is None or found.number != best.number):
+        if found is not None and found != best:
             keep(engine_of(self.folder, found), self.folder)
         tidy(self.folder, self.plan.objectives, finished(self.kept))
         self.notes.write()
@@ -264,7 +245,8 @@ class _Study:
         """Show how far the search is, and the task that begins."""
         trials = finished(self.kept)
         best = self.plan.objectives.best(trials)
-        self.monitor.show(self._done(len(trials)), lines.so_far(trials, best, task))
+        n_ended = sum(not each.is_left for each in trials)
+        self.monitor.show(self._done(n_ended), lines.so_far(trials, best, task))
 
     def _done(self, n_trials: int) -> float:
         shares = [0.0]
@@ -284,7 +266,7 @@ class _Study:
                 f"No trial has given an engine that keeps the limits. {reason} Give more time "
                 f"(resume={self.folder} budget.minutes=...), or wider limits."
             )
-        command = (*self._of_runs(), *words_of(winner.options))
+        command = (*of_runs(self.options, self.overrides), *words_of(winner.options))
         as_tried, refit, why_not = self._hand_over(winner, command, search, work)
         handed = Handed.read(self.folder, refit is not None)
         engine = self.folder / ENGINE
@@ -354,10 +336,14 @@ class _Study:
         self.monitor.say("Making the winner again, with the choice images")
         self.notes.write(remade={})
         shutil.rmtree(self.folder / WINNER, ignore_errors=True)
-        words = [word for word in self.overrides if _group(word) == _TRACKING]
+        words = [word for word in self.overrides if group_of(word) == _TRACKING]
         words += [*command, f"tracking.parent={self.record.run_id}"]
         seconds = None if self.clock.left is None else self.clock.left - REPORT
-        again = work(Remaking(tuple(words), self.folder / WINNER, self.plan.roles, seconds))
+        try:
+            again = work(Remaking(tuple(words), self.folder / WINNER, self.plan.roles, seconds))
+        except KeyboardInterrupt:
+            search.ended = "interrupted"
+            return as_tried, None, self._why_not_again(winner, search)
         if again.status != TRIED:
             return as_tried, None, f"making it again ended early: {again.reason}"
         metrics = {**winner.metrics, **again.metrics}
@@ -385,15 +371,3 @@ class _Study:
         except InputError as error:
             return f"it was not made again with the choice images: {error}"
         return ""
-
-
-def _time_of(task: Task | Testing | Remaking) -> float | None:
-    return task.seconds
-
-
-def _group(word: str) -> str:
-    return word.lstrip("+").partition("=")[0].partition(".")[0]
-
-
-def _fallen(fallen: Fallen) -> Tried:
-    return Tried(fallen.kind, fallen.reason)

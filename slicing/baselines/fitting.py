@@ -16,7 +16,7 @@ from slicing.baselines.base import Epoch
 from slicing.baselines.rates import Policy, RangeTest
 from slicing.baselines.training import check_dropout
 from slicing.baselines.weight_cache import Trained, Weights
-from slicing.checks import at_least, between, one_of, positive
+from slicing.checks import at_least, between, check_seed, one_of, positive
 from slicing.errors import InputError
 from slicing.files import make_folder
 from slicing.show import Show, silent
@@ -84,7 +84,7 @@ class Plan:
         at_least("batch_size", self.batch_size, 1)
         check_dropout(self.dropout)
         at_least("patience", self.patience, 1)
-        at_least("seed", self.seed, 0)
+        check_seed(self.seed)
 
     def made(self) -> Any:
         """Make the Keras optimizer."""

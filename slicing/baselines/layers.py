@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from slicing.backend import load_keras
-from slicing.checks import at_least
+from slicing.checks import at_least, check_seed
 from slicing.errors import InputError
 from slicing.stack import Shape
 
@@ -37,7 +37,7 @@ def check_conv_part(
             "pooling",
         )
     at_least("kernel_size", kernel_size, 1)
-    at_least("seed", seed, 0)
+    check_seed(seed)
     side = min(image_shape[:2])
     for number, pooled in enumerate(pooling, 1):
         side = (side - kernel_size + 1) // (2 if pooled else 1)

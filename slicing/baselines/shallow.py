@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from slicing.baselines.base import Baseline, BaselineBuilder, check_labels
 from slicing.baselines.hog import check_cells, hog
-from slicing.checks import at_least, between, one_of, positive
+from slicing.checks import at_least, between, check_seed, one_of, positive
 from slicing.data.dataset import Images
 from slicing.errors import InputError
 from slicing.show import Show, silent
@@ -325,7 +325,7 @@ class DecisionTree(Shallow):
 
     def _check(self) -> None:
         at_least("max_depth", self.max_depth, 1)
-        at_least("seed", self.seed, 0)
+        check_seed(self.seed)
 
     def _classifier(self, n_images: int) -> Any:
         from sklearn.tree import DecisionTreeClassifier

@@ -16,7 +16,7 @@ from slicing.backend import configure_threads, load_keras
 from slicing.baselines.base import Baseline, BaselineBuilder, Epoch, check_labels
 from slicing.baselines.head import KerasHead
 from slicing.baselines.weight_cache import Trained, cache_file, read_trained, write_trained
-from slicing.checks import at_least, positive
+from slicing.checks import at_least, check_seed, positive
 from slicing.data.dataset import Images
 from slicing.errors import InputError
 from slicing.machine import TENSORFLOW, processor, switches
@@ -131,7 +131,7 @@ class TrainedNetwork(BaselineBuilder):
         return Trained(weights, seconds, tuple(Epoch(*map(float, each)) for each in curve))
 
     def _check(self, image_shape: Shape) -> None:
-        at_least("seed", self.seed, 0)
+        check_seed(self.seed)
         at_least("epochs", self.epochs, 1)
         at_least("batch_size", self.batch_size, 1)
         positive("learning_rate", self.learning_rate)

@@ -49,6 +49,10 @@ _COLORED = 32
 # Pillow's limit is one for the whole process.
 _LIMIT = threading.Lock()
 
+# A decoder warns of what it reads all the same. Filters are of the whole process, and images are
+# read by many threads: none can set its own.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
 # Pillow's libtiff prints to standard error what is wrong with a file, though the error that is
 # raised says it. Where it is built in another way, it has no such names.
 with suppress(OSError, AttributeError):
@@ -159,9 +163,7 @@ def opened(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> Iterator[Image
     UnreadableImageError
     """
     try:
-        with open_regular(path) as file, warnings.catch_warnings():
-            # Of a decoder that reads a file all the same.
-            warnings.simplefilter("ignore")
+        with open_regular(path) as file:
             with _LIMIT, _limit(max_megapixels):
                 image = Image.open(file, formats=FORMATS)
             yield image

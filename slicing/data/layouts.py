@@ -133,8 +133,8 @@ def _in_folder(root: Path, max_megapixels: float, within: Path | None) -> Photos
         return _photos(name, root, {"train": list_class_folders(root, max_megapixels)})
     if others := [path.name for path in folders if path not in parts]:
         raise InputError(
-            f"{root} holds {some(path.name for path in parts)} and {some(others)}, of which it is "
-            "not known to what part they belong: move them elsewhere, or into a part."
+            f"{root} holds parts of a dataset ({some(path.name for path in parts)}) and, beside "
+            f"them, {some(others)}: move what is beside them into one of them, or elsewhere."
         )
     beside = Listing()
     only_folders(root, beside)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from slicing.checks import between
+from slicing.checks import check_seed
 from slicing.errors import InputError
 
 
@@ -53,7 +53,7 @@ def grouped_order(
         counts as so many images of the class of one of them, drawn at random; it stands where the
         first of these would.
     """
-    between("seed", seed, 0, 2**32 - 1)
+    check_seed(seed)
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     _, first, group = np.unique(groups[shuffled], return_index=True, return_inverse=True)
     sizes, leader = np.bincount(group), first[group]

@@ -81,6 +81,14 @@ def test_damaged_engines_are_read_or_refused():
     assert set(outcomes) <= {"read", "sentence"}
 
 
+@pytest.mark.parametrize("kind", ["table", "archive"])
+def test_damaged_tables_and_archives_are_read_or_refused(kind):
+    data = faults.mnist5k(train_size=10, test_size=10).train
+    outcomes = faults.fuzz_readers(kind, 20, Path(), data, 0)
+    assert outcomes.total() == 20
+    assert set(outcomes) <= {"read", "sentence"}
+
+
 def test_what_is_left_in_a_folder_is_a_fault(tmp_path):
     (tmp_path / "checkpoint").mkdir()
     (tmp_path / "history.csv.part").touch()

@@ -79,10 +79,8 @@ def test_scikit_learn_hands_over_the_best_in_cross_validation(folder, digits, mo
     some = [each for each in study_systems.candidates(0) if each[0] == "hog"][:2]
     monkeypatch.setattr(study_systems, "candidates", lambda seed: iter(some))
     images, labels = digits
-    begun = time.time()
-    model = SYSTEMS["sklearn"](images[:60], labels[:60], Given(folder, begun + 60, 0))
+    model = SYSTEMS["sklearn"](images[:60], labels[:60], Given(folder, 1e12, 0))
     accuracies = [study_systems._judge(place, 0).accuracy for place in range(2)]
-    assert begun < model.found < time.time()
     assert model.file.stat().st_size > 1000
     feature, best = some[int(np.argmax(accuracies))]
     predicted = model.predict(images[60:])
@@ -157,14 +155,15 @@ def test_the_cell_of_a_peer(monkeypatch):
             (4000, 28, 28, 1),
             1000,
         )
-        assert 100 < float(command[5]) - time.time() < 121
+        assert 1100 < float(command[5]) <= 1120
         np.save(place / "answers.npy", np.full(1000, 4))
         (place / "result.json").write_text(
-            json.dumps({"ended": time.time() + 130, "found": time.time() + 9, "bytes": 12})
+            json.dumps({"ended": 1130.0, "found": 1009.0, "bytes": 12})
         )
         return ""
 
     monkeypatch.setattr(study, "_run", pretend)
+    monkeypatch.setattr(study, "time", SimpleNamespace(time=lambda: 1000.0))
     cell = measure(Job("mnist5k", 2.0, "sklearn", 0))
     assert (cell.test.correct, cell.test.total, cell.bytes) == (100, 1000, 12)
     assert (round(cell.overrun), round(cell.found)) == (10, 9)
@@ -220,7 +219,8 @@ def test_cells_that_are_there_are_not_measured_again(tmp_path, monkeypatch, caps
     assert len(json.loads(file.read_text())["cells"]) == 2
     said = capsys.readouterr().err
     assert "autokeras is left out, it is not installed: it needs Keras below 3.13" in said
-    assert "flaml is left out, it is not installed: python -m pip" in said
+    assert "flaml is left out, it is not installed: " in said
+    assert "[study-peers]" in said
     for wrong, sentence in (
         (["--data", "flowers17"], "--data flowers17 needs --directory"),
         (["--minutes", "0"], "--seeds is 1 or more, and --minutes are above 0."),

@@ -167,6 +167,15 @@ def test_a_mistake_is_one_sentence(words, monkeypatch, capsys, project, colors):
     assert not [*project.glob("outputs/*/*")]
 
 
+def test_a_folder_that_takes_no_files_is_known_before_the_images_are_read(
+    monkeypatch, capsys, project
+):
+    for output in ("/proc", "/proc/self/new", "photos/dark/0.png"):
+        code, out, err = look(monkeypatch, capsys, project, "data.directory=no", f"output={output}")
+        assert (code, out) == (2, "")
+        assert err.splitlines()[-1].startswith(f"{output} cannot be read or written: ")
+
+
 def test_help_has_its_options_alone(monkeypatch, capsys, tmp_path):
     code, out, _ = look(monkeypatch, capsys, tmp_path, "--help")
     assert code == 0

@@ -7,18 +7,21 @@ from evolve import cuts
 from experiments.components import Components
 from experiments.measuring import measured
 from experiments.monitor import Silent
-from experiments.reading import through_network
+from experiments.reading import into_memory, through_network
 from slicing.backbones.network import Network
 from slicing.baselines import FineTuned
 from slicing.baselines.base import Baseline
 from slicing.baselines.pretrained import Pretrained
 from slicing.data.dataset import Dataset, Images
+from slicing.data.image_files import ImageFiles
+from slicing.data.image_folder import image_files
 from slicing.data.preparation import Preparation
 from slicing.errors import InputError
 from slicing.pixels import unit_pixels
 from slicing.stack import ConvStack
 from tests.slicing.backbones.networks import residual
 from tests.slicing.baselines.blobs import CLASSES, blobs
+from tests.slicing.data.pictures import photo, save
 
 pytest.importorskip("tf2onnx")
 
@@ -174,3 +177,27 @@ def test_a_network_that_is_not_trained_has_no_scores(builder):
     assert found.classifier is None
     assert found.dataset.train.scores is None
     assert found.adapted.training == ()
+
+
+def test_images_are_read_once_though_some_classes_come_later(tmp_path, monkeypatch):
+    for number in range(10):
+        for name, tint in (("a", 0), ("b", 60), ("new", 120)):
+            save(photo(number, (12, 12), (tint,) * 3), tmp_path / name / f"{number}.png")
+    source = image_files(directory=tmp_path)
+    whole, old = source.of_classes(["a", "b", "new"]), source.of_classes(["a", "b"])
+    options = {"image_size": [6, 6], "channels": 3, "fit": "stretch"}
+    alone = into_memory(old, old, options, Silent())
+    counts, prepared = [], ImageFiles.prepared
+    monkeypatch.setattr(
+        ImageFiles,
+        "prepared",
+        lambda self, *more: counts.append(len(self)) or prepared(self, *more),
+    )
+    found = into_memory(old, whole, options, Silent())
+    assert counts == [len(whole.train)]
+    assert (found.dataset.name, found.dataset.classes) == (old.name, old.classes)
+    for read in ("train", "read_test"):
+        ours, theirs = (getattr(each.dataset, read) for each in (found, alone))
+        ours, theirs = (ours, theirs) if read == "train" else (ours(), theirs())
+        assert ours.digest == theirs.digest
+        assert ours.names.tolist() == theirs.names.tolist()

@@ -285,6 +285,7 @@ def test_the_export_says_where_it_is(engine_file, tmp_path, format, suffix, tool
         ("export", ["engine={engine}", "format=keras"], "format=keras does not fit"),
         ("export", ["engine={engine}", "format=onnx", "output=x.tflite"], "must end in .onnx"),
         ("export", ["engine={engine}", "format=onnx", "output=no/x.onnx"], "no folder no"),
+        ("export", ["engine=no", "format=onnx", "output=/proc/x.onnx"], "/proc cannot be read or"),
     ],
 )
 def test_a_mistake_is_one_sentence(name, arguments, sentence, engine_file, tmp_path, tool):

@@ -4,10 +4,13 @@ import pytest
 from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 from keras import layers
+from sklearn.neighbors import KNeighborsClassifier
 
 from slicing.baselines import SavedCNN, TrainedCNN, UntrainedCNN
 from slicing.cutting import cut, to_keras
+from slicing.data import mnist5k
 from slicing.data.dataset import Images
+from slicing.engine.engine import Engine
 from slicing.errors import InputError
 from slicing.stack import Conv, ConvStack, Pool
 
@@ -32,6 +35,24 @@ def features(model, x):
         if not isinstance(layer, layers.InputLayer):
             x = layer(x, training=False)
     return x.numpy().reshape(len(x), -1)
+
+
+def test_an_engine_names_every_test_image_as_keras_and_scikit_learn_do():
+    data = mnist5k(train_size=300, test_size=200)
+    test = data.read_test()
+    keras.utils.set_random_seed(0)
+    model = sequential(
+        layers.Conv2D(4, 5, activation="relu"), layers.MaxPooling2D(),
+        layers.Conv2D(6, 3, activation="relu"), layers.Flatten(), layers.Dense(10),
+        shape=MNIST_SHAPE,
+    )  # fmt: skip
+    theirs = KNeighborsClassifier(5, algorithm="brute")
+    theirs.fit(features(model, data.train.images).astype(float), data.train.labels)
+    engine = Engine.fit(cut(model), data.train, data.classes, k=5)
+    np.testing.assert_array_equal(
+        engine.predict_labels(test.images),
+        theirs.predict(features(model, test.images).astype(float)),
+    )
 
 
 def assert_agrees(model):

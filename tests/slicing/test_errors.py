@@ -1,6 +1,7 @@
 """Tests of the exception for mistakes, and of the way out where a package is missing."""
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -15,8 +16,23 @@ SOURCES = [
 ]  # fmt: skip
 
 
-def test_an_extra_is_installed_in_the_versions_that_work_together():
-    assert installing("onnx") == "python -m pip install -c constraints.txt -e '.[onnx]'"
+@pytest.mark.parametrize(
+    ("python", "name"),
+    [
+        ("clone/.venv/bin/python", ".venv/bin/python"),
+        ("other place/bin/python3", "'{}/other place/bin/python3'"),
+        ("clone of mine/python", "'{}/clone of mine/python'"),
+    ],
+)
+def test_an_extra_is_installed_in_the_versions_that_work_together(
+    tmp_path, monkeypatch, python, name
+):
+    """By the Python that runs, as it can be typed in the folder of the clone."""
+    (tmp_path / "clone").mkdir()
+    monkeypatch.chdir(tmp_path / "clone")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / python))
+    expected = f"{name.format(tmp_path)} -m pip install -c constraints.txt -e '.[onnx]'"
+    assert installing("onnx") == expected
     assert (ROOT / "constraints.txt").exists()
 
 

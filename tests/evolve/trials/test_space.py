@@ -40,6 +40,17 @@ def test_every_share_is_a_value_and_every_value_is_found(name, share):
         assert [each for place, each in enumerate(found) if each not in found[:place]] == values
 
 
+@pytest.mark.parametrize("name", RANGES)
+def test_its_values_are_known_and_each_is_at_its_share(name):
+    description, values = RANGES[name]
+    parameter = family_of("f", {"x": description}).parameters["x"]
+    assert (parameter.values and [*parameter.values]) == values
+    for value in values or (-0.5, 0.5, 2.5):
+        if parameter.holds(value):
+            found = parameter.at(parameter.share(value))
+            assert found == (value if values else pytest.approx(value))
+
+
 def test_equal_shares_are_equally_likely():
     parameter = Parameter(low=2, high=5)
     found = [parameter.at(number / 1000) for number in range(1000)]

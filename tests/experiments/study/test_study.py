@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from evolve.trials import Task, Tried
 from experiments.study import __main__ as program
 from experiments.study import study as module
+from experiments.study import work
 from experiments.study.ending import Remaking
 from experiments.study.origin import StudyOrigin
 from experiments.study.roles import Roles
@@ -58,7 +59,7 @@ class Direct:
 
 @pytest.fixture
 def project(tmp_path, monkeypatch, digits):
-    monkeypatch.setattr(module, "Supervised", Direct)
+    monkeypatch.setattr(work, "Supervised", Direct)
     monkeypatch.setattr(Direct, "hook", quick)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "few.yaml").write_text(FAMILY)
@@ -295,6 +296,19 @@ def test_an_engine_that_breaks_a_limit_once_it_is_made_again_is_not_handed_over(
     assert summary["refit"] is None
     assert summary["why_not_refit"].startswith("made again, it breaks a limit: ")
     assert (project / "small" / "engine.safetensors").stat().st_size <= n_bytes + 10
+
+
+def test_ctrl_c_while_it_is_made_again_hands_over_the_engine_as_it_was_tried(study, project):
+    def interrupted(work, task):
+        if isinstance(task, Remaking):
+            raise KeyboardInterrupt
+        return work(task)
+
+    Direct.hook = interrupted
+    code, out, _ = study("budget.trials=1")
+    assert code == 130
+    assert "it was not made again with the choice images: interrupted" in out
+    assert Engine.load(project / "study" / "engine.safetensors")
 
 
 def test_an_engine_that_lost_by_being_made_again_is_not_handed_over(study, project):

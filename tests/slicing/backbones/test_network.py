@@ -3,12 +3,15 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.neighbors import KNeighborsClassifier
 
 from slicing.backbones import network as networks
 from slicing.backbones.conversion import Scaling
 from slicing.backbones.network import Network
 from slicing.backend import load_keras
+from slicing.engine.engine import Engine
 from slicing.errors import InputError
+from slicing.stack import ConvStack
 from tests.slicing.backbones.networks import maps_by_keras, randomized, residual
 
 pytest.importorskip("tf2onnx")
@@ -117,6 +120,21 @@ def test_models_within_models_are_cut_at_their_layers(tmp_path):
     assert network.cuts == ("before", "inner/pooled", "after")
     (wanted,) = [inner(model.get_layer("before")(IMAGES)).numpy()]
     close(network.backbone(["inner/pooled"], 5).maps(IMAGES), wanted)
+
+
+def test_an_engine_names_every_image_as_keras_and_scikit_learn_do(network):
+    images = np.random.default_rng(1).random((300, *SHAPE), np.float32)
+    labels = np.arange(300) % 3
+    maps = maps_by_keras(network.model, ["first", "last"], images)
+    features = np.concatenate([each.mean((1, 2)) for each in maps], axis=1)
+    theirs = KNeighborsClassifier(5, algorithm="brute").fit(features[:200], labels[:200])
+    backbone = network.backbone(["first", "last"])
+    references = backbone.maps(images[:200]).reshape(200, -1)
+    stack = ConvStack((), backbone.map_shape)
+    engine = Engine(stack, references, labels[:200], ("a", "b", "c"), k=5, backbone=backbone)
+    np.testing.assert_array_equal(
+        engine.predict_labels(images[200:]), theirs.predict(features[200:])
+    )
 
 
 def test_a_second_run_starts_no_model(network, folder):

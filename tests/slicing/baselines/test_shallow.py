@@ -167,6 +167,7 @@ def test_a_regression_that_has_not_converged_says_so(train, monkeypatch, recwarn
         (NearestNeighbors(k=0), "k=0 is out of range"),
         (DecisionTree(max_depth=0), "max_depth=0 is out of range"),
         (DecisionTree(seed=-1), "seed=-1 is out of range"),
+        (RandomForest(seed=2**32), "seed=4294967296 is out of range"),
         (RandomForest(trees=0), "trees=0 is out of range"),
         (RandomForest(threads=0), "threads=0 is out of range"),
         (RandomForest(max_depth=-1), "max_depth=-1 is out of range"),

@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import warnings
 import zlib
 from contextlib import suppress
 
@@ -17,6 +18,7 @@ from slicing.data.image_file import (
     has_color,
     is_left_by_system,
     is_text,
+    opened,
     read_image,
 )
 from tests.limits import run_limited
@@ -242,6 +244,19 @@ def test_the_limit_of_pixels_is_an_option_and_pillows_is_left_alone(tmp_path):
     with pytest.raises(UnreadableImageError, match=r"max_megapixels=0\.0999 million"):
         read(path, max_megapixels=0.0999)
     assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_images_that_are_open_at_once_leave_the_filters_of_warnings_alone(tmp_path):
+    """As in many threads: the first that is opened is the first that is closed."""
+    path = tmp_path / "a.png"
+    Image.new("L", (30, 30)).save(path)
+    before = warnings.filters[:]
+    first, second = opened(path), opened(path)
+    for each in (first, second):
+        each.__enter__()
+    for each in (first, second):
+        each.__exit__(None, None, None)
+    assert warnings.filters == before
 
 
 def test_what_is_no_file_is_never_opened(tmp_path):

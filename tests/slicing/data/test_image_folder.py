@@ -125,7 +125,7 @@ def test_damaged_images_are_found_before_hours_of_work(tmp_path):
     with pytest.raises(InputError) as error:
         folder(directory=tmp_path)
     assert str(error.value).startswith(
-        "max_unreadable=0 allows fewer than the 2 of 10 files that cannot be read as images, "
+        "max_unreadable=0 is fewer than the 2 of 10 files that cannot be read as images, "
     )
     assert str(error.value).count(".png") == 2
     assert str(error.value).endswith(": give intact copies, or max_unreadable=2 to leave them out.")
@@ -339,7 +339,7 @@ def test_a_fault_of_the_input_is_one_sentence(colors, fault):
     FAULTS[fault](colors)
     with pytest.raises(InputError) as error:
         folder(directory=colors)
-    unreadable = "max_unreadable=0 allows fewer than the 1 of 31 files that cannot be read as "
+    unreadable = "max_unreadable=0 is fewer than the 1 of 31 files that cannot be read as "
     unreadable += "images"
     assert str(error.value).startswith(fault.format(root=colors, unreadable=unreadable))
     assert ". " not in str(error.value)

@@ -94,7 +94,7 @@ FAULTS = {
     "{root} holds test images alone, those of {root}/test: give training images": lambda root: (
         shutil.move(root / "train", root / "test")
     ),
-    "{root} holds train and pred, of which it is not known": lambda root: paint(
+    "{root} holds parts of a dataset (train) and, beside them, pred: move": lambda root: paint(
         root / "pred" / "0.png", "red"
     ),
     "{root}/test holds 1 file and no class folders: ": lambda root: paint(

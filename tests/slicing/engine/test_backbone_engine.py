@@ -1,6 +1,11 @@
 """Engines with a frozen network below: one file that takes images, and is not trusted."""
 
+import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,6 +106,26 @@ def test_calibration_takes_images(engine, files):
     held_out = files[np.arange(12)].read(PREPARATION)
     calibrated = engine.calibrated(held_out)
     assert calibrated.evidence(held_out.images).confidences.shape == (12,)
+
+
+def test_it_works_without_tensorflow(files, maps, tmp_path):
+    """What answers needs ONNX and its runtime alone."""
+    engine = on_maps(maps, mean_colors())
+    engine.save(tmp_path / "engine.safetensors")
+    np.save(tmp_path / "pixels.npy", files.prepared(PREPARATION))
+    code = (
+        "import json, sys, numpy as np; from slicing.engine.engine import Engine;"
+        "engine = Engine.load('engine.safetensors');"
+        "print(json.dumps(engine.predict(np.load('pixels.npy')).tolist()));"
+        "assert not {'tensorflow', 'keras', 'tf2onnx', 'sklearn', 'evolve'} & set(sys.modules)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
+    )  # fmt: skip
+    expected = engine.predict(files.prepared(PREPARATION)).tolist()
+    assert json.loads(found.stdout) == expected
 
 
 def test_a_picture_of_nothing_gets_no_confidence(files, maps):

@@ -119,6 +119,6 @@ def test_a_missing_onnx_is_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(
         InputError,
-        match=r"ONNX is not installed: python -m pip install -c constraints.txt -e '\.\[onnx\]'",
+        match=r"ONNX is not installed: \S+ -m pip install -c constraints.txt -e '\.\[onnx\]'",
     ):
         to_onnx(make_engine())
