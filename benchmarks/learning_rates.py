@@ -158,12 +158,13 @@ def measure(training: Training, dataset: Dataset[Images], test: Images) -> Cell:
 def report(cells: Sequence[Cell]) -> str:
     """Write the tables: one for each number of epochs, images and images a step.
 
-    Of several rates, each policy has the one with the best mean on the choice images.
+    The seeds are those that all policies have. Of several rates, each policy has the one with the
+    best mean on the choice images.
     """
     settings = dict.fromkeys(_setting(each.training) for each in cells)
     tables = []
     for setting in settings:
-        of = [each for each in cells if _setting(each.training) == setting]
+        of = _compared([each for each in cells if _setting(each.training) == setting])
         epochs, images, batch_size = setting
         rows = [row for name in POLICIES if (row := _row(name, of))]
         rows.sort(key=lambda row: -float(row[4].split()[0]))
@@ -172,6 +173,15 @@ def report(cells: Sequence[Cell]) -> str:
         text = f"{epochs} epochs, {images:,} training images, {batch_size} a step:"
         tables.append("\n".join([text, "", *table(header, rows)]))
     return "\n\n".join(tables)
+
+
+def _compared(cells: Sequence[Cell]) -> list[Cell]:
+    """Leave out the seeds that some policies lack."""
+    seeds = dict[str, set[int]]()
+    for each in cells:
+        seeds.setdefault(each.training.policy, set()).add(each.training.seed)
+    common = set.intersection(*seeds.values())
+    return [each for each in cells if each.training.seed in common]
 
 
 def _setting(training: Training) -> tuple[int, int, int]:

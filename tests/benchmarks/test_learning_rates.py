@@ -73,6 +73,17 @@ def test_a_table_has_the_rate_that_the_choice_images_chose():
     assert row[4].startswith("65.00 (")
 
 
+def test_policies_are_compared_by_the_seeds_that_all_have():
+    other = replace(CELL, training=replace(TRAINING, seed=1), test=Accuracy(20, 20))
+    step = replace(CELL, training=replace(TRAINING, policy="step"), test=Accuracy(8, 20))
+    lines = report([CELL, other, step]).splitlines()[-2:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [(row[0], row[3], row[4]) for row in rows] == [
+        ("cosine", "1", "60.00"),
+        ("step", "1", "40.00"),
+    ]
+
+
 def test_a_mistake_is_one_sentence(capsys):
     with pytest.raises(SystemExit):
         main(["--seeds", "0"])
