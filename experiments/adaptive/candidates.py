@@ -125,7 +125,7 @@ def candidates(
             Decisions.of(selector, seen.of(selector, engines), replace(table, costs=costs))
             for seen, table in zip(looks, (asked.select, asked.certify), strict=True)
         ]
-        dial, combined = _better(both, combination, options["confidence"])
+        dial, combined = _better(both, combination, options["loss"], options["confidence"])
         system = System(engines, selector, dial, costs, 0, combined, roles.sizes)
         system = _dispatched(system, dispatch_cost(system, timed)).at(MaxLoss(options["loss"]))
         validated = None
@@ -150,15 +150,21 @@ def _dispatched(system: System, dispatch: float) -> System:
 
 
 def _better(
-    both: list[Decisions], combination: Combination, confidence: float
+    both: list[Decisions], combination: Combination, loss: float, confidence: float
 ) -> tuple[Dial, Combination | None]:
-    """Combine answers of several members only where that is right more often, on *select*."""
+    """Combine answers of several members only where that serves: judged by *select* alone.
+
+    It serves where a point takes less that would be certified for the loss, or is more accurate.
+    """
     select, certify = both
-    plain = Dial.certified(select, certify, None, confidence)
-    combined = Dial.certified(select, certify, combination, confidence)
-    if combined.accuracies.mean() > plain.accuracies.mean():
-        return combined, combination
-    return plain, None
+
+    def merit(how: Combination | None) -> tuple[float, float]:
+        dial = Dial.certified(select, select, how, confidence)
+        at = dial.point(MaxLoss(loss))
+        return float(dial.milliseconds[at]), -float(dial.accuracies[at])
+
+    chosen = combination if merit(combination) < merit(None) else None
+    return Dial.certified(select, certify, chosen, confidence), chosen
 
 
 def dials(found: Mapping[str, Candidate]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class SelectorFigures:
     curve : tuple of (float, float)
         Mean milliseconds and accuracy on the test images, of each point of the dial.
     gave_up : Accuracy or None
-        Of a premodel: what is right at the point between the ends if what it gives up never counts.
+        Of a premodel: what is right of its choices, where what it gives up never counts.
     cross_validated : tuple of float or None
         Of a premodel, on the *select* role: the share for which the member that it chose is right,
         and the share that it gave up.
@@ -98,7 +98,7 @@ def evaluated(candidate: Candidate, table: Table, looks: Looks) -> SelectorFigur
     gave_up = None
     if isinstance(selector, Premodel):
         is_chosen = selector.chosen_members(looked) < table.n_members
-        right = (outcomes[1].answers == table.labels) & is_chosen
+        right = (decisions.outcome(0.0).answers == table.labels) & is_chosen
         gave_up = Accuracy(int(right.sum()), len(table))
     return SelectorFigures(
         name=candidate.name,

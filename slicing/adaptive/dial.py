@@ -136,6 +136,9 @@ class Dial:
     ) -> "Dial":
         """Place the thresholds by one role, and test them by another.
 
+        Those that take as long as the largest member alone are left out: where one of them failed,
+        it would end the sequence.
+
         Parameters
         ----------
         select, certify : Decisions
@@ -145,22 +148,25 @@ class Dial:
             Of the bounds.
         """
         between("confidence", confidence, 0.5, 0.9999)
-        thresholds = _thresholds(select.urgencies())
-        table = certify.table
+        every = _thresholds(select.urgencies())
+        seen = [select.outcome(float(each), combination) for each in every]
+        times = np.array([each.milliseconds.mean() for each in seen])
+        kept = ~np.isfinite(every) | (times < times[0])
+        thresholds, table = every[kept], certify.table
         found = [certify.outcome(float(each), combination) for each in thresholds]
-        seen = [select.outcome(float(each), combination) for each in thresholds]
         flips = np.array(
             [int((table.right[-1] & (each.answers != table.labels)).sum()) for each in found]
         )
         bounds = np.maximum.accumulate(upper_bound(flips, len(table), confidence))
         bounds[0] = 0.0
+        accuracies = np.array([(each.answers == select.table.labels).mean() for each in seen])
         return cls(
             thresholds,
             flips,
             bounds,
             np.array([each.milliseconds.mean() for each in found]),
             np.array([each.asked[:, -1].mean() for each in found]),
-            np.array([(each.answers == select.table.labels).mean() for each in seen]),
+            accuracies[kept],
             len(table),
             confidence,
         )

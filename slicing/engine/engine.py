@@ -221,17 +221,11 @@ class Engine:
         return self.votes(images) / self.k
 
     def scores(self, images: Pixels) -> NDArray[np.float32]:
-        """Measure how far the nearest reference of each class is.
+        """Measure how far the nearest reference of each class is: (n, n_classes), float32.
 
-        Votes have k levels; distances say more of how sure an answer is. With ``average``, an
-        image's features are the mean over its copies, as for votes, and it is these that are
-        measured: there is one distance, not one for each copy.
-
-        Returns
-        -------
-        ndarray of shape (n, n_classes), float32
-            Squared Euclidean, or cosine; infinite for a class without references. An image's
-            distances do not depend on the other images.
+        Squared Euclidean, or cosine; infinite for a class without references. An image's distances
+        do not depend on other images. With ``average``, it is the mean features of its copies that
+        are measured, as for votes: there is one distance, not one for each copy.
         """
         return self._nearest(self.features(images))
 

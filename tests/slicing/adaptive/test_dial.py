@@ -107,3 +107,12 @@ def test_other_dials_and_budgets_are_refused():
         MaxLoss(2)
     with pytest.raises(InputError, match="milliseconds=-1 is out of range"):
         MeanTime(-1)
+
+
+def test_points_that_take_as_long_as_the_largest_member_are_left_out():
+    table, nothing = planted(500, times=(1.0, 9.0, 10.0)), np.zeros((500, 0), np.float32)
+    decisions = Decisions.of(Cascade((0, 1, 2), np.array([[0.0, 1.0]] * 3)), nothing, table)
+    dial = Dial.certified(decisions, decisions, None)
+    assert dial.milliseconds[0] == 10.0
+    assert (dial.milliseconds[1:] < 10.0).all()
+    assert decisions.outcome(float(decisions.urgencies()[0]) - 1).milliseconds.mean() > 10.0
