@@ -85,6 +85,8 @@ def setup(app):
     app.connect("source-read", _fill)
     app.connect("missing-reference", _find)
     app.connect("autodoc-process-signature", _shorten)
+    # Before Sphinx takes docstrings apart, and after.
+    app.connect("autodoc-process-docstring", _hide_colons, priority=100)
     app.connect("autodoc-process-docstring", _keep_prose, priority=900)
     app.add_html_math_renderer("mathml", (_math, None), (_math, None))
 
@@ -122,8 +124,18 @@ def _shorten(app, what, name, obj, options, signature, returns):
     return tuple(text and re.sub(long, r"ndarray[\1]", text) for text in (signature, returns))
 
 
+_COLON = "\N{MODIFIER LETTER COLON}"
+
+
+def _hide_colons(app, what, name, obj, options, lines):
+    """Hide the colons of an attribute's docstring: Sphinx takes what is before one for a type."""
+    if what in ("attribute", "data", "property"):
+        lines[:] = [line.replace(":", _COLON) for line in lines]
+
+
 def _keep_prose(app, what, name, obj, options, lines):
     """Set ``ndarray of shape (n,), float32`` as text: Sphinx looks for a class of each word."""
+    lines[:] = [line.replace(_COLON, ":") for line in lines]
     for number, line in enumerate(lines):
         if field := re.fullmatch(r"(\s*:(?:ivar|vartype)) ([^:]+):(.*)", line):
             start, names, rest = field.groups()

@@ -60,7 +60,7 @@ class Neighborhood:
         ----------
         points : ndarray of shape (n, n_signals), float32
         own : ndarray of shape (n,), int64, optional
-            Where each of them is among :attr:`points`: none is its own neighbor. -1: nowhere.
+            Where each of them is among ``points``: none is its own neighbor. -1: nowhere.
 
         Returns
         -------

@@ -71,7 +71,7 @@ class Table:
     answers : ndarray of shape (n_members, n), int64
         The members' answers, in ascending order of their costs.
     scores : ndarray of shape (n_members, n, n_classes), float32
-        Distances to the nearest reference of each class, see :meth:`slicing.Engine.scores`.
+        Distances to the nearest reference of each class, see :meth:`.Engine.scores`.
     costs : Costs
     """
 
