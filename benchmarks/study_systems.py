@@ -333,8 +333,8 @@ PACKAGES = {
 """Those whose versions matter; the first is the system itself."""
 
 AUTOKERAS = (
-    "it needs Keras below 3.13, so an environment of its own: python -m pip install -e . autokeras "
-    "'keras<3.13' tensorboard"
+    "it needs Keras below 3.13, so an environment of its own, with this project and the packages "
+    "autokeras, keras<3.13 and tensorboard"
 )
 """How AutoKeras 3.0.0 is installed."""
 

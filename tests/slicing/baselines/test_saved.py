@@ -220,8 +220,11 @@ def test_a_network_with_branches_is_frozen_and_answers_as_in_keras(branches, ord
     meant = CLASSES if order is None else order
     labels = np.array([CLASSES.index(meant[label]) for label in photos.labels])
     photos = Images(np.rint(255 * photos.images / 2) / np.float32(255), labels)
-    network, *_, warning = adapted(photos, path=path, pixels=(0, 255), classes=order)
-    assert warning is None
+    found = adapted(photos, path=path, pixels=(0, 255), classes=order)
+    assert found.warning is None
+    # They may have taught it, wherever it comes from.
+    assert found.knows_labels
+    network = found.network
     assert network.cuts == ("first", "shrunk", "joined", "last")
     given = photos.images[:20]
     wanted = model.predict_on_batch(255 * given)
