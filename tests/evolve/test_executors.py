@@ -50,8 +50,11 @@ def processes_of(executor):
 
 
 def is_alive(pid):
+    place = Path(f"/proc/{pid}")
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        is_zombie = (place / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        # Its parent is not told before all of its threads have ended.
+        return not is_zombie or len([*(place / "task").iterdir()]) > 1
     except (FileNotFoundError, ProcessLookupError):
         return False
 
