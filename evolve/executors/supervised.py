@@ -192,7 +192,7 @@ class _Child:
 
     def send(self, message: object) -> None:
         data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-        # Whoever waits for the answer finds out that the process has died.
+        # A process that has died is found out where its answer is waited for.
         with suppress(OSError):
             self.connection.send_bytes(data)
 

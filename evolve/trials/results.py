@@ -1,4 +1,4 @@
-"""What a worker is given to try, what comes of it, and what a study keeps of that."""
+"""What a worker is given to try, its result, and what a study keeps of both."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

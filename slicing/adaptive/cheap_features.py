@@ -1,7 +1,7 @@
 """Cheap features of images, by which a premodel chooses before any member is asked.
 
 They are those that B. Taylor, V. Sanz Marco, W. Wolff, Y. Elkhatib and Z. Wang ("Adaptive deep
-learning model selection on embedded systems", LCTES 2018) name, written anew: the description does
+learning model selection on embedded systems", LCTES 2018) name. The code is our own: the text does
 not settle every detail, and what it leaves open is said with each. Corners are Harris's (C. Harris,
 M. Stephens, Alvey Vision Conference 1988), edges are joined as J. Canny's ("A computational
 approach to edge detection", IEEE PAMI 8, 1986), without his thinning.

@@ -2,7 +2,7 @@
 
 A system that meets other images asks its largest member more often, or less. That it cannot tell
 which answers are wrong is no hindrance: it falls back to the largest member, which every loss was
-measured against, and stays there. It never places its thresholds anew.
+measured against, and stays there. It never changes its thresholds.
 """
 
 import numpy as np

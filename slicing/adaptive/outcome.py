@@ -70,7 +70,7 @@ class Decisions:
         return np.unique(every[np.isfinite(every)])
 
     def outcome(self, threshold: float, combination: Combination | None = None) -> Outcome:
-        """Tell what comes of a threshold, see :func:`.route`."""
+        """Give the results of a threshold, see :func:`.route`."""
         table = self.table
 
         def ask(member: int, rows: NDArray[np.intp]) -> Decision:

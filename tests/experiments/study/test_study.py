@@ -43,7 +43,7 @@ def quick(work, task):
 
 
 class Direct:
-    """Does the work of a study in this process; a hook may change what comes of it."""
+    """Does the work of a study in this process; a hook may change the result."""
 
     hook = staticmethod(quick)
 
