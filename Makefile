@@ -15,10 +15,13 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # A notebook with an error is not a result.
 .DELETE_ON_ERROR:
-.PHONY: run test test-processors lint format docs notebooks ui clean
+.PHONY: run app test test-processors lint format docs notebooks ui clean
 
 run: $(VENV)/.run ## Run the main experiment: make run ARGS="optimizer=random seed=1"
 	$(BIN)/python -m experiments.run optimizer=cmaes $(ARGS)
+
+app: $(VENV)/.app ## Open the app: make app ARGS="port=8081"
+	$(BIN)/python -m experiments.app $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests: make test ARGS="-k engine"
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
@@ -65,7 +68,12 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 	@$(INSTALL) .
 	@touch $@
 
+$(VENV)/.app: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing knn-slicing and its app into $(VENV) (a few minutes the first time)"
+	@$(INSTALL) '.[app,inspect,pretrained,litert]'
+	@touch $@ $(VENV)/.run
+
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing knn-slicing and its development tools into $(VENV) (a few minutes the first time)"
 	@$(INSTALL) '.[dev]'
-	@touch $@ $(VENV)/.run
+	@touch $@ $(VENV)/.app $(VENV)/.run

@@ -14,6 +14,9 @@ has a ``type`` and a ``time`` (UTC, ISO 8601); the others depend on the type:
 ``generation``, ``block_end``
     The fields of :class:`evolve.events.Generation` and :class:`evolve.events.BlockEnd`; a block is
     its name. Numbers are finite or null.
+``trial``
+    The fields of :class:`evolve.trials.results.Finished`: a trial of a study has ended. Of one that
+    goes on later there are several; the last counts.
 ``resumed``
     Another process resumes the run; what follows the last block that counts was removed.
 ``end``
@@ -34,7 +37,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from evolve.events import BlockEnd, Event, Generation
 from experiments.history import History
@@ -42,6 +45,10 @@ from experiments.json_values import plain_values
 from experiments.monitor import Silent
 from experiments.secrets import masked
 from slicing.files import naming, replacing
+
+if TYPE_CHECKING:
+    # Not at run time: a run needs nothing of a study.
+    from evolve.trials.results import Finished
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +76,9 @@ class Recorder(Silent):
         self._file: TextIO
         self._rewrite(self._earlier)
         self._history: History | None = None
+        # Numbers of those that are written down, and when they ended.
+        lines = map(json.loads, self._earlier)
+        self._trials = {(each.get("number"), each.get("ended")) for each in lines}
         self._task, self._next = "", 0.0
         if is_resumed:
             self._add("resumed")
@@ -133,6 +143,13 @@ class Recorder(Silent):
         self._add(kind, **values)
         if isinstance(event, BlockEnd):
             os.fsync(self._file.fileno())
+
+    def trial(self, *trials: "Finished") -> None:
+        """Write down trials of a study that have ended, but for those that are written down."""
+        for each in trials:
+            if (each.number, each.ended) not in self._trials:
+                self._trials.add((each.number, each.ended))
+                self._add("trial", **plain_values(each))
 
     def end(self, status: str) -> None:
         """Write down how the run ended, and close the files; a second time, how it did after all.

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from experiments.export import Format
 from experiments.overrides import check
 from experiments.programs import ADAPTIVE, INSPECT, STUDY, Program
 from experiments.schema.run import plain
@@ -146,6 +147,13 @@ def later_words(kind: Kind, options: Options, run: Path, always: Iterable[str]) 
 def argv_of(kind: Kind, words: Iterable[str]) -> list[str]:
     """Give the command line, for this Python."""
     return [sys.executable, "-m", kind.program.module, *words]
+
+
+def argv_of_export(engine: Path, form: str, folder: Path) -> tuple[list[str], Path]:
+    """Give the command line that converts an engine, and the file that it then writes."""
+    made = folder / f"{engine.stem}{Format[form].value}"
+    words = [f"engine={engine}", f"format={form}", f"output={made}"]
+    return [sys.executable, "-m", "experiments.export", *words], made
 
 
 def _written(options: Options, known: tuple[str, ...]) -> list[str]:

@@ -7,15 +7,17 @@ that says. While its process lives it holds ``lock``: a server that was started 
 import fcntl
 import json
 import os
+import resource
 import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from threading import RLock
+from types import MappingProxyType
 from typing import Any
 
 from experiments.app import store
@@ -31,6 +33,8 @@ ENGINE = "engine.safetensors"
 _JOB, _LOCK, _LOG, _RUN = "job.json", "lock", "log.txt", "run"
 # Letters of a log that are read for its last line.
 _TAIL = 4096
+# By how much the processes of jobs give way to others.
+_NICE = 5
 # Of the environment, what is the server's business alone.
 _SECRETS = ("APP_TOKEN", "SMTP_")
 
@@ -207,13 +211,17 @@ class Jobs:
     folder : Path
         Of the jobs.
     datasets : Datasets
-    study : sequence of str
+    study : tuple of str
         Words that are on the command line of every study, such as ``executor=ray``.
+    threads : int
+        That a job has where nobody has chosen others.
     """
 
-    def __init__(self, folder: Path, datasets: Datasets, study: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, folder: Path, datasets: Datasets, study: tuple[str, ...] = (), threads: int = 1
+    ) -> None:
         self.folder, self.datasets = folder, datasets
-        self._study = study
+        self._study, self._threads = study, threads
         self._lock = RLock()
         self._children = dict[str, subprocess.Popen[bytes]]()
         store.clear(folder)
@@ -260,7 +268,7 @@ class Jobs:
             final = self.folder / store.id_of(folder)
             table = images.write_table(folder)
             data = images.images if table is None else final / table.relative_to(folder)
-            words = words_of(what, options, data, self._always(kind))
+            words = words_of(what, {"threads": self._threads, **options}, data, self._always(kind))
             words.append(f"output={final / _RUN}")
             now = time.time()
             job = Job(
@@ -270,14 +278,19 @@ class Jobs:
             _write(job)
         return self.get(job.id)
 
-    def start(self, identifier: str, limits: Mapping[int, int] | None = None) -> Job:
+    def start(self, identifier: str, limits: Mapping[int, int] = MappingProxyType({})) -> Job:
         """Start the process of a job in the queue, in a session of its own.
 
         Parameters
         ----------
         identifier : str
-        limits : mapping of int to int, optional
-            Of the process, by their names in :mod:`resource`.
+        limits : mapping of int to int
+            Of the process, by the names in :mod:`resource`.
+
+        Raises
+        ------
+        InputError
+            Where it does not wait.
         """
         with self._changing(identifier) as (job, change):
             if job.state != State.QUEUED:
@@ -299,6 +312,11 @@ class Jobs:
             finally:
                 os.close(lock)
             self._children[identifier] = child
+            with suppress(ProcessLookupError):
+                # Whoever looks at a page goes before.
+                os.setpriority(os.PRIO_PROCESS, child.pid, _NICE)
+                for name, most in limits.items():
+                    resource.prlimit(child.pid, name, (most, most))
             change(started=time.time(), ended=None, pid=child.pid, asked="")
         return self.get(identifier)
 
@@ -353,6 +371,19 @@ class Jobs:
             if job.is_alive():
                 raise InputError("The job is at work: cancel it first.")
             store.remove(job.folder)
+
+    def delete_dataset(self, identifier: str) -> None:
+        """Delete a data set that no job at work or in the queue reads.
+
+        Raises
+        ------
+        InputError
+        """
+        with self._lock:
+            at_work = (State.QUEUED, State.RUNNING)
+            if any(each.dataset == identifier and each.state in at_work for each in self.all()):
+                raise InputError("A job reads the data set: cancel it first.")
+            self.datasets.delete(identifier)
 
     def end_noticed(self) -> list[Job]:
         """Write down which processes have ended since the last call; give their jobs."""

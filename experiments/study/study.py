@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from experiments.environment import machine, versions
 from experiments.folders import made_for_output, remove_if_only
 from experiments.making import Options
 from experiments.mlflow_store import given_address
-from experiments.monitor import Monitor
+from experiments.monitor import Monitor, Monitors
+from experiments.recorder import Recorder
 from experiments.schema.run import plain
 from experiments.secrets import masked, masked_values
 from experiments.statistics import Accuracy
@@ -149,6 +151,10 @@ class _Study:
         self.notes = Notes(now, self.folder, self.clock)
         OmegaConf.save(OmegaConf.create(masked_values(self.options)), self.folder / CONFIG)
         self.notes.write()
+        self.events = Recorder(self.folder, self.options["resume"] is not None)
+        # One that was killed may have kept a trial and not written it down.
+        self.events.trial(*finished(self.kept))
+        self.monitor = Monitors(self.monitor, self.events)
 
     def run(self) -> StudySummary:
         """Search, and hand over what was found."""
@@ -180,10 +186,14 @@ class _Study:
             summary = self._end(search, work)
             self.notes.write()
         except BaseException as error:
-            self.record.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            how = "killed" if isinstance(error, KeyboardInterrupt) else "failed"
+            self.record.abandon(how.upper())
+            with suppress(OSError):  # a full disk is what may have ended it
+                self.events.end(how)
             raise
         finally:
             work.close()
+        self.events.end("interrupted" if search.ended == "interrupted" else "finished")
         return summary
 
     @property
@@ -237,6 +247,7 @@ class _Study:
             keep(engine_of(self.folder, found), self.folder)
         tidy(self.folder, self.plan.objectives, finished(self.kept))
         self.notes.write()
+        self.events.trial(each)
         self.monitor.say(lines.ended(each, self.plan.space.families[each.family].fixed))
         self._show()
         return found
