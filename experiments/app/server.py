@@ -16,6 +16,7 @@ from experiments.app.api import Service, answer_faults, router_of
 from experiments.app.datasets import Datasets
 from experiments.app.jobs import Job, Jobs
 from experiments.app.mail import Mailer
+from experiments.app.pages import add_pages
 from experiments.app.predictions import Predictions
 from experiments.app.queue import Queue
 from experiments.app.storage import Storage
@@ -73,6 +74,7 @@ def app_of(options: App, service: Service) -> FastAPI:
     )  # fmt: skip
     app.include_router(router_of(service))
     answer_faults(app)
+    add_pages(app, service)
     app.add_middleware(Access, token=token)
     hosts = options.hosts or (["*"] if token else [*LOCAL, options.host])
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)

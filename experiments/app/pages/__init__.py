@@ -1,0 +1,66 @@
+"""The pages of the app: they read folders and call what the API calls.
+
+Nothing is kept in a page. A reload, a second tab or another server shows the same.
+"""
+
+from fastapi import FastAPI, Request
+from fastapi.responses import RedirectResponse
+from nicegui import app as nicegui_app
+from nicegui import ui
+
+from experiments.app.api import Service
+from experiments.app.pages import datasets, job, jobs, new_job, result, start, try_it
+from experiments.app.pages.layout import COOKIE, LOOKS, TITLE
+
+
+def add_pages(app: FastAPI, service: Service) -> None:
+    """Add the pages to a server; once in a process."""
+    add_routes(service)
+    ui.run_with(
+        app, title=TITLE, favicon="🌷", dark=None, language="en-US", tailwind=False,
+        show_welcome_message=False, binding_refresh_interval=None,
+    )  # fmt: skip
+
+
+def add_routes(service: Service) -> None:
+    """Name the pages."""
+
+    @ui.page("/")
+    async def _() -> None:
+        await start.page(service)
+
+    @ui.page("/datasets/{identifier}")
+    async def _(identifier: str) -> None:
+        await datasets.page(service, identifier)
+
+    @ui.page("/datasets/{identifier}/new")
+    async def _(identifier: str) -> None:
+        await new_job.page(service, identifier)
+
+    @ui.page("/jobs")
+    async def _() -> None:
+        await jobs.page(service)
+
+    @ui.page("/jobs/{identifier}")
+    async def _(identifier: str) -> None:
+        await job.page(service, identifier)
+
+    @ui.page("/jobs/{identifier}/result")
+    async def _(identifier: str) -> None:
+        await result.page(service, identifier)
+
+    @ui.page("/jobs/{identifier}/try")
+    async def _(identifier: str) -> None:
+        await try_it.page(service, identifier)
+
+    @nicegui_app.get("/jobs/{identifier}/package", include_in_schema=False)
+    async def package(identifier: str) -> object:
+        return await result.package(service, identifier)
+
+    @nicegui_app.get("/look/{look}", include_in_schema=False)
+    async def look(request: Request, look: str) -> RedirectResponse:
+        """Remember whether somebody likes it light or dark, and go back."""
+        back = RedirectResponse(request.headers.get("referer", "/"), 303)
+        if look in LOOKS:
+            back.set_cookie(COOKIE, look, max_age=31_536_000, samesite="strict", httponly=True)
+        return back
