@@ -3,9 +3,10 @@
 Nothing is kept in a page. A reload, a second tab or another server shows the same.
 """
 
+from urllib.parse import urlsplit
+
 from fastapi import FastAPI, Request
-from fastapi.responses import RedirectResponse
-from nicegui import app as nicegui_app
+from fastapi.responses import RedirectResponse, Response
 from nicegui import ui
 
 from experiments.app.api import Service
@@ -15,6 +16,19 @@ from experiments.app.pages.layout import COOKIE, LOOKS, TITLE
 
 def add_pages(app: FastAPI, service: Service) -> None:
     """Add the pages to a server; once in a process."""
+
+    @app.get("/jobs/{identifier}/package", include_in_schema=False)
+    async def package(identifier: str) -> Response:
+        return await result.package(service, identifier)
+
+    @app.get("/look/{look}", include_in_schema=False)
+    async def look(request: Request, look: str) -> RedirectResponse:
+        """Remember whether somebody likes it light or dark, and go back."""
+        back = RedirectResponse(urlsplit(request.headers.get("referer", "/")).path or "/", 303)
+        if look in LOOKS:
+            back.set_cookie(COOKIE, look, max_age=31_536_000, samesite="strict", httponly=True)
+        return back
+
     add_routes(service)
     ui.run_with(
         app, title=TITLE, favicon="🌷", dark=None, language="en-US", tailwind=False,
@@ -52,15 +66,3 @@ def add_routes(service: Service) -> None:
     @ui.page("/jobs/{identifier}/try")
     async def _(identifier: str) -> None:
         await try_it.page(service, identifier)
-
-    @nicegui_app.get("/jobs/{identifier}/package", include_in_schema=False)
-    async def package(identifier: str) -> object:
-        return await result.package(service, identifier)
-
-    @nicegui_app.get("/look/{look}", include_in_schema=False)
-    async def look(request: Request, look: str) -> RedirectResponse:
-        """Remember whether somebody likes it light or dark, and go back."""
-        back = RedirectResponse(request.headers.get("referer", "/"), 303)
-        if look in LOOKS:
-            back.set_cookie(COOKIE, look, max_age=31_536_000, samesite="strict", httponly=True)
-        return back

@@ -138,7 +138,7 @@ async def package(service: Service, identifier: str) -> Response:
 
 def _packed(job: Job) -> tuple[bytes, str]:
     engine, summary = job.engine, job.summary()
-    if engine is None or summary is None:
+    if engine is None or summary is None or "winner" not in summary:
         raise NotFoundError("There is no result yet: wait for it.")
     tested = _tested(summary)
     said = _README.format(

@@ -1,0 +1,44 @@
+"""What a study's events say of it."""
+
+import pytest
+
+from experiments.app.jobs import State
+from experiments.app.pages import charts
+from experiments.app.pages.progress import Progress, Trial
+from experiments.app.pages.wording import between, duration, size
+from experiments.statistics import Accuracy
+
+
+def trial(number, correct, minutes):
+    return Trial(number, "cnn", Accuracy(correct, 100), 1000, 2.0, 30, minutes, ())
+
+
+def test_the_best_over_time_rises_and_goes_on_to_the_last_trial():
+    trials = (trial(0, 80, 1), trial(1, 70, 2), trial(2, 90, 3), trial(3, 85, 4))
+    progress = Progress(State.RUNNING, "", trials)
+    assert [each.number for each in progress.bests()] == [0, 2]
+    assert progress.best.number == 2
+    low, band, best = charts.best_over_time(progress)["series"]
+    assert best["data"] == [[1, 80], [3, 90], [4, 90]]
+    wilson = Accuracy(80, 100).interval()
+    assert low["data"][0][1] == pytest.approx(100 * wilson[0], abs=0.01)
+    assert low["data"][0][1] + band["data"][0][1] == pytest.approx(100 * wilson[1], abs=0.02)
+
+
+def test_nothing_has_figures_too():
+    assert charts.best_over_time(Progress(State.QUEUED, ""))["series"][2]["data"] == []
+    assert charts.parallel([])["series"] == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0 s"), (59, "59 s"), (180, "3 min"), (7500, "2 h 5 min"), (200_000, "2 days")],
+)
+def test_times_are_words(seconds, said):
+    assert duration(seconds) == said
+
+
+def test_sizes_and_intervals_are_words():
+    assert size(999) == "999 bytes"
+    assert size(2_340_000) == "2.34 MB"
+    assert between(Accuracy(50, 100)) == "between 40 and 60 %"
