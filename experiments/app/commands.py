@@ -80,6 +80,8 @@ KINDS: dict[str, Kind] = {
 }
 """The kinds of jobs, by their names."""
 
+# A look at the images names those that cannot be read: they stop nobody else's.
+_DAMAGED = "data.max_unreadable=1000000"
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 # Hydra keeps what it composes in one place.
 _CHECKING = Lock()
@@ -117,6 +119,7 @@ def words_of(kind: Kind, options: Options, data: Path, always: Iterable[str] = (
     words = [
         "data=folder",
         f"data.directory={quoted(data)}",
+        _DAMAGED,
         *always,
         *_written(options, kind.options),
     ]
