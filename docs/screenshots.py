@@ -1,10 +1,12 @@
-"""Take the pictures of the MLflow UI that the README and these pages show.
+"""Take the pictures of the MLflow UI and of the app that the README and these pages show.
 
 ``python docs/screenshots.py`` runs a small sweep in a folder of its own, opens the UI on it as
-``make ui`` does, and takes ``docs/images/*.png``. It needs the extra ``screenshots`` and a
-Chromium, that of ``$CHROMIUM`` or on the path.
+``make ui`` does, and takes ``docs/images/*.png``; ``python docs/screenshots.py photos.zip`` takes
+those of the app instead, with these photos. It needs the extra ``screenshots`` and a Chromium, that
+of ``$CHROMIUM`` or on the path.
 """
 
+import io
 import json
 import os
 import shutil
@@ -14,13 +16,15 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.request import urlopen
 
 from mlflow import MlflowClient
-from playwright.sync_api import Page, sync_playwright
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -41,36 +45,89 @@ PREFERENCES = {
 }
 # Seconds until a server answers, and until a page has drawn itself.
 _START, _SETTLE = 120, 10
+# Seconds until a study has something, and in which it then goes on.
+_STUDY, _TRIALS = 300, 60
 
 
 def main() -> None:
-    """Run the sweep, and take the pictures."""
+    """Take the pictures of the UI, or of the app with the photos that are named."""
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if chromium is None:
         sys.exit("There is no Chromium: install one, or name it in $CHROMIUM.")
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        # A cache of its own: else the summaries would say that the baselines come from there.
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": folder}
-        command = [sys.executable, "-m", "experiments.run", *SWEEP]
-        subprocess.run(command, cwd=folder, env=environment, check=True)
-        with _user_interface(Path(folder)) as address:
-            # Chromium has no sandbox for root, and the pages are our own.
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 1400, "height": 620})
-            _take(page, address, MlflowClient(f"sqlite:///{folder}/mlflow.db"))
-            browser.close()
+        # Chromium has no sandbox for root, and the pages are our own.
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        if sys.argv[1:]:
+            _show_app(browser, Path(folder), Path(sys.argv[1]))
+        else:
+            _show_runs(browser, Path(folder))
+        browser.close()
+
+
+def _show_runs(browser: Browser, folder: Path) -> None:
+    """Run the sweep, and take the pictures of the UI."""
+    # A cache of its own: else the summaries would say that the baselines come from there.
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder)}
+    command = [sys.executable, "-m", "experiments.run", *SWEEP]
+    subprocess.run(command, cwd=folder, env=environment, check=True)
+    store = f"sqlite:///{folder}/mlflow.db"
+    with _serving(folder, "mlflow", "ui", "--backend-store-uri", store, "--port", "{}") as address:
+        page = browser.new_page(viewport={"width": 1400, "height": 620})
+        _take(page, address, MlflowClient(store))
+
+
+def _show_app(browser: Browser, folder: Path, photos: Path) -> None:
+    """Go the way from photos to a classifier, and take the pictures of it."""
+    photos = photos.resolve()
+    with _serving(folder, "experiments.app", "port={}", f"folder={folder}/app") as address:
+        page = browser.new_page(viewport={"width": 1000, "height": 680})
+        page.set_default_timeout(_STUDY * 1000)
+        page.goto(address)
+        page.locator("input[type=file]").set_input_files(photos)
+        page.get_by_text("Looking for damaged").wait_for()
+        page.get_by_text("Looking for damaged").wait_for(state="hidden")
+        _keep(page, "app-photos")
+        page.get_by_role("button", name="Start").click()
+        # A few trials, so that the figures have lines.
+        page.get_by_text("Right, so far").wait_for()
+        time.sleep(_TRIALS)
+        _keep(page, "app-job")
+        job = page.url
+        page.get_by_role("link", name="Try it").click()
+        with zipfile.ZipFile(photos) as archive:
+            names = [name for name in archive.namelist() if name.endswith((".jpg", ".png"))]
+            for name in names[:: max(1, len(names) // 3)][:3]:
+                (folder / Path(name).name).write_bytes(archive.read(name))
+        some = [path for path in folder.iterdir() if path.suffix in (".jpg", ".png")]
+        page.locator("input[type=file]").first.set_input_files(some)
+        page.get_by_text("of the votes").first.wait_for()
+        _keep(page, "app-try")
+        page.goto(job)
+        page.get_by_role("button", name="Stop").click()
+        page.get_by_role("button", name="See the result").click()
+        page.frame_locator("iframe").get_by_text("The winner").first.wait_for()
+        _keep(page, "app-result")
+        page.goto(address)
+        _keep(page, "app-start")
+
+
+def _keep(page: Page, name: str) -> None:
+    """Take a picture, with few colors: photos would make it large."""
+    time.sleep(2)
+    content = io.BytesIO(page.screenshot())
+    Image.open(content).convert("RGB").quantize(128).save(IMAGES / f"{name}.png", optimize=True)
 
 
 @contextmanager
-def _user_interface(folder: Path) -> Iterator[str]:
-    """Serve the runs of a folder, and give the address."""
+def _serving(folder: Path, *words: str) -> Iterator[str]:
+    """Serve what a module serves, and give the address; ``{}`` in its words is the port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    store = f"sqlite:///{folder}/mlflow.db"
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store]
-    server = subprocess.Popen([*command, "--port", str(port)], cwd=folder, start_new_session=True)
+    command = [sys.executable, "-m", *(word.replace("{}", str(port)) for word in words)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    server = subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True)
     address = f"http://127.0.0.1:{port}"
     try:
         _wait_for(address)
@@ -88,7 +145,7 @@ def _wait_for(address: str) -> None:
             urlopen(address).close()
             return
         time.sleep(1)
-    sys.exit(f"The MLflow UI has not answered within {_START} seconds.")
+    sys.exit(f"The server has not answered within {_START} seconds.")
 
 
 def _take(page: Page, address: str, client: MlflowClient) -> None:

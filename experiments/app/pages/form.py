@@ -21,6 +21,7 @@ SIMPLE = {"study": ("budget.minutes", "budget.target_accuracy", "space"), "adapt
 
 _SCHEMAS: dict[str, type] = {"study": Study, "adaptive": Adaptive, "inspect": Inspection}
 _GROUPS: dict[str, type] = {"budget": Budget, "limits": Limits, "data": Folder}
+_PREFIXES = {"limits": "limit: ", "data": "photos: "}
 
 
 def _choices() -> dict[str, tuple[str, ...]]:
@@ -104,7 +105,7 @@ def _field(kind: str, option: str) -> Field:
     choices = _choices().get(name, ())
     if isinstance(base, type) and issubclass(base, Enum):
         choices = tuple(each.name for each in base)
-    label = ("limit of " if group == "limits" else "") + name.replace("_", " ")
+    label = _PREFIXES.get(group, "") + name.replace("_", " ")
     return Field(
         option,
         label[0].upper() + label[1:],
