@@ -92,7 +92,9 @@ def _show_app(browser: Browser, folder: Path, photos: Path) -> None:
         # A few trials, so that the figures have lines.
         page.get_by_text("Right, so far").wait_for()
         time.sleep(_TRIALS)
+        page.set_viewport_size({"width": 1000, "height": 1060})
         _keep(page, "app-job")
+        page.set_viewport_size({"width": 1000, "height": 680})
         job = page.url
         page.get_by_role("link", name="Try it").click()
         with zipfile.ZipFile(photos) as archive:
@@ -101,7 +103,7 @@ def _show_app(browser: Browser, folder: Path, photos: Path) -> None:
                 (folder / Path(name).name).write_bytes(archive.read(name))
         some = [path for path in folder.iterdir() if path.suffix in (".jpg", ".png")]
         page.locator("input[type=file]").first.set_input_files(some)
-        page.get_by_text("of the votes").first.wait_for()
+        page.locator(".voters img[src*='/images/']").first.wait_for()
         _keep(page, "app-try")
         page.goto(job)
         page.get_by_role("button", name="Stop").click()

@@ -11,22 +11,26 @@ import numpy as np
 
 from experiments.predict import predict
 from slicing.adaptive import System, load
+from slicing.data.image_file import UnreadableImageError
 from slicing.engine.engine import Engine
 from slicing.errors import InputError
 
 MEGAPIXELS = 50.0
 """Pixels of a photo, in millions, above which it is not decoded."""
 
-# Engines in memory.
-_KEPT = 4
+# Engines in memory, and photos that are looked at at a time.
+_KEPT, _BATCH = 4, 16
+# Of the distance to the last neighbor, what rounding makes of none.
+_EQUAL = 1e-4
 
 
 @dataclass(frozen=True)
 class Neighbor:
-    """A reference that voted: its class, and how far it is from the photo."""
+    """A reference that voted: its class, how far it is from the photo, and its number."""
 
     label: str
     distance: float
+    reference: int
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,23 @@ class Predictions:
         """
         return self._thread.submit(_answers, engine, tuple(photos)).result()
 
+    def references(self, engine: Path, photos: Sequence[Path]) -> dict[int, int]:
+        """Find out which photos the references of an engine are; it blocks.
+
+        Returns
+        -------
+        dict of int to int
+            Places in ``photos`` by the numbers of references. Those of other photos, and those that
+            were made, such as mirrored ones, are missing.
+        """
+        found = dict[int, int]()
+        for begin in range(0, len(photos), _BATCH):
+            # One batch after the other: answers come between.
+            some = tuple(photos[begin : begin + _BATCH])
+            for place, references in enumerate(self._thread.submit(_same, engine, some).result()):
+                found |= dict.fromkeys(references, begin + place)
+        return found
+
     def teach(self, engine: Path, name: str, photos: Sequence[Path], taught: Path) -> None:
         """Write an engine that knows a class more, from a few photos of it; it blocks.
 
@@ -112,9 +133,26 @@ def _neighbors(engine: Engine | System, photo: Path) -> tuple[Neighbor, ...]:
     pixels = engine.for_files(MEGAPIXELS).of_file(photo, MEGAPIXELS)
     [distances], [indices] = engine.kneighbors(pixels[None])
     return tuple(
-        Neighbor(engine.classes[engine.labels[index]], float(distance))
+        Neighbor(engine.classes[engine.labels[index]], float(distance), int(index))
         for distance, index in zip(distances, indices, strict=True)
     )
+
+
+def _same(path: Path, photos: tuple[Path, ...]) -> list[list[int]]:
+    """List, for each photo, the references that it is."""
+    engine = _loaded(path, path.stat().st_mtime_ns)
+    if not isinstance(engine, Engine):
+        return []
+    preparation, found = engine.for_files(MEGAPIXELS), list[list[int]]()
+    for photo in photos:
+        try:
+            pixels = preparation.of_file(photo, MEGAPIXELS)
+        except UnreadableImageError:
+            found.append([])
+            continue
+        [distances], [indices] = engine.kneighbors(pixels[None])
+        found.append(indices[distances <= _EQUAL * distances[-1]].tolist())
+    return found
 
 
 def _teach(path: Path, name: str, photos: tuple[Path, ...], taught: Path) -> None:

@@ -36,7 +36,8 @@ def best_over_time(progress: Progress) -> dict[str, Any]:
 
     def line(name: str, values: list[float], **more: Any) -> dict[str, Any]:
         points = [[round(x, 3), round(y, 2)] for x, y in zip(times, values, strict=True)]
-        return {"name": name, "type": "line", "step": "end", "data": points, **more}
+        look = {"type": "line", "step": "end", "color": _COLORS[0]}
+        return {"name": name, "data": points, **look, **more}
 
     hidden = {"symbol": "none", "lineStyle": {"opacity": 0}, "stack": "interval", "silent": True}
     return {

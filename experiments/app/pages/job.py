@@ -8,6 +8,7 @@ from functools import partial
 from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
+from experiments.app import store
 from experiments.app.api import Service
 from experiments.app.jobs import Job, State
 from experiments.app.pages import charts
@@ -58,11 +59,18 @@ async def page(service: Service, identifier: str) -> None:
         with ui.expansion("Log and command line").classes("card").props("dense"):
             log = words("pre", "", "log").props("tabindex=0 aria-label=Log")
             words("pre", f"python {shlex.join(job.argv[1:])}", "log soft")
+            if run := await asyncio.to_thread(_mlflow_run, job):
+                words("p", f"In MLflow it is the run {run}: make ui shows it.", "soft")
         watch(2.0, lambda: service.jobs.get(identifier).log(_TAIL), partial(_show_log, log))
 
 
 def _show_log(log: TextElement, said: str) -> None:
     log.text = said or "It has said nothing yet."
+
+
+def _mlflow_run(job: Job) -> str:
+    origin = job.run / "study.json"
+    return str(store.read(origin).get("mlflow_run", "")) if origin.is_file() else ""
 
 
 class _Live:

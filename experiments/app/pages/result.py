@@ -3,6 +3,7 @@
 import asyncio
 import io
 import zipfile
+from importlib.util import find_spec
 from typing import Any
 
 from nicegui import ui
@@ -47,7 +48,8 @@ report.html         how good it is, and at what it fails
 It needs Python 3.11 or later and the package knn-slicing; no TensorFlow, no network.
 {accuracy}
 """
-_EXPORTS = {"onnx": "ONNX", "litert": "LiteRT (phones)"}
+# What they are called, and the package that makes them.
+_EXPORTS = {"onnx": ("ONNX", "onnx"), "litert": ("LiteRT (phones)", "tensorflow")}
 
 
 async def page(service: Service, identifier: str) -> None:
@@ -122,7 +124,9 @@ def _downloads(identifier: str) -> None:
             link("Everything as a zip", take).props("download")
             link("Classifier", f"/api/jobs/{identifier}/engine").props("download")
             link("Report", f"/api/jobs/{identifier}/report").props("download=report.html")
-            for form, name in _EXPORTS.items():
+            for form, (name, needed) in _EXPORTS.items():
+                if find_spec(needed) is None:
+                    continue
                 link(name, f"/api/jobs/{identifier}/export/{form}").props("download")
         words("p", "The zip has a program of ten lines that says what photos show.", "soft").style(
             "margin: 0"

@@ -4,7 +4,8 @@ import asyncio
 import base64
 import io
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,9 @@ from slicing.errors import InputError
 
 # Classes and neighbors that are named of an answer, and pixels of the photo beside it.
 _NAMED, _PIXELS = 3, 200
+# Photos of a data set above which those that voted are not looked for.
+_MOST = 2000
+_NOTHING = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 _TAUGHT = "taught.safetensors"
 _PHOTOS = 'accept="image/*" no-thumbnails flat'
 
@@ -84,11 +88,28 @@ class _Trying:
         with telling_mistakes():
             job = await asyncio.to_thread(self._service.jobs.get, self._id)
             tried = await _answered(self._service, job, event.files)
+            self._upload.reset()
             self._answers.clear()
+            voters = list[tuple[int, ui.element]]()
             with self._answers:
                 for each in tried:
-                    _draw(each)
-        self._upload.reset()
+                    voters += _draw(each)
+            await self._show_voters(job, voters)
+
+    async def _show_voters(self, job: Job, voters: list[tuple[int, ui.element]]) -> None:
+        """Show the photos that voted: to find them takes a look at all, so they come later."""
+        dataset = await asyncio.to_thread(self._service.datasets.get, job.dataset)
+        some = await asyncio.to_thread(dataset.photos)
+        if len(some) > _MOST:
+            return
+        found = await asyncio.to_thread(
+            self._service.predictions.references, _engine_of(job), [each.path for each in some]
+        )
+        for reference, image in voters:
+            if reference in found and not image.is_deleted:
+                photo = some[found[reference]]
+                image.props["src"] = f"/api/datasets/{dataset.id}/images/{photo.number}"
+                image.props["title"] = photo.name
 
 
 async def _answered(service: Service, job: Job, files: Sequence[FileUpload]) -> list[_Tried]:
@@ -125,7 +146,9 @@ def _picture(path: Path) -> str:
     return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
-def _draw(tried: _Tried) -> None:
+def _draw(tried: _Tried) -> list[tuple[int, ui.element]]:
+    """Draw an answer; give the places of those that voted, with their numbers."""
+    voters = list[tuple[int, ui.element]]()
     answer = tried.answer
     with card():
         with ui.element("div").classes("beside"):
@@ -143,8 +166,15 @@ def _draw(tried: _Tried) -> None:
                     meter.props["value"], meter.props["max"] = str(share), "1"
                     meter.props["aria-label"] = f"Votes for {name}"
         if answer.neighbors:
-            said = ", ".join(f"{each.label} ({each.distance:.3g})" for each in answer.neighbors)
-            words("div", f"Nearest, with distances: {said}", "soft").style("font-size: .85rem")
+            words("div", "Those that voted, the nearest first", "soft")
+        with ui.element("ol").classes("voters"):
+            for each in answer.neighbors:
+                with ui.element("li"):
+                    image = thumbnail(_NOTHING, "", "photo")
+                    image.props["title"] = f"distance {each.distance:.3g}"
+                    words("div", each.label)
+                voters.append((each.reference, image))
+    return voters
 
 
 def _sure(answer: Answer) -> str:
@@ -213,15 +243,10 @@ class _Teaching:
         self._show()
 
 
-class _without:  # noqa: N801
+@contextmanager
+def _without(folder: str) -> Iterator[None]:
     """Let mistakes not tell where photos lay for a moment."""
-
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, InputError):
-            raise InputError(str(error).replace(f"{self._folder}/", "")) from error
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error).replace(f"{folder}/", "")) from error

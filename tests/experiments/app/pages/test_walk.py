@@ -123,6 +123,8 @@ def _try(page, folder):
     (folder / "bright.png").write_bytes(picture(180, 77))
     page.locator("input[type=file]").first.set_input_files(folder / "bright.png")
     page.get_by_text("of the votes").first.wait_for()
+    # Those that voted are photos that were sent.
+    page.locator(".voters img[src*='/images/']").first.wait_for()
     assert page.locator(".figure", has_text="dög & <b>").is_visible()
 
 
