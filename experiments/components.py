@@ -36,7 +36,7 @@ from slicing.checks import between
 from slicing.data.dataset import Dataset, Images
 from slicing.engine.recipe import Recipe, Tune
 from slicing.errors import InputError
-from slicing.memory import demand
+from slicing.memory import demand, resident
 from slicing.show import Show, silent
 from slicing.stack import ConvStack
 
@@ -228,7 +228,7 @@ class Components(Maker):
         self.evolves = bool(stack.convs)
         if not self.evolves:
             features = 4 * int(np.prod(stack.feature_shape)) * len(images.references)
-            return f"It needs {_memory(images, features)}. {NOTHING}"
+            return f"It needs {_memory(features)}. {NOTHING}"
         fitness = self._fitness()
         with self.naming("fitness"):
             try:
@@ -250,7 +250,7 @@ class Components(Maker):
             schedule.check_budget(least_evaluations(populations, schedule.order, at_once))
         whole = sum(schedule.generations * each + CLOSING for each in populations.values())
         wanted = min(schedule.passes * whole, schedule.max_evaluations or float("inf"))
-        return f"It needs {_memory(images, features)}, and up to {wanted:,} evaluations"
+        return f"It needs {_memory(features)}, and up to {wanted:,} evaluations"
 
     def baseline(self) -> BaselineBuilder:
         """Make what builds the baseline, once: it may have read a network."""
@@ -382,11 +382,11 @@ class Components(Maker):
         return blocks
 
 
-def _memory(images: Split, features: int) -> str:
-    """Say how much memory the images and so many bytes of features take."""
+def _memory(features: int) -> str:
+    """Say how much memory so many bytes of features take, beside what has been read by now."""
     return demand(
-        images.references.images.nbytes + features,
-        "The features of the images take",
+        resident() + features,
+        "The images, their features and the libraries take",
         "take fewer images (data.train_size), a network with fewer or smaller feature maps, or a "
         "larger machine",
     )
