@@ -71,6 +71,12 @@ class Conv:
         return len(self.bias)
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a kernel."""
+        height, width = self.weights.shape[:2]
+        return height, width
+
+    @property
     def n_parameters(self) -> int:
         """Number of weights and biases."""
         return self.weights.size + self.bias.size
@@ -81,8 +87,7 @@ class Conv:
 
     def output_shape(self, shape: Shape) -> Shape:
         """Height, width and channels that come out where ``shape`` goes in."""
-        size = self.weights.shape[:2]
-        return (*_slide_both(shape, size, self.strides, self.padding)[0], self.n_kernels)
+        return (*_slide_both(shape, self.size, self.strides, self.padding)[0], self.n_kernels)
 
     def numbers(self, shape: Shape) -> int:
         """Count the numbers that one image takes: what comes out, and the patches it is made of."""
@@ -91,10 +96,13 @@ class Conv:
 
     def on(self, shape: Shape) -> Compute:
         """Give what convolves C-contiguous float32 images (n, height, width, channels)."""
-        size = self.weights.shape[:2]
-        out_shape, pads = _slide_both(shape, size, self.strides, self.padding)
+        out_shape, pads = _slide_both(shape, self.size, self.strides, self.padding)
         weights, bias, strides = np.ascontiguousarray(self.weights), self.bias, self.strides
         return lambda images: convolve(images, weights, bias, strides, pads, out_shape, self.relu)
+
+    def pads(self, shape: Shape) -> tuple[int, int]:
+        """Give the padding before the first row and column of an image of ``shape``."""
+        return _slide_both(shape, self.size, self.strides, self.padding)[1]
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,10 @@ class Pool:
         out_shape, pads = _slide_both(shape, self.size, self.strides, self.padding)
         size, strides, average = self.size, self.strides, self.kind == "average"
         return lambda images: pool(images, size, strides, pads, out_shape, average)
+
+    def pads(self, shape: Shape) -> tuple[int, int]:
+        """Give the padding before the first row and column of an image of ``shape``."""
+        return _slide_both(shape, self.size, self.strides, self.padding)[1]
 
 
 Layer = Conv | Pool

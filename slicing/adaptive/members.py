@@ -124,11 +124,14 @@ class Asking:
         images = self.images if len(rows) == len(self.images) else self.images[rows]
         # The pixels were checked: engine.features would do it again, for each member.
         inputs = images if engine.backbone is None else engine.backbone.maps(images)
-        unshifted = self._features_of(self._members.builds_on[member], rows)
-        features = averaged(engine.stack, inputs, engine.average, unshifted=unshifted)
+        if alone := engine.single(inputs):
+            features, votes, scores = alone
+        else:
+            unshifted = self._features_of(self._members.builds_on[member], rows)
+            features = averaged(engine.stack, inputs, engine.average, unshifted=unshifted)
+            votes, scores = engine.votes_and_scores(features)
         if member in self._members.builds_on:
             self._kept[member] = rows, features
-        votes, scores = engine.votes_and_scores(features)
         self.votes[rows], self.scores[member, rows] = votes, scores
         return votes.argmax(axis=1), scores
 
