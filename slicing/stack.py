@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from slicing.chain import Chain
 from slicing.convolution import convolve, pool
 from slicing.errors import InputError
 from slicing.threads import single_threaded_blas
@@ -330,11 +331,18 @@ class ConvStack:
             Where the images do not have ``input_shape``.
         """
         self.check(images)
+        if len(images) == 1 and images.dtype == np.float32 and images.flags.c_contiguous:
+            return self.chain(images)
         return self._forward(images).reshape(len(images), int(np.prod(self.feature_shape)))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the compiled layers: they do not pickle, and are made again when needed."""
         return {"layers": self.layers, "input_shape": self.input_shape}
+
+    @cached_property
+    def chain(self) -> Chain:
+        """The layers for one image at a time."""
+        return Chain(self.layers, self.input_shape)
 
     @cached_property
     def _forward(self) -> Forward:

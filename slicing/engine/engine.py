@@ -141,10 +141,8 @@ class Engine:
         one_of("storage", storage, get_args(Storage))
         step = None
         if storage == "int8":
-            stack, step = quantized(stack), step_of(references)
-
-            references = snap(references, step)
-        step = None if step is None else float(step)
+            grid = step_of(references)
+            stack, references, step = quantized(stack), snap(references, grid), float(grid)
         return cls(stack, references, labels, classes, k, metric, step, average)
 
     @property
