@@ -12,8 +12,9 @@ import numpy as np
 from omegaconf import DictConfig
 
 from experiments.adaptive import report
+from experiments.adaptive.beginning import beginning
 from experiments.adaptive.candidates import Candidate, Looks, candidates, check_selector, dials
-from experiments.adaptive.evaluation import evaluated
+from experiments.adaptive.evaluation import by_class, evaluated
 from experiments.adaptive.making import Asked, ask, engines_of
 from experiments.adaptive.roles import Roles, pixels_of
 from experiments.adaptive.summary import SUMMARY, AdaptiveSummary, Assembled, MemberFigures
@@ -26,7 +27,7 @@ from experiments.mlflow_store import given_address, hide_password
 from experiments.monitor import Monitor
 from experiments.schema.run import plain
 from experiments.secrets import masked, masked_values
-from experiments.statistics import Accuracy
+from experiments.statistics import Accuracy, ratio_interval
 from experiments.tracking import MLflowRun, leaves
 from slicing.adaptive import System
 from slicing.adaptive.measuring import batch_milliseconds, single_milliseconds
@@ -138,7 +139,8 @@ def _assembled(
             batches[str(size)] = own, batch_milliseconds(system.engines[-1], every[:size])
     median, p95, p99 = (float(each) for each in np.percentile(took, [50, 95, 99]))
     means = float(took.mean()), float(parts.mean())
-    return Assembled(*means, median, p95, p99, float(largest.mean()), batches)
+    interval = ratio_interval(largest, took)
+    return Assembled(*means, median, p95, p99, float(largest.mean()), interval, batches)
 
 
 def _log_model(
@@ -179,6 +181,7 @@ def _tested(
     table = asked.members.table(pixels, test.labels, asked.select.costs)
     looks = Looks(unit_pixels(pixels))
     best = oracle(table)
+    chosen = found[options["selector"]["name"]]
     names = zip(asked.names, engines, strict=True)
     members = tuple(
         MemberFigures(
@@ -205,7 +208,9 @@ def _tested(
         oracle=(
             float(best.milliseconds.mean()), float((best.answers == table.labels).mean())
         ),
-        total_bytes=found[options["selector"]["name"]].system.total_bytes,
+        total_bytes=chosen.system.total_bytes,
+        classes=by_class(chosen, table, looks),
+        beginning=beginning(folder / SYSTEM),
         folder=str(folder),
         seed=options["seed"],
         versions=versions(),

@@ -125,6 +125,20 @@ def test_all_selectors_are_compared_and_premodels_are_cross_validated(summary):
     assert summary["assembled"]["p99"] >= summary["assembled"]["median"] > 0
 
 
+def test_classes_add_up_and_the_first_answer_is_measured(summary):
+    [own] = [each for each in summary["selectors"] if each["name"] == summary["chosen"]]
+    totals = [sum(each["test"][key] for each in summary["classes"]) for key in ("correct", "total")]
+    assert totals == [own["test"]["correct"], own["test"]["total"]]
+    asked = sum(each["escalated"] * each["test"]["total"] for each in summary["classes"])
+    assert asked / totals[1] == pytest.approx(own["escalated"])
+    took = summary["assembled"]
+    low, high = took["faster"]
+    assert low <= took["largest"] / took["milliseconds"] <= high
+    seconds, peak = summary["beginning"]
+    assert 0 < seconds < 60
+    assert peak is None or peak > 10_000_000
+
+
 def test_the_report_and_mlflow_have_it_too(project, summary):
     folder, _ = project
     page = (folder / "made/report.html").read_text("utf-8")
