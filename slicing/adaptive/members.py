@@ -148,7 +148,10 @@ class Asking:
             votes, scores = engine.votes_and_scores(features)
         if member in self._members.builds_on:
             self._kept[member] = rows, features
-        self.votes[rows], self.scores[member, rows] = votes, scores
+        if len(rows) == len(self.images):
+            self.votes, self.scores[member] = votes, scores
+        else:
+            self.votes[rows], self.scores[member, rows] = votes, scores
         return votes.argmax(axis=1), scores
 
     def _kept_for(
