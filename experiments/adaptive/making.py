@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,12 +32,13 @@ class Named(NamedTuple):
     engine: Engine
 
 
-def engines_of(options: Options, dataset: Dataset[Any], monitor: Monitor) -> list[Named]:
-    """Read the engines that the options name, or make them.
+def given_engines(options: Options) -> list[Named]:
+    """Read the engines that the options name: none where they are to be made.
 
     Raises
     ------
     InputError
+        Also for options with which none can be made.
     """
     members = options["members"]
     if isinstance(members, list):
@@ -47,7 +49,25 @@ def engines_of(options: Options, dataset: Dataset[Any], monitor: Monitor) -> lis
             f"members={members} is unknown: give front, nested, or several files in brackets.",
             "members",
         )
-    return _made(options, dataset, monitor)
+    if options["slicing"]["tuning_generations"]:
+        raise InputError(
+            "slicing.tuning_generations moves prototypes in a run: make such members with "
+            "experiments.run, and give their files.",
+            "slicing.tuning_generations",
+        )
+    filters = options["filters"]
+    is_list = isinstance(filters, list) and all(isinstance(each, list) for each in filters)
+    if not is_list or not all(type(each) is int for member in filters for each in member):
+        raise InputError(f"filters={filters} is no list of members: write [[4],[8,16]].", "filters")
+    if members == "nested":
+        for before, grown in pairwise(filters):
+            if grown[: len(before)] != before or grown == before:
+                raise InputError(
+                    f"filters={filters} are not nested, of which each begins with the one before: "
+                    "write [[8],[8,16],[8,16,64]].",
+                    "filters",
+                )
+    return []
 
 
 def _named(path: Path) -> str:
@@ -55,34 +75,11 @@ def _named(path: Path) -> str:
     return path.parent.name if path.stem == "engine" and path.parent.name else path.stem
 
 
-def _made(options: Options, dataset: Dataset[Any], monitor: Monitor) -> list[Named]:
+def made(options: Options, dataset: Dataset[Any], monitor: Monitor) -> list[Named]:
     """Train and slice CNNs of several sizes; nested ones grow on each other."""
-    is_nested = options["members"] == "nested"
-    below: ConvStack | None = None
-    if options["slicing"]["tuning_generations"]:
-        raise InputError(
-            "slicing.tuning_generations moves prototypes in a run: make such members with "
-            "experiments.run, and give their files.",
-            "slicing.tuning_generations",
-        )
-    found = list[Named]()
+    found, below, n_below = list[Named](), None, 0
     for filters in options["filters"]:
-        if not isinstance(filters, list) or not all(type(each) is int for each in filters):
-            raise InputError(
-                f"filters={options['filters']} is no list of members: write [[4],[8,16]].",
-                "filters",
-            )
-        more = filters
-        if is_nested and found:
-            before = options["filters"][len(found) - 1]
-            more = filters[len(before) :]
-            if filters[: len(before)] != before or not more:
-                raise InputError(
-                    f"filters={options['filters']} are not nested, of which each begins with the "
-                    "one before: write [[8],[8,16],[8,16,64]].",
-                    "filters",
-                )
-        own = {"filters": more, "pooling": [True] * len(more)}
+        own = {"filters": filters[n_below:], "pooling": [True] * (len(filters) - n_below)}
         components = Components({**options, "baseline": {**options["baseline"], **own}}, {})
         read = components.read(dataset, dataset, monitor)
         name = f"cnn-{'-'.join(map(str, filters))}"
@@ -90,7 +87,8 @@ def _made(options: Options, dataset: Dataset[Any], monitor: Monitor) -> list[Nam
         train, classes = read.dataset.train, read.dataset.classes
         with monitor.task("training"):
             stack = _grown(components, below, train, classes, monitor)
-        below = stack if is_nested else None
+        if options["members"] == "nested":
+            below, n_below = stack, len(filters)
         recipe = components.recipe()
         with components.naming("slicing"):
             recipe.check(stack, train)
