@@ -16,6 +16,7 @@ from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from benchmarks import (
+    adaptive,
     faults,
     fitness_report,
     inference,
@@ -298,5 +299,6 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "samplers svm": lambda folder: samplers_table("svm"),
     "samplers sliced": lambda folder: samplers_table("sliced"),
     "learning_rates": lambda folder: learning_rates_table(),
+    "adaptive": lambda folder: adaptive.report(_read("adaptive")["cells"]),
 }
 """What can stand in a page, by the name that the page gives it."""

@@ -12,9 +12,10 @@ import numpy as np
 from omegaconf import DictConfig
 
 from experiments.adaptive import report
+from experiments.adaptive.beginning import beginning
 from experiments.adaptive.candidates import Candidate, Looks, candidates, check_selector, dials
-from experiments.adaptive.evaluation import evaluated
-from experiments.adaptive.making import Asked, Named, ask, front, given_engines
+from experiments.adaptive.evaluation import by_class, evaluated
+from experiments.adaptive.making import Asked, Named, ask, given_engines, made
 from experiments.adaptive.roles import Roles, pixels_of
 from experiments.adaptive.summary import SUMMARY, AdaptiveSummary, Assembled, MemberFigures
 from experiments.components import Components
@@ -26,7 +27,7 @@ from experiments.mlflow_store import given_address, hide_password
 from experiments.monitor import Monitor
 from experiments.schema.run import plain
 from experiments.secrets import masked, masked_values
-from experiments.statistics import Accuracy
+from experiments.statistics import Accuracy, ratio_interval
 from experiments.tracking import MLflowRun, leaves
 from slicing.adaptive import System
 from slicing.adaptive.measuring import batch_milliseconds, single_milliseconds
@@ -92,7 +93,7 @@ def _made(
         if given_address(uri):
             # The user's own server: a mistake shows before anything is computed.
             tracker.ready()
-        engines = given or front(options, dataset, monitor)
+        engines = given or made(options, dataset, monitor)
         asked = ask(options, engines, roles, monitor)
         found = candidates(options, asked, roles, monitor)
         chosen = found[options["selector"]["name"]]
@@ -147,7 +148,8 @@ def _assembled(
             batches[str(size)] = own, batch_milliseconds(system.engines[-1], every[:size])
     median, p95, p99 = (float(each) for each in np.percentile(took, [50, 95, 99]))
     means = float(took.mean()), float(parts.mean())
-    return Assembled(*means, median, p95, p99, float(largest.mean()), batches)
+    interval = ratio_interval(largest, took)
+    return Assembled(*means, median, p95, p99, float(largest.mean()), interval, batches)
 
 
 def _log_model(
@@ -188,6 +190,7 @@ def _tested(
     table = asked.members.table(pixels, test.labels, asked.select.costs)
     looks = Looks(unit_pixels(pixels))
     best = oracle(table)
+    chosen = found[options["selector"]["name"]]
     names = zip(asked.names, engines, strict=True)
     members = tuple(
         MemberFigures(
@@ -214,7 +217,9 @@ def _tested(
         oracle=(
             float(best.milliseconds.mean()), float((best.answers == table.labels).mean())
         ),
-        total_bytes=found[options["selector"]["name"]].system.total_bytes,
+        total_bytes=chosen.system.total_bytes,
+        classes=by_class(chosen, table, looks),
+        beginning=beginning(folder / SYSTEM),
         folder=str(folder),
         seed=options["seed"],
         versions=versions(),
