@@ -81,6 +81,11 @@ class Pretrained(Baseline):
     weights: str | None = None
     """A file of the weights of a network of keras.applications; null: those of ImageNet, which
     Keras downloads."""
+    path: str | None = None
+    """A .keras file of your own whose network takes the place of the named one, whatever it was
+    trained for; null: there is none."""
+    pixels: list[float] = field(default_factory=lambda: [0.0, 1.0])
+    """What stands for black and for white in the inputs of that file."""
     mirrored: bool = False
     """Whether an image's maps are averaged with those of its mirror image, left to right: mostly
     better, at twice the time. Not for letters."""
