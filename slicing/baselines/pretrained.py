@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
+from slicing.backbones.applications import content_of
 from slicing.backbones.backbone import Backbone
 from slicing.backbones.named import named
 from slicing.backbones.network import Network
 from slicing.baselines.base import Adapted, Baseline, BaselineBuilder
-from slicing.baselines.keras_file import network_of, read_model
+from slicing.baselines.keras_file import check_file, network_of, read_model
 from slicing.baselines.untrained import UntrainedCNN
 from slicing.checks import at_least, one_of
 from slicing.data.dataset import Images, Part
@@ -51,6 +52,12 @@ class Pretrained(BaselineBuilder):
         Seeds these kernels.
     threads : int or None, default=None
         Threads to make the network with, see :func:`slicing.backend.configure_threads`.
+
+    Raises
+    ------
+    InputError
+        Where the file of weights is none, or the ``.keras`` file. Whether weights fit is found out
+        when they are read.
     """
 
     name: str = "efficientnet_lite0"
@@ -68,6 +75,19 @@ class Pretrained(BaselineBuilder):
     is_trained: ClassVar[bool] = False
     uses_tensorflow: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        if self.path is not None:
+            for option in ("image_size", "weights"):
+                if (value := getattr(self, option)) is not None:
+                    raise InputError(
+                        f"{option}={value} is not possible with path={self.path}, which has its "
+                        "own: leave it out.",
+                        option,
+                    )
+            check_file(Path(self.path).expanduser())
+        if self.weights is not None:
+            content_of(Path(self.weights).expanduser())
+
     @property
     def is_frozen(self) -> bool:
         """Always."""
@@ -77,14 +97,8 @@ class Pretrained(BaselineBuilder):
         """Load the network; see :meth:`BaselineBuilder.network`."""
         one_of("storage", self.storage, get_args(Storage))
         if self.path is not None:
-            for option in ("image_size", "weights"):
-                if (value := getattr(self, option)) is not None:
-                    raise InputError(
-                        f"{option}={value} is not possible with path={self.path}, which has its "
-                        "own: leave it out.",
-                        option,
-                    )
-            return network_of(read_model(self.path, self.threads), self.path, self.pixels)
+            file = Path(self.path).expanduser()
+            return network_of(read_model(file, self.threads), file, self.pixels)
         size = self.image_size
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise InputError(

@@ -13,6 +13,7 @@ from slicing.baselines.base import Adapted, Baseline, BaselineBuilder
 from slicing.baselines.examination import check_answers, check_features
 from slicing.baselines.head import SCORES, KerasHead
 from slicing.baselines.keras_file import (
+    check_file,
     image_shape,
     listed,
     network_of,
@@ -60,6 +61,11 @@ class SavedCNN(BaselineBuilder):
         Names of the classes in the order of its outputs; None is the dataset's order.
     threads : int or None, default=None
         Threads to predict with, see :func:`slicing.backend.configure_threads`.
+
+    Raises
+    ------
+    InputError
+        Where the file is none of Keras' format. The rest is found out when it is read.
     """
 
     path: str | Path
@@ -69,6 +75,9 @@ class SavedCNN(BaselineBuilder):
 
     is_trained: ClassVar[bool] = False
     uses_tensorflow: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_file(self._file)
 
     @property
     def is_frozen(self) -> bool:
@@ -102,7 +111,7 @@ class SavedCNN(BaselineBuilder):
 
     def network(self) -> Network:
         """Give the model, where it is frozen; see :meth:`BaselineBuilder.network`."""
-        return network_of(self._model, self.path, self.pixels)
+        return network_of(self._model, self._file, self.pixels)
 
     def adapt(
         self,
@@ -140,9 +149,13 @@ class SavedCNN(BaselineBuilder):
         )
         return Adapted(answering, warning=warning, knows_labels=True)
 
+    @property
+    def _file(self) -> Path:
+        return Path(self.path).expanduser()
+
     @cached_property
     def _model(self) -> "keras.Model":
-        return read_model(self.path, self.threads)
+        return read_model(self._file, self.threads)
 
     @cached_property
     def _scaled(self) -> "keras.Model":

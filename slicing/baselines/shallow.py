@@ -61,6 +61,11 @@ class Shallow(BaselineBuilder):
     is_trained: ClassVar[bool] = True
     uses_tensorflow: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        if self.is_frozen:
+            # It looks at the file, if there is one.
+            _ = self._pretrained
+
     @property
     def is_frozen(self) -> bool:
         """Whether it sees the maps of a network."""
