@@ -176,8 +176,9 @@ class Components(Maker):
                 cut = self.options["slicing"]["cut"]
                 if cut != "auto":
                     raise InputError(
-                        f"cut={cut} names a layer of a pretrained network, and this baseline is "
-                        "trained on your images: leave it out.",
+                        f"cut={cut} names a layer of a frozen network, and this baseline has none: "
+                        "leave it out, or take one, such as baseline=efficientnet_lite0; a file is "
+                        "frozen by baseline=application baseline.path=model.keras.",
                         "cut",
                     )
                 read = into_memory(dataset, whole, self.options["data"], monitor)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.monitor import Monitor
-from slicing.backbones.maps import Maps, through
+from slicing.backbones.maps import Maps, MapsAtHand, through
 from slicing.data.dataset import Dataset, Images, Part
 from slicing.data.image_files import ImageFiles
 from slicing.data.image_folder import DEFAULT, read_files
@@ -64,17 +64,21 @@ class Read:
         return height, width, channels
 
     def on_network(self, baseline: "Baseline") -> "Baseline":
-        """Say of a baseline on maps what has made them, and how that was trained."""
-        if self.adapted is None:
+        """Say of a baseline on maps what has made them, and how that was trained.
+
+        One that classifies maps is given them: they are at hand.
+        """
+        if self.adapted is None or self.backbone is None:
             return baseline
         _, train_seconds, from_cache, training, _, warning, _ = self.adapted
+        at_hand = None if baseline.head is None else MapsAtHand.of(self.backbone)
         return replace(
             baseline,
-            backbone=self.classifier or self.backbone,
-            train_seconds=train_seconds,
+            backbone=at_hand or self.classifier or self.backbone,
+            train_seconds=train_seconds + baseline.train_seconds,
             from_cache=from_cache,
             training=training,
-            warning=warning,
+            warning=warning or baseline.warning,
         )
 
     @property

@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from slicing.errors import InputError
 
 if TYPE_CHECKING:
     from experiments.components import Components
+    from experiments.reading import Read
     from slicing.baselines import Baseline
     from slicing.data.dataset import Dataset, Images
     from slicing.engine.engine import Engine
@@ -195,7 +196,7 @@ def _fold(
     metrics = {
         "bytes": float(result.total_bytes),
         "parameters": float(result.parameters),
-        "milliseconds": _milliseconds(network, choice, folder),
+        "milliseconds": _milliseconds(network, choice, read, folder),
     }
     recorder.end("finished")
     return _Fold(result.test.correct, result.test.total, metrics, details)
@@ -229,18 +230,22 @@ def _judge(folds: Sequence[_Fold], seconds: float) -> Tried:
     return Tried(TRIED, "", metrics, details)
 
 
-def _milliseconds(network: "Baseline | Engine", choice: "Images", folder: Path) -> float:
+def _milliseconds(
+    network: "Baseline | Engine", choice: "Images", read: "Read", folder: Path
+) -> float:
     """Measure what an image takes, alone, from its pixels to its label: the median of some."""
     from slicing.backbones.maps import Maps
     from slicing.engine.engine import Engine
 
     chosen = choice[: _TIMED + _WARM_UP]
     pixels: Any = chosen.images
+    # As it is used: with its backbone.
     if isinstance(network, Engine):
-        # As it is used: with its backbone.
         network = Engine.load(folder / ENGINE_OF_RUN)
-        if isinstance(chosen, Maps) and network.preparation is not None:
-            pixels = chosen.source.prepared(network.preparation)
+    elif network.head is not None and read.backbone is not None:
+        network = replace(network, backbone=read.backbone)
+    if isinstance(chosen, Maps) and read.preparation is not None:
+        pixels = chosen.source.prepared(read.preparation)
     took = []
     for row in range(len(chosen)):
         begun = time.perf_counter()

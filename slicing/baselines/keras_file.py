@@ -1,19 +1,24 @@
-"""Read a Keras model from a file that anybody may have written."""
+"""A Keras model from a file that anybody may have written, as a network that can be cut."""
 
 import json
 import math
 import zipfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from slicing.backbones.conversion import Scaling
+from slicing.backbones.network import Network
 from slicing.backend import configure_threads, load_keras
 from slicing.checks import archive
+from slicing.data.image_file import MODES
 from slicing.errors import InputError
 from slicing.files import open_regular
 from slicing.memory import demand
+from slicing.stack import Shape
 
 if TYPE_CHECKING:
     import keras
@@ -29,6 +34,11 @@ def check_file(path: Path) -> int:
     -------
     int
         Bytes to which it unpacks.
+
+    Returns
+    -------
+    keras.Model
+        With plain tensors instead of lists or dicts of one.
 
     Raises
     ------
@@ -104,7 +114,78 @@ def read_model(path: Path, threads: int | None) -> "keras.Model":
                 "whose training did not diverge.",
                 "path",
             )
-    return model
+    if len(getattr(model, "inputs", None) or ()) != 1 or len(model.outputs or ()) != 1:
+        return model
+    return load_keras().Model(model.inputs[0], model.outputs[0], name=model.name)
+
+
+def network_of(model: "keras.Model", path: str | Path, pixels: Sequence[float]) -> Network:
+    """Give the network that a file holds.
+
+    Parameters
+    ----------
+    model : keras.Model
+        As :func:`read_model` gives it.
+    path : path
+        The file, which names the network.
+    pixels : (float, float)
+        What stands for black and for white in its inputs.
+
+    Raises
+    ------
+    InputError
+        For ``pixels`` that are no range, or where the model takes no image of a fixed size.
+    """
+    low, high = pixel_range(pixels)
+    scaling = Scaling((high - low,), (low,))
+    return Network.of_model(model, image_shape(model, path), scaling, Path(path).stem)
+
+
+def pixel_range(pixels: Sequence[float]) -> tuple[float, float]:
+    """Give what stands for black and for white.
+
+    Raises
+    ------
+    InputError
+        Where these are no two numbers.
+    """
+    if len(pixels) != 2 or not np.isfinite(pixels).all() or len({*pixels}) < 2:
+        raise InputError(
+            f"pixels={[*pixels]} is no range: give what stands for 0 and what for 1 in the "
+            "model's inputs, such as [0, 255].",
+            "pixels",
+        )
+    low, high = map(float, pixels)
+    return low, high
+
+
+def image_shape(model: "keras.Model", path: str | Path) -> Shape:
+    """Give height, width and channels of the image that a model takes.
+
+    Raises
+    ------
+    InputError
+        Where it takes something else, or images of any size.
+    """
+    shapes = shapes_of(model, "inputs")
+    match shapes:
+        case [(_, int(height), int(width), int(channels))] if channels in MODES:
+            return height, width, channels
+    raise InputError(
+        f"path={path} holds a model that takes inputs of shape {listed(shapes)}: give one that "
+        "takes one image of a fixed height and width, gray or RGB.",
+        "path",
+    )
+
+
+def shapes_of(model: "keras.Model", tensors: str) -> list[tuple[int | None, ...]]:
+    """Give the shapes of a model's ``inputs`` or ``outputs``; none where it does not say them."""
+    return [tuple(tensor.shape) for tensor in getattr(model, tensors, None) or ()]
+
+
+def listed(shapes: Sequence[tuple[int | None, ...]]) -> str:
+    """Write shapes for a message."""
+    return ", ".join(map(str, shapes)) or "unknown"
 
 
 def _weight_bytes(path: Path) -> int:

@@ -67,6 +67,17 @@ def test_a_file_that_is_no_family_is_one_sentence(tmp_path, text):
         spaces.families([str(path)])
 
 
+def test_shallow_classifiers_see_maps_where_there_are_networks(monkeypatch):
+    monkeypatch.setattr(spaces, "find_spec", lambda name: name)
+    space, left_out = spaces.can_be_tried(EVERY, {"files": False})
+    assert not left_out
+    shallow = space.families["shallow"]
+    assert shallow.parameters["baseline.features"].choices == ("hog", "pixels", "maps")
+    assert [each["baseline.name"] for each in shallow.starts({}) if "baseline.name" in each] == [
+        "efficientnet_lite0"
+    ]
+
+
 def test_what_cannot_run_here_is_left_out_and_said(monkeypatch):
     monkeypatch.setattr(spaces, "find_spec", lambda name: None)
     space, left_out = spaces.can_be_tried(EVERY, {"files": False})
@@ -74,5 +85,9 @@ def test_what_cannot_run_here_is_left_out_and_said(monkeypatch):
     assert not {"sliced", "finetuned"} & set(space.families)
     assert [line.split(" is left out")[0] for line in left_out] == ["sliced", "finetuned"]
     assert all("[pretrained]" in line for line in left_out)
+    # Their maps are features of a shallow classifier, which has others.
+    shallow = space.families["shallow"]
+    assert shallow.parameters["baseline.features"].choices == ("hog", "pixels")
+    assert len(shallow.start) == 3
     with pytest.raises(InputError, match="sliced is left out"):
         spaces.can_be_tried(spaces.families(["sliced"]), {})
