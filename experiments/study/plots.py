@@ -11,7 +11,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
 from evolve.trials.results import Finished
 from experiments.plots import plain, save
-from experiments.study.cells import ranked
+from experiments.study.cells import fallen, ranked
 from experiments.study.objectives import accuracy_of
 from slicing.baselines import Epoch
 
@@ -52,7 +52,7 @@ def timeline(trials: Sequence[Finished], families: Sequence[str], winner: int, p
     axes.step(
         [*ends, last], [*best, best[-1]], where="post", color=_FRONT, label="the best engine so far"
     )
-    failed = [minutes[each.number] for each in trials if each not in in_time]
+    failed = [minutes[each.number] for each in fallen(trials)]
     if failed:
         axes.plot(
             failed, [0.02] * len(failed), "|", color="0.3", markersize=10, label="failed",

@@ -10,7 +10,7 @@ from pathlib import Path
 from evolve.trials.results import Finished
 from experiments.json_values import plain_values
 from experiments.statistics import Accuracy
-from experiments.study.cells import ENDED, fallen, happened, ranked
+from experiments.study.cells import ENDED, fallen, happened, ranked, skipped
 from experiments.study.objectives import accuracy_of, described
 from experiments.tables import percent, shorten, table
 from slicing.files import replacing
@@ -98,7 +98,7 @@ class StudySummary:
             "as_tried/test_accuracy": self.as_tried.value,
             "engine/bytes": self.engine_bytes,
             "engine/milliseconds": self.best.metrics["milliseconds"],
-            "trials": len(self.trials),
+            "trials": self.n_tried,
             "time/seconds": self.seconds,
             "time/overhead_seconds": self.overhead,
         }
@@ -114,6 +114,11 @@ class StudySummary:
     def best(self) -> Finished:
         """The winner."""
         return next(each for each in self.trials if each.number == self.winner)
+
+    @property
+    def n_tried(self) -> int:
+        """Trials for which there was time."""
+        return len(self.trials) - len(skipped(self.trials))
 
     @property
     def tested(self) -> Accuracy:
@@ -154,13 +159,15 @@ class StudySummary:
             tested += f", {percent(self.refit)} % made again with the choice images"
         counts = Counter(happened(each.status) for each in failed)
         why = "; ".join(f"{n} {what}" for what, n in counts.items())
+        late = skipped(self.trials)
         return [
             f"the winner is trial {best.number}, of the family {best.family}: "
             f"{percent(choice)} % of {choice.total:,} choice images right, which flatters it, "
             "since they chose it",
             f"on {self.tested.total:,} test images, which chose nothing: {tested}",
-            f"{counted(len(self.trials), 'trial')} in {self.seconds:.0f} s"
+            f"{counted(self.n_tried, 'trial')} in {self.seconds:.0f} s"
             + (f", of which {len(failed):,} failed ({why})" if failed else "")
+            + (f"; for {len(late):,} more there was no time" if late else "")
             + f"; the search ended because {ENDED[self.ended]}; choosing what to try took "
             f"{self.overhead:.1f} s",
             *self.left_out,

@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 
 from evolve.trials import Task, Tried
 from experiments.study import __main__ as program
+from experiments.study import pace, work
 from experiments.study import study as module
-from experiments.study import work
 from experiments.study.ending import Remaking
 from experiments.study.origin import StudyOrigin
 from experiments.study.roles import Roles
@@ -210,6 +210,41 @@ def test_where_no_trial_gives_an_engine_that_is_said_and_nothing_is_lost(study, 
     last = err.strip().splitlines()[-1]
     assert last.startswith("No trial has given an engine that keeps the limits.")
     assert "resume=" in last
+
+
+TRAINED = """\
+source: for this test
+judged: baseline
+baseline: lenet
+strategy.passes: 0
+slicing.shift: 0
+baseline.filters: {choices: [[2], [3]]}
+baseline.pooling: [true]
+baseline.epochs: {rungs: [EPOCHS]}
+start: [{}, {baseline.filters: [3]}]
+"""
+
+
+def test_a_training_that_the_time_is_too_short_for_is_skipped(study, project, monkeypatch):
+    monkeypatch.setattr(pace, "_ENOUGH", 0.0)
+    (project / "slow.yaml").write_text(TRAINED.replace("EPOCHS", "200000"))
+    code, out, err = study("space=[few.yaml,slow.yaml]", "budget.minutes=2")
+    assert code == 0, err
+    slow = [each for each in trials_of(project) if each["family"] == "slow"]
+    # The second is not even begun: what was learned of the first is known of its family.
+    assert [each["status"] for each in slow] == ["skipped", "skipped"]
+    assert slow[0]["reason"].startswith("Its training would take")
+    assert slow[1]["reason"].startswith("The quickest of slow")
+    assert "for 2 more there was no time" in out
+    assert "failed" not in out
+
+
+def test_a_tiny_budget_tries_the_first_trial_on_one_part_of_the_images(study, project):
+    code, _, err = study("folds=5", "budget.minutes=0.001")
+    assert code == 0, err
+    [only] = trials_of(project)
+    assert (only["status"], len(only["details"]["folds"])) == ("tried", 1)
+    assert "judged 1 time and not 5" in read(project / "study").text
 
 
 def test_the_test_images_are_read_once_the_search_has_ended(study, project, monkeypatch, digits):
