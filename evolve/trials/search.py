@@ -57,11 +57,11 @@ class Search:
     It ends by itself once the budget is used up, but not before it has tried something, and by
     KeyboardInterrupt out of ``work``. What would take longer than the time that is left, by what
     trials of its family have taken or by an estimate of ``work``, is *skipped*: it is yielded, too,
-    and a later search with more time tries it. Trials that are then under way are *left*: those that have
-    passed a rung are yielded, too, and a later search with the same study goes on with all of them,
-    from the rung that comes next. What is proposed depends on a trial's number and on the trials
-    before it alone (:class:`~evolve.trials.drawing.Drawing`), so that with one worker the trials
-    are those of a search that nothing interrupted.
+    and a later search with more time tries it. Trials that are then under way are *left*: those
+    that have passed a rung are yielded, too, and a later search with the same study goes on with
+    all of them, from the rung that comes next. What is proposed depends on a trial's number and on
+    the trials before it alone (:class:`~evolve.trials.drawing.Drawing`), so that with one worker
+    the trials are those of a search that nothing interrupted.
 
     Several processes, on several machines, may search in one study at the same time. Each proposes
     the next number. A process that has to wait for the trial of another tries it, too, and what is

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 from experiments.monitor import Silent
 
-# Seconds of a training after which its whole is known well enough, and by how much the estimate may
-# be above the truth.
-_ENOUGH, _TOO_MUCH = 2.0, 1.2
+# Seconds and steps of a training after which its whole is known well enough, and by how much the
+# estimate may be above the truth.
+_SECONDS, _STEPS, _TOO_MUCH = 2.0, 4, 1.2
 
 
 class OutOfTimeError(Exception):
@@ -41,6 +41,7 @@ class Pace(Silent):
     def __init__(self, ends: float, trainings: int = 1) -> None:
         self._ends, self._trainings = ends, trainings
         self._first: tuple[float, float] | None = None
+        self._steps = 0
         self._is_training = False
 
     @contextmanager
@@ -57,12 +58,15 @@ class Pace(Silent):
         ------
         OutOfTimeError
         """
+        if not self._is_training or fraction == 0:
+            return
         now = time.monotonic()
         # The first step compiles; a smaller part than before belongs to something else.
         if self._first is None or fraction < self._first[1]:
-            self._first = now, fraction
+            self._first, self._steps = (now, fraction), 0
         begun, from_where = self._first
-        if not self._is_training or now - begun < _ENOUGH or fraction == from_where:
+        self._steps += fraction > from_where
+        if now - begun < _SECONDS or self._steps < _STEPS:
             return
         whole = (now - begun) / (fraction - from_where)
         left = (1 - fraction + self._trainings - 1) * whole

@@ -110,9 +110,9 @@ def _about(summary: StudySummary) -> dict[str, object]:
         "images": f"{summary.dataset}, {summary.n_train:,} training images, of which a part judged "
         f"the trials{folds}; {summary.tested.total:,} test images, read once, at the end",
         "optimized": ", ".join(summary.objectives),
-        "trials": f"{summary.n_tried:,} in {summary.seconds:.0f} s, of which "
+        "trials": f"{summary.n_tried:,} in {summary.time}, of which "
         f"{summary.overhead:.1f} s chose what to try; the search ended because "
-        f"{cells.ENDED[summary.ended]}",
+        + "; ".join([cells.ENDED[summary.ended], *summary.unused]),
         "seed": summary.seed,
         "versions": ", ".join(f"{name} {text}" for name, text in summary.versions.items()),
         **summary.machine,

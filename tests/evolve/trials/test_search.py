@@ -157,9 +157,8 @@ def test_what_the_time_is_too_short_for_is_skipped_and_tried_by_who_has_more(sam
         clock.now += slow[task.family]
         return work(task)
 
-    space = space_of(
-        {"flat": DESCRIPTIONS["flat"], "line": {"x": {"low": 0.0, "high": 1.0, "step": 0.05}}}
-    )
+    line = {"x": {"low": 0.0, "high": 1.0, "step": 0.05}, "k": {"choices": [1, 3, 5]}, "epochs": 1}
+    space = space_of({"flat": DESCRIPTIONS["flat"], "line": line})
     given = {"space": space, "work": timed, "sampler": sampler, "starts": starts_of(space)}
     search = search_in(study, Budget(seconds=12), clock=clock, **given)
     ended = list(search)

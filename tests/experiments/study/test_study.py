@@ -226,7 +226,7 @@ start: [{}, {baseline.filters: [3]}]
 
 
 def test_a_training_that_the_time_is_too_short_for_is_skipped(study, project, monkeypatch):
-    monkeypatch.setattr(pace, "_ENOUGH", 0.0)
+    monkeypatch.setattr(pace, "_SECONDS", 0.0)
     (project / "slow.yaml").write_text(TRAINED.replace("EPOCHS", "200000"))
     code, out, err = study("space=[few.yaml,slow.yaml]", "budget.minutes=2")
     assert code == 0, err

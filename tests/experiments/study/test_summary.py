@@ -56,3 +56,13 @@ def test_figures_for_mlflow_are_those_of_what_is_handed_over(tmp_path):
     metrics = summary.metrics()
     assert metrics["engine/test_accuracy"] == 50 / 60
     assert metrics["engine/bytes"] == summary.engine_bytes
+
+
+@pytest.mark.parametrize(
+    ("ended", "granted", "is_said"),
+    [("time", 80.0, True), ("time", 62.0, False), ("target", 80.0, False), ("time", None, False)],
+)
+def test_time_that_is_left_is_explained(tmp_path, ended, granted, is_said):
+    text = text_of(tmp_path, [trial(0)], ended=ended, granted=granted)
+    assert ("19 s of the time were not used: they were held back" in text) == is_said
+    assert ("in 61 s of 80 s" in text) == (granted == 80)
