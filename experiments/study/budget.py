@@ -118,5 +118,9 @@ def run_seconds(trials: Iterable[Finished]) -> float:
 
 def refit_seconds(winner: Finished, of_run: float) -> float:
     """Estimate the time of a run with all training images, from that of a trial."""
-    folds = max(len(winner.details["folds"]), 1)
-    return 1.4 * winner.metrics["seconds"] / folds + of_run
+    return 1.4 * fold_seconds(winner) + of_run
+
+
+def fold_seconds(trial: Finished) -> float:
+    """Give the seconds that a trial took on one division of the images."""
+    return trial.metrics["seconds"] / max(len(trial.details["folds"]), 1)
