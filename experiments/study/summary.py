@@ -124,6 +124,19 @@ class StudySummary:
         return len(self.trials) - len(skipped(self.trials))
 
     @property
+    def ahead(self) -> list[str]:
+        """Say which model without an engine was ahead of the winner, if one was."""
+        ahead = next((each for each in ranked(self.trials) if not each.is_engine), None)
+        if ahead is None or ahead.metrics["accuracy"] <= self.best.metrics["accuracy"]:
+            return []
+        return [
+            f"trial {ahead.number} of the family {ahead.family}, which is only there to compare "
+            f"with, was ahead on the choice images: {percent(accuracy_of(ahead))} % right, the "
+            f"winner {percent(accuracy_of(self.best))} %. It gives no engine, so the best engine "
+            "was taken"
+        ]
+
+    @property
     def time(self) -> str:
         """The seconds that it took, of those that it had."""
         of = "" if self.granted is None else f" of {self.granted:.0f} s"
@@ -184,6 +197,7 @@ class StudySummary:
             f"the winner is trial {best.number}, of the family {best.family}: "
             f"{percent(choice)} % of {choice.total:,} choice images right, which flatters it, "
             "since they chose it",
+            *self.ahead,
             f"on {self.tested.total:,} test images, which chose nothing: {tested}",
             f"{counted(self.n_tried, 'trial')} in {self.time}"
             + (f", of which {len(failed):,} failed ({why})" if failed else "")

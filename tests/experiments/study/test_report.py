@@ -84,6 +84,7 @@ def test_what_was_announced_stands_beside_what_was_tested(tmp_path):
         ["60", percent(summary.as_tried)],
     ]
     assert "The choice images flatter" in page.text
+    assert "Trial 2 of the family shallow, which is only there to compare with" in page.text
     assert "no time to make it again" in page.text
 
 
