@@ -9,7 +9,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,17 +117,17 @@ class Trial:
         source = self._dataset(Components(options, choices))
         n_folds = self._roles.n_folds(source)
         # The first trial may take more time than there is: it is then judged by one fold.
-        is_rushed = None not in (task.left, task.seconds) and task.seconds > task.left
+        rushed = task.left if (task.seconds or 0.0) > (task.left or 0.0) else None
         for number in range(n_folds):
             passed = time.monotonic() - begun
-            if folds and is_rushed and passed * (1 + 1 / len(folds)) > task.left:
+            if folds and rushed is not None and passed * (1 + 1 / len(folds)) > rushed:
                 break
             components = Components(options, choices)
             components.settle()
             dataset = self._roles.of(source, number)
             where, judged = work / f"fold-{number}", self._judged[task.family]
             where.mkdir(parents=True)
-            pace = Pace(begun + _end(task), 1 if is_rushed else n_folds - number)
+            pace = Pace(begun + _end(task), n_folds - number if rushed is None else 1)
             folds.append(
                 _fold(components, dataset, where, judged, self._limits, threads, words, pace)
             )
@@ -192,6 +192,7 @@ def _fold(
     read = components.read(dataset, dataset, monitor)
     images = components.split(read.dataset)
     components.check(images, read.dataset.classes)
+    components.watch(read.dataset.read_test())
     _check_size(components, images.references, read.dataset.classes, limits)
     experiment = Experiment(
         components, tuple(words), "trial", threads, read, images, folder,
@@ -202,8 +203,9 @@ def _fold(
     choice = read.dataset.read_test()
     details: dict[str, Any] = {
         "engine": judged == "engine",
-        "training": [[each.loss, each.accuracy] for each in baseline.training],
+        "training": [astuple(each) for each in baseline.training],
     }
+    recorder.training(baseline.training)
     network: Baseline | Engine = baseline
     if judged == "engine":
         evolution = experiment.evolve(baseline.stack)

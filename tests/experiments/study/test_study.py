@@ -239,6 +239,30 @@ def test_a_training_that_the_time_is_too_short_for_is_skipped(study, project, mo
     assert "failed" not in out
 
 
+def test_a_training_has_curves_on_training_and_choice_images(study, project):
+    family = TRAINED.replace("EPOCHS", "2").replace("judged: baseline", "judged: engine")
+    (project / "quick.yaml").write_text(family)
+    code, _, err = study("space=[quick.yaml]", "budget.trials=1")
+    assert code == 0, err
+    [only] = trials_of(project)
+    curves = only["details"]["training"]
+    assert [len(each) for each in curves] == [4, 4]
+    # After the last epoch it is the network that judges the trial.
+    assert curves[-1][3] == pytest.approx(only["details"]["network_accuracy"])
+    lines = (project / "study" / "trials" / "0000" / "events.jsonl").read_text().splitlines()
+    epochs = [each for each in map(json.loads, lines) if each["type"] == "epoch"]
+    assert [each["number"] for each in epochs] == [1, 2]
+    assert [each["choice_accuracy"] for each in epochs] == [each[3] for each in curves]
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("knn-slicing")
+    [run] = [
+        each for each in client.search_runs([experiment.experiment_id])
+        if each.data.tags.get("trial") == "0"
+    ]  # fmt: skip
+    kept = client.get_metric_history(run.info.run_id, "baseline/choice_loss")
+    assert [(each.step, each.value) for each in kept] == [(1, curves[0][2]), (2, curves[1][2])]
+
+
 def test_a_tiny_budget_tries_the_first_trial_on_one_part_of_the_images(study, project):
     code, _, err = study("folds=5", "budget.minutes=0.001")
     assert code == 0, err
