@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +25,7 @@ from evolve.schedule_options import ScheduleOptions
 from evolve.search import CLOSING, MakeOptimizer
 from experiments.making import Maker, Options
 from experiments.monitor import Monitor, Silent
-from experiments.reading import OF_FILES, Read, into_memory, through_network
+from experiments.reading import OF_FILES, Loaded, Read, into_memory, load_network, through_network
 from experiments.recipes import check_options, recipe_of, tune_of
 from experiments.schema.run import GROUPS
 from experiments.summary import NOTHING
@@ -46,6 +47,8 @@ LEAST_CALIBRATION = 50
 """Images from which a confidence is learned, at least: it has three weights, and a logistic
 regression takes ten to twenty observations for each."""
 
+# Options of a dataset that name places.
+_PLACES = "directory", "test_directory"
 # The option of every dataset that its function does not know.
 _CALIBRATION = "calibration_fraction"
 
@@ -94,6 +97,7 @@ class Components(Maker):
         self.choices = dict(choices)
         self.evolves = True
         self._builder: BaselineBuilder | None = None
+        self._loaded: Loaded | None = None
         self._made: Baseline | None = None
         self._read: Read | None = None
         for group, choice in choices.items():
@@ -103,7 +107,10 @@ class Components(Maker):
                 self.choices[group] = target.rpartition(".")[2]
 
     def settle(self) -> None:
-        """Choose what nothing was said about: it depends on what is sliced."""
+        """Choose what nothing was said about: it depends on what is sliced.
+
+        A network of a file is read for that, before the images.
+        """
         with self.naming("baseline"):
             is_frozen = self.baseline().is_frozen
         for (group, name), values in BY_DEFAULT.items():
@@ -164,7 +171,8 @@ class Components(Maker):
             if builder.is_frozen:
                 # What the protocol holds out has no part in the network, nor in where it is cut.
                 references = self.split(dataset).references
-                read = through_network(dataset, whole, references, self.options, builder, monitor)
+                given = dataset, whole, references, self.options["slicing"]
+                read = through_network(*given, self.load(monitor), monitor)
             else:
                 cut = self.options["slicing"]["cut"]
                 if cut != "auto":
@@ -265,6 +273,21 @@ class Components(Maker):
             )
         self._builder = builder
         return builder
+
+    def load(self, monitor: Monitor) -> Loaded:
+        """Load the network that is frozen, once."""
+        if self._loaded is None:
+            self._require_images()
+            with self.naming("data"), self.naming("slicing"), self.naming("baseline"):
+                self._loaded = load_network(self.baseline(), self.options, monitor)
+        return self._loaded
+
+    def _require_images(self) -> None:
+        """Refuse images that are not there, which takes no time, before a network is loaded."""
+        places = [self.options["data"].get(name) for name in _PLACES]
+        if not all(Path(place).expanduser().exists() for place in places if place):
+            # Its own sentence says what should be there.
+            self.dataset()
 
     def frozen_baseline(self) -> BaselineBuilder:
         """Give the baseline, where it is a network that is frozen as it comes.

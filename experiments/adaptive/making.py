@@ -30,12 +30,13 @@ class Named(NamedTuple):
     engine: Engine
 
 
-def engines_of(options: Options, dataset: Dataset[Any], monitor: Monitor) -> list[Named]:
-    """Read the engines that the options name, or make them.
+def given_engines(options: Options) -> list[Named]:
+    """Read the engines that the options name: none where they are to be made.
 
     Raises
     ------
     InputError
+        Also for options with which none can be made.
     """
     members = options["members"]
     if isinstance(members, list):
@@ -45,7 +46,17 @@ def engines_of(options: Options, dataset: Dataset[Any], monitor: Monitor) -> lis
         raise InputError(
             f"members={members} is unknown: give front, or several files in brackets.", "members"
         )
-    return _front(options, dataset, monitor)
+    if options["slicing"]["tuning_generations"]:
+        raise InputError(
+            "slicing.tuning_generations moves prototypes in a run: make such members with "
+            "experiments.run, and give their files.",
+            "slicing.tuning_generations",
+        )
+    filters = options["filters"]
+    is_list = isinstance(filters, list) and all(isinstance(each, list) for each in filters)
+    if not is_list or not all(type(each) is int for member in filters for each in member):
+        raise InputError(f"filters={filters} is no list of members: write [[4],[8,16]].", "filters")
+    return []
 
 
 def _named(path: Path) -> str:
@@ -53,21 +64,10 @@ def _named(path: Path) -> str:
     return path.parent.name if path.stem == "engine" and path.parent.name else path.stem
 
 
-def _front(options: Options, dataset: Dataset[Any], monitor: Monitor) -> list[Named]:
+def front(options: Options, dataset: Dataset[Any], monitor: Monitor) -> list[Named]:
     """Train and slice CNNs of several sizes."""
-    if options["slicing"]["tuning_generations"]:
-        raise InputError(
-            "slicing.tuning_generations moves prototypes in a run: make such members with "
-            "experiments.run, and give their files.",
-            "slicing.tuning_generations",
-        )
     found = []
     for filters in options["filters"]:
-        if not isinstance(filters, list) or not all(type(each) is int for each in filters):
-            raise InputError(
-                f"filters={options['filters']} is no list of members: write [[4],[8,16]].",
-                "filters",
-            )
         own = {"filters": filters, "pooling": [True] * len(filters)}
         components = Components({**options, "baseline": {**options["baseline"], **own}}, {})
         read = components.read(dataset, dataset, monitor)

@@ -14,12 +14,12 @@ from omegaconf import DictConfig
 from experiments.adaptive import report
 from experiments.adaptive.candidates import Candidate, Looks, candidates, check_selector, dials
 from experiments.adaptive.evaluation import evaluated
-from experiments.adaptive.making import Asked, ask, engines_of
+from experiments.adaptive.making import Asked, Named, ask, front, given_engines
 from experiments.adaptive.roles import Roles, pixels_of
 from experiments.adaptive.summary import SUMMARY, AdaptiveSummary, Assembled, MemberFigures
 from experiments.components import Components
 from experiments.environment import machine, set_threads, versions
-from experiments.folders import made_for_output, remove_if_only
+from experiments.folders import folder_for_output
 from experiments.json_values import plain_values
 from experiments.making import Options
 from experiments.mlflow_store import given_address, hide_password
@@ -67,23 +67,33 @@ def adaptive(config: DictConfig, overrides: Sequence[str], monitor: Monitor) -> 
     _check(options)
     set_bound(options["max_gigabytes"])
     set_threads(options["threads"])
+    given = given_engines(options)
+    with folder_for_output(options["output"]) as folder:
+        return _made(options, masked(" ".join(overrides)), given, folder, monitor)
+
+
+def _made(
+    options: Options, overrides: str, given: Sequence[Named], folder: Path, monitor: Monitor
+) -> AdaptiveSummary:
+    """Go through the stages, in the folder of the system."""
+    monitor.say("Reading the images")
     dataset = Components(options, {}).dataset(monitor)
     roles = Roles.of(dataset, options["certify_fraction"], options["seed"])
     uri = options["tracking"]["uri"] = hide_password(options["tracking"]["uri"])
-    folder = made_for_output(options["output"])
     tracker = MLflowRun(**options["tracking"])
     try:
         tags = {
             "dataset": dataset.name,
             "dataset.train_digest": dataset.train.digest,
-            "overrides": masked(" ".join(overrides)),
+            "overrides": overrides,
             "folder": folder,
         }
         tracker.begin(f"adaptive-{dataset.name}", leaves(masked_values(options)), tags)
         if given_address(uri):
             # The user's own server: a mistake shows before anything is computed.
             tracker.ready()
-        asked = ask(options, engines_of(options, dataset, monitor), roles, monitor)
+        engines = given or front(options, dataset, monitor)
+        asked = ask(options, engines, roles, monitor)
         found = candidates(options, asked, roles, monitor)
         chosen = found[options["selector"]["name"]]
         assembled = _assembled(chosen, asked, roles, options["timed"], monitor)
@@ -102,7 +112,6 @@ def adaptive(config: DictConfig, overrides: Sequence[str], monitor: Monitor) -> 
         files = (SYSTEM, DIALS, SUMMARY, report.REPORT, report.CURVES)
         tracker.finish(folder, files, summary.text())
     except BaseException as error:
-        remove_if_only(folder, ())
         tracker.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     return summary

@@ -71,11 +71,16 @@ def _check(family: Family) -> None:
     InputError
     """
     # Here, not above: what conf/families has is known to be right.
-    from experiments.overrides import check
+    from experiments.components import Components
+    from experiments.overrides import check, chosen
+    from experiments.schema.run import plain
     from experiments.study.trial import words_of
 
     for values in family.starts({"files": False}):
-        check(["data=mnist5k", *words_of(family.options(values, 0))])
+        words = ["data=mnist5k", *words_of(family.options(values, 0))]
+        [config] = check(words)
+        # It looks at the files that they name.
+        Components(plain(config), chosen(words)).baseline()
 
 
 def can_be_tried(all_of: Sequence[Family], context: Mapping[str, Any]) -> tuple[Space, list[str]]:

@@ -82,13 +82,13 @@ def study(
     options = plain(config)
     set_bound(options["max_gigabytes"])
     plan = Plan.of(options)
-    # Trials hold none out for calibration: the engine that is handed over does.
-    every = {**options, "data": {**options["data"], "calibration_fraction": 0.0}}
-    dataset = Components(every, {}).dataset()
     is_new = options["resume"] is None
     folder = Path(options["resume"] or made_for_output(options["output"])).expanduser().absolute()
     try:
         with Checkpoint(folder / "checkpoint").locked():
+            # Trials hold none out for calibration: the engine that is handed over does.
+            every = {**options, "data": {**options["data"], "calibration_fraction": 0.0}}
+            dataset = Components(every, {}).dataset()
             study = _Study(options, tuple(overrides), plan, dataset, folder, monitor)
             study.begin(begun, more)
             return study.run()

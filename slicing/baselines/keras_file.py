@@ -22,22 +22,18 @@ if TYPE_CHECKING:
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
-def read_model(given: str | Path, threads: int | None) -> "keras.Model":
-    """Read a ``.keras`` file, in Keras' safe mode: nothing in it is executed.
+def check_file(path: Path) -> int:
+    """Refuse what is no ``.keras`` file, as far as its format tells: TensorFlow is not needed.
 
-    Parameters
-    ----------
-    given : path
-    threads : int or None
-        See :func:`slicing.backend.configure_threads`.
+    Returns
+    -------
+    int
+        Bytes to which it unpacks.
 
     Raises
     ------
     InputError
-        For what is no such file, is damaged, has layers of others, weights that are not finite, or
-        layers that are larger than their weights in the file.
     """
-    path = Path(given).expanduser()
     if not path.is_file():
         fault = "is no file" if path.exists() else "is not there"
         raise InputError(f"path={path} {fault}: give the path of a .keras file.", "path")
@@ -61,6 +57,25 @@ def read_model(given: str | Path, threads: int | None) -> "keras.Model":
     unpacked = archive("path", path)
     way_out = "give a smaller model, or take a larger machine"
     demand(2 * unpacked, f"path={path} takes", way_out, "path")
+    return unpacked
+
+
+def read_model(path: Path, threads: int | None) -> "keras.Model":
+    """Read a ``.keras`` file, in Keras' safe mode: nothing in it is executed.
+
+    Parameters
+    ----------
+    path : Path
+    threads : int or None
+        See :func:`slicing.backend.configure_threads`.
+
+    Raises
+    ------
+    InputError
+        For what is no such file, is damaged, has layers of others, weights that are not finite, or
+        layers that are larger than their weights in the file.
+    """
+    unpacked = check_file(path)
     configure_threads(threads)
     try:
         # In a thread of its own, whose variables Keras forgets with it.

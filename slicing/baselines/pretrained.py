@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
+from slicing.backbones.applications import content_of
 from slicing.backbones.backbone import Backbone
 from slicing.backbones.named import named
 from slicing.backbones.network import Network
@@ -41,6 +42,11 @@ class Pretrained(BaselineBuilder):
         Seeds these kernels.
     threads : int or None, default=None
         Threads to make the network with, see :func:`slicing.backend.configure_threads`.
+
+    Raises
+    ------
+    InputError
+        Where the file of weights is none. Whether they fit is found out when it is read.
     """
 
     name: str
@@ -55,6 +61,10 @@ class Pretrained(BaselineBuilder):
 
     is_trained: ClassVar[bool] = False
     uses_tensorflow: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.weights is not None:
+            content_of(Path(self.weights).expanduser())
 
     @property
     def is_frozen(self) -> bool:

@@ -15,7 +15,7 @@ from slicing.backend import load_keras
 from slicing.baselines.base import Adapted, Baseline, BaselineBuilder
 from slicing.baselines.examination import PixelRange, check_answers, check_features
 from slicing.baselines.head import SCORES, KerasHead
-from slicing.baselines.keras_file import read_model
+from slicing.baselines.keras_file import check_file, read_model
 from slicing.cutting import cut
 from slicing.data.dataset import Images, Part
 from slicing.data.image_file import MODES
@@ -57,6 +57,11 @@ class SavedCNN(BaselineBuilder):
         Names of the classes in the order of its outputs; None is the dataset's order.
     threads : int or None, default=None
         Threads to predict with, see :func:`slicing.backend.configure_threads`.
+
+    Raises
+    ------
+    InputError
+        Where the file is none of Keras' format. The rest is found out when it is read.
     """
 
     path: str | Path
@@ -66,6 +71,9 @@ class SavedCNN(BaselineBuilder):
 
     is_trained: ClassVar[bool] = False
     uses_tensorflow: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_file(self._file)
 
     @property
     def is_frozen(self) -> bool:
@@ -105,7 +113,7 @@ class SavedCNN(BaselineBuilder):
             self._model,
             (height, width, channels),
             Scaling((high - low,), (low,)),
-            Path(self.path).stem,
+            self._file.stem,
         )
 
     def adapt(
@@ -144,10 +152,14 @@ class SavedCNN(BaselineBuilder):
         )
         return Adapted(answering, warning=warning, knows_labels=True)
 
+    @property
+    def _file(self) -> Path:
+        return Path(self.path).expanduser()
+
     @cached_property
     def _model(self) -> "keras.Model":
         """The model as it is in the file, with plain tensors instead of lists or dicts of one."""
-        model = read_model(self.path, self.threads)
+        model = read_model(self._file, self.threads)
         if len(getattr(model, "inputs", None) or ()) != 1 or len(model.outputs or ()) != 1:
             return model
         return load_keras().Model(model.inputs[0], model.outputs[0], name=model.name)
