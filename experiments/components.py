@@ -32,6 +32,7 @@ from experiments.summary import NOTHING
 from experiments.wording import worded
 from slicing.baselines import Baseline, BaselineBuilder, FineTuned
 from slicing.baselines.examination import check_features
+from slicing.baselines.training import TrainedNetwork
 from slicing.checks import between
 from slicing.data.dataset import Dataset, Images
 from slicing.engine.recipe import Recipe, Tune
@@ -252,6 +253,12 @@ class Components(Maker):
         whole = sum(schedule.generations * each + CLOSING for each in populations.values())
         wanted = min(schedule.passes * whole, schedule.max_evaluations or float("inf"))
         return f"It needs {_memory(features)}, and up to {wanted:,} evaluations"
+
+    def watch(self, images: Images) -> None:
+        """Have a network that is trained here measured on some images after each epoch."""
+        builder = self.baseline()
+        if isinstance(builder, TrainedNetwork):
+            self._builder = replace(builder, watched=images)
 
     def baseline(self) -> BaselineBuilder:
         """Make what builds the baseline, once: it may have read a network."""

@@ -35,10 +35,14 @@ class Epoch:
     loss, accuracy : float
         Means over the images as they were trained with: before the network has learned from all of
         them, and with dropout.
+    choice_loss, choice_accuracy : float or None
+        Means after it over images that it did not learn from; None where there are none.
     """
 
     loss: float
     accuracy: float
+    choice_loss: float | None = None
+    choice_accuracy: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

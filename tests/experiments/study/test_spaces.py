@@ -7,6 +7,7 @@ from evolve.trials.space import Space
 from experiments.overrides import check
 from experiments.study import spaces
 from experiments.study.trial import words_of
+from slicing.baselines import TrainedCNN
 from slicing.errors import InputError
 
 FOLDER = ["data=folder", "data.directory=photos"]
@@ -29,6 +30,16 @@ def test_a_run_takes_what_is_proposed(family, of_files):
             group, _, option = name.partition(".")
             found = config[group][option] if option else value
             assert getattr(found, "name", found) == value
+
+
+def test_cnns_have_one_to_four_layers():
+    [family] = spaces.families(["cnn"])
+    networks = family.parameters["network"].choices
+    assert {len(each["baseline.filters"]) for each in networks} == {1, 2, 3, 4}
+    for shape in ((28, 28, 1), (32, 32, 3)):
+        for each in networks:
+            options = {name.partition(".")[2]: value for name, value in each.items()}
+            assert TrainedCNN(**options).shape(shape, 10).feature_shape
 
 
 def test_all_families_say_where_they_start_from():
