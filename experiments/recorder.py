@@ -17,6 +17,9 @@ has a ``type`` and a ``time`` (UTC, ISO 8601); the others depend on the type:
 ``trial``
     The fields of :class:`evolve.trials.results.Finished`: a trial of a study has ended. Of one that
     goes on later there are several; the last counts.
+``epoch``
+    In the trials of a study: ``number``, from 1, and the fields of
+    :class:`slicing.baselines.Epoch`.
 ``resumed``
     Another process resumes the run; what follows the last block that counts was removed.
 ``end``
@@ -34,6 +37,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
@@ -49,6 +53,7 @@ from slicing.files import naming, replacing
 if TYPE_CHECKING:
     # Not at run time: a run needs nothing of a study.
     from evolve.trials.results import Finished
+    from slicing.baselines import Epoch
 
 log = logging.getLogger(__name__)
 
@@ -150,6 +155,11 @@ class Recorder(Silent):
             if (each.number, each.ended) not in self._trials:
                 self._trials.add((each.number, each.ended))
                 self._add("trial", **plain_values(each))
+
+    def training(self, epochs: "Sequence[Epoch]") -> None:
+        """Write down the epochs of a training, after it."""
+        for number, epoch in enumerate(epochs, 1):
+            self._add("epoch", number=number, **asdict(epoch))
 
     def end(self, status: str) -> None:
         """Write down how the run ended, and close the files; a second time, how it did after all.
