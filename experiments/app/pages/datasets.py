@@ -176,8 +176,9 @@ class _Gallery:
             with ui.element("div"):
                 words("div", f"{fault.title} ({len(numbers)})").style("font-weight: 600")
                 words("div", fault.advice, "soft")
-            leave = button("Leave all out", partial(self._set, numbers, True))
-            leave.props["aria-label"] = f"Leave all out: {fault.title}"
+            if fault.is_certain:
+                leave = button("Leave all out", partial(self._set, numbers, True))
+                leave.props["aria-label"] = f"Leave all out: {fault.title}"
         with ui.element("ul").classes("thumbs"):
             for photo, note in fault.photos[: 4 * _FIRST]:
                 self._thumb(photo, note)

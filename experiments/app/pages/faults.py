@@ -17,11 +17,14 @@ class Fault:
     title, advice : str
     photos : tuple of (Photo, str)
         Each with what is said of it.
+    is_certain : bool
+        Whether all of them may be left out without a look at each.
     """
 
     title: str
     advice: str
     photos: tuple[tuple[Photo, str], ...]
+    is_certain: bool = True
 
 
 def faults_of(dataset: Dataset, figures: Mapping[str, Any]) -> list[Fault]:
@@ -66,9 +69,10 @@ def faults_of(dataset: Dataset, figures: Mapping[str, Any]) -> list[Fault]:
             tuple(copies),
         ),
         Fault(
-            "Probably in the wrong class",
-            "Look at each: leave out those that are wrong.",
+            "Perhaps in the wrong class",
+            "Many of these are right: look at each, and press those that are wrong.",
             tuple(errors),
+            is_certain=False,
         ),
     ]
     return [each for each in all_faults if each.photos]

@@ -26,6 +26,7 @@ def test_faults_have_their_photos(dataset):
     assert [(each.number, note) for each, note in errors.photos] == [
         (5, f"is in {photos[5].label}, rather cat")
     ]
+    assert [each.is_certain for each in (unreadable, copies, errors)] == [True, True, False]
 
 
 def test_nothing_is_no_fault(dataset):
