@@ -105,21 +105,19 @@ class _Live:
 
     def show(self, progress: Progress) -> None:
         """Show what has changed."""
-        job = self._service.jobs.get(self._job.id)
-        self._state.text = state_of(job, progress.state).capitalize()
+        self._state.text = state_of(progress.state, progress.asked).capitalize()
         self._now.text = progress.now or progress.message or " "
         left = progress.left
         self._left.text = (
             " " if left is None else f"{duration(left)} left" if left else "finishing…"
         )
-        failed = progress.state == State.FAILED
-        self._reason.set_visibility(failed)
-        self._reason.text = job.reason if failed else ""
+        self._reason.set_visibility(bool(progress.reason))
+        self._reason.text = progress.reason
         looks = (progress.state, progress.asked, progress.has_engine, progress.has_report)
         if looks != self._buttons_for:
             self._buttons_for = looks
             self._show_buttons(progress)
-        if job.kind == "study" and len(progress.trials) + progress.n_failed != self._n_trials:
+        if self._job.kind == "study" and len(progress.trials) + progress.n_failed != self._n_trials:
             self._n_trials = len(progress.trials) + progress.n_failed
             self._show_study(progress)
 

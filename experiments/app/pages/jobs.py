@@ -55,7 +55,7 @@ def _row(job: Job, followers: dict[str, Follower]) -> _Row:
     took = ""
     if job.started:
         took = duration((job.ended or job.started) - job.started) if job.ended else "…"
-    return _Row(job, state_of(job, state), (*best, took, ago(job.created)))
+    return _Row(job, state_of(state, job.asked), (*best, took, ago(job.created)))
 
 
 def _best(job: Job, followers: dict[str, Follower], state: State) -> tuple[str, str, str]:

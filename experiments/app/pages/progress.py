@@ -61,6 +61,8 @@ class Progress:
     left : float or None
         Seconds until it ends; None: nobody knows.
     has_engine, has_report : bool
+    reason : str
+        Why it has failed; empty: it has not.
     """
 
     state: State
@@ -72,6 +74,7 @@ class Progress:
     left: float | None = None
     has_engine: bool = False
     has_report: bool = False
+    reason: str = ""
 
     @property
     def best(self) -> Trial | None:
@@ -120,6 +123,7 @@ class Follower:
             _left(job) if state == State.RUNNING else None,
             job.engine is not None,
             job.report is not None,
+            job.reason if state == State.FAILED else "",
         )
 
     def _take(self, event: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import time
 
-from experiments.app.jobs import Job, State
+from experiments.app.jobs import State
 from experiments.statistics import Accuracy
 
 KINDS = {"study": "Search for a classifier", "inspect": "Look at photos", "adaptive": "Fast system"}
@@ -18,10 +18,10 @@ _STATES = {
 _ENDING = {"stop": "finishes with the best so far", "cancel": "is being cancelled"}
 
 
-def state_of(job: Job, state: State) -> str:
-    """Say what has become of a job."""
-    if state == State.RUNNING and job.asked:
-        return _ENDING[job.asked]
+def state_of(state: State, asked: str) -> str:
+    """Say what has become of a job that somebody asked for something, or nothing."""
+    if state == State.RUNNING and asked:
+        return _ENDING[asked]
     return _STATES[state]
 
 
