@@ -38,6 +38,7 @@ from experiments.app.store import NotFoundError
 # Bytes of the log that are shown.
 _TAIL = 6000
 _MORE = {5: "5 more minutes", 10: "10 more minutes", 60: "1 more hour"}
+_SOON = "The first classifier comes in a moment."
 _ENDED = (State.FINISHED, State.CANCELLED, State.FAILED)
 
 
@@ -78,7 +79,7 @@ class _Live:
 
     def __init__(self, service: Service, job: Job) -> None:
         self._service, self._job = service, job
-        self._n_trials, self._buttons_for = -1, ("", "", False, False)
+        self._shown, self._buttons_for = (-1, -1, False), ("", "", False, False)
         with card():
             with ui.element("div").classes("line apart"):
                 with ui.element("div").props("role=status"):
@@ -117,8 +118,8 @@ class _Live:
         if looks != self._buttons_for:
             self._buttons_for = looks
             self._show_buttons(progress)
-        if self._job.kind == "study" and len(progress.trials) + progress.n_failed != self._n_trials:
-            self._n_trials = len(progress.trials) + progress.n_failed
+        if self._job.kind == "study" and _shown(progress) != self._shown:
+            self._shown = _shown(progress)
             self._show_study(progress)
 
     def _show_study(self, progress: Progress) -> None:
@@ -126,7 +127,9 @@ class _Live:
         self._figures.clear()
         with self._figures:
             if best is None:
-                words("p", "The first classifier comes in a moment.", "soft")
+                ended = progress.state in _ENDED
+                said = "No classifier was found." if ended else _SOON
+                words("p", said, "soft")
                 return
             figure("Right, so far", percent(best.accuracy.value), between(best.accuracy))
             figure("Size", size(best.bytes))
@@ -183,6 +186,11 @@ class _Live:
         with telling_mistakes():
             await asyncio.to_thread(self._service.jobs.delete, self._job.id)
             ui.navigate.to("/jobs")
+
+
+def _shown(progress: Progress) -> tuple[int, int, bool]:
+    """Say what the figures depend on."""
+    return len(progress.trials), progress.n_failed, progress.state in _ENDED
 
 
 def _draw(chart: ui.echart, options: dict[str, object]) -> None:

@@ -51,9 +51,10 @@ def frame(title: str, place: str = "") -> Iterator[None]:
             link(name, path).props('aria-current="page"' if path == place else "")
         following, name = _NEXT[look]
         link(name, f"/look/{following}").props('title="Change how the pages look"')
-    with ui.element("main") as main:
+    # Quasar's own page is the main element.
+    with ui.element("div").classes("content") as content:
         yield
-    ui.skip_link(target=main)
+    ui.skip_link(target=content)
 
 
 def missing(error: NotFoundError) -> None:

@@ -118,7 +118,7 @@ class Follower:
             job.asked,
             tuple(trials),
             sum(each is None for each in self._trials.values()),
-            self._message,
+            self._message if state == State.RUNNING else "",
             self._now if state == State.RUNNING else "",
             _left(job) if state == State.RUNNING else None,
             job.engine is not None,
