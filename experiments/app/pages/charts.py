@@ -15,6 +15,8 @@ _AXIS = {
     "nameLocation": "middle",
     "nameGap": 30,
 }
+# The fields of an epoch, as they are recorded.
+_CURVES = ("loss", "% right", "loss, choice images", "% right, choice images")
 _GRID = {"left": 55, "right": 20, "top": 30, "bottom": 45}
 
 
@@ -99,21 +101,27 @@ def parallel(trials: Sequence[Trial]) -> dict[str, Any]:
 
 
 def training(trial: Trial) -> dict[str, Any]:
-    """Draw the loss and the accuracy of a network over its epochs."""
-    losses = [loss for loss, _ in trial.training]
-    accuracies = [None if each is None else 100 * each for _, each in trial.training]
-    epochs = [*range(1, len(losses) + 1)]
+    """Draw losses and accuracies of a network over its epochs, with choice images where known."""
+    series = []
+    for name, values in zip(_CURVES, zip(*trial.training, strict=True), strict=False):
+        if all(each is None for each in values):
+            continue
+        is_loss = "loss" in name
+        points = [each if is_loss or each is None else 100 * each for each in values]
+        series.append({"name": name, "type": "line", "data": points, "yAxisIndex": 1 - is_loss})
     right = {"type": "value", "scale": True, **_AXIS}
     return {
         "animation": False,
         "color": _COLORS,
-        "grid": {**_GRID, "right": 55},
+        "grid": {**_GRID, "right": 55, "top": 55},
         "tooltip": {"trigger": "axis"},
         "legend": {"textStyle": {"color": _SOFT}, "top": 0},
-        "xAxis": {"type": "category", "data": epochs, "name": "epoch", **_AXIS},
+        "xAxis": {
+            "type": "category",
+            "data": [*range(1, len(trial.training) + 1)],
+            "name": "epoch",
+            **_AXIS,
+        },
         "yAxis": [{**right, "name": "loss"}, {**right, "name": "% right"}],
-        "series": [
-            {"name": "loss", "type": "line", "data": losses},
-            {"name": "% right", "type": "line", "data": accuracies, "yAxisIndex": 1},
-        ],
+        "series": series,
     }

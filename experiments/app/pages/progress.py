@@ -29,8 +29,8 @@ class Trial:
         That it took.
     minutes : float
         When it ended, after the study began.
-    training : tuple of (float or None, float or None)
-        Loss and accuracy of each epoch.
+    training : tuple of tuple of (float or None)
+        The fields of :class:`slicing.baselines.Epoch`, epoch by epoch.
     """
 
     number: int
@@ -40,7 +40,7 @@ class Trial:
     milliseconds: float
     seconds: float
     minutes: float
-    training: tuple[tuple[float | None, float | None], ...]
+    training: tuple[tuple[float | None, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _trial(event: Mapping[str, Any], begun: float) -> Trial | None:
         metrics["milliseconds"],
         event["seconds"],
         (event["ended"] - begun) / 60,
-        tuple((loss, accuracy) for loss, accuracy in details.get("training", ())),
+        tuple(map(tuple, details["training"])),
     )
 
 

@@ -119,7 +119,8 @@ def test_a_live_job_shows_its_trials(opened, service, dataset):
     begun = "2026-12-01T10:00:00+00:00"
     trial = {
         "type": "trial", "time": "2026-12-01T10:01:00+00:00", "number": 0, "family": "sliced",
-        "values": [0.1], "details": {"correct": 90, "total": 100, "training": [[0.5, 0.9]]},
+        "values": [0.1],
+        "details": {"correct": 90, "total": 100, "training": [[0.5, 0.9, None, None]]},
         "metrics": {"bytes": 2_000_000, "milliseconds": 3.14}, "seconds": 50,
         "ended": datetime.fromisoformat(begun).timestamp() + 60,
     }  # fmt: skip
@@ -137,7 +138,7 @@ def test_a_live_job_shows_its_trials(opened, service, dataset):
                 await user.should_see(said, retries=30)
             await user.should_see("between 83 and 94 %")
             with (job.run / "events.jsonl").open("a") as file:
-                better = {**trial, "number": 1, "details": {"correct": 95, "total": 100}}
+                better = {**trial, "number": 1, "details": {**trial["details"], "correct": 95}}
                 file.write(json.dumps(better) + "\n")
             await user.should_see("95.0 %", retries=30)
             # A second tab, and a reload.

@@ -1,5 +1,7 @@
 """What a study's events say of it."""
 
+from dataclasses import replace
+
 import pytest
 
 from experiments.app.jobs import State
@@ -23,6 +25,17 @@ def test_the_best_over_time_rises_and_goes_on_to_the_last_trial():
     wilson = Accuracy(80, 100).interval()
     assert low["data"][0][1] == pytest.approx(100 * wilson[0], abs=0.01)
     assert low["data"][0][1] + band["data"][0][1] == pytest.approx(100 * wilson[1], abs=0.02)
+
+
+def test_a_network_has_curves_and_those_of_choice_images_where_they_are_known():
+    training = ((0.5, 0.8, None, None), (0.3, None, None, None))
+    drawn = charts.training(replace(trial(0, 80, 1), training=training))
+    assert [each["name"] for each in drawn["series"]] == ["loss", "% right"]
+    assert drawn["series"][1]["data"] == [80, None]
+    training = ((0.5, 0.8, 0.6, 0.7),)
+    drawn = charts.training(replace(trial(0, 80, 1), training=training))
+    assert [each["data"] for each in drawn["series"]] == [[0.5], [80], [0.6], [70]]
+    assert [each["yAxisIndex"] for each in drawn["series"]] == [0, 1, 0, 1]
 
 
 def test_nothing_has_figures_too():
