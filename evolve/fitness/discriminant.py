@@ -181,13 +181,12 @@ class _InBatches(ABC):
         losses = []
         for start in range(0, len(candidates), batch):
             part = candidates[start : start + batch]
-            moving = self._moving(part).reshape(self._n_images, len(part), -1)
-            losses.append(self._regression.query_losses(moving))
+            losses.append(self._regression.query_losses(self._moving(part)))
         return np.concatenate(losses)
 
     @abstractmethod
     def _moving(self, candidates: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Features that move, of shape (n_images, n, ...)."""
+        """Features that move, of shape (n, n_images, n_moving)."""
 
 
 class LastKernels(_InBatches):
@@ -212,8 +211,8 @@ class LastKernels(_InBatches):
 
     def _moving(self, candidates: NDArray[np.float64]) -> NDArray[np.float32]:
         channels = self._channels(candidates)
-        channels = channels.reshape(len(candidates), -1, *channels.shape[1:])
-        return channels.transpose(2, 0, 1, 3)
+        kernels = channels.reshape(len(candidates), -1, *channels.shape[1:]).swapaxes(1, 2)
+        return np.ascontiguousarray(kernels).reshape(*kernels.shape[:2], -1)
 
 
 class AllFeatures(_InBatches):
@@ -237,7 +236,7 @@ class AllFeatures(_InBatches):
         self._features = features
 
     def _moving(self, candidates: NDArray[np.float64]) -> NDArray[np.float32]:
-        moving = np.empty((self._n_images, len(candidates), self._n_moving), np.float32)
-        for place, features in enumerate(self._features(candidates)):
-            moving[:, place] = features
+        moving = np.empty((len(candidates), self._n_images, self._n_moving), np.float32)
+        for own, features in zip(moving, self._features(candidates), strict=True):
+            own[:] = features
         return moving
