@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize_scalar
 
-from evolve.fitness.ridge_kernels import TILE, center, errors, partial_out, turn, whiten
+from evolve.fitness.ridge_kernels import BLOCK, center, errors, partial_out, turn, whiten
 from evolve.roles import Roles
 from slicing.scatter import add_products, completed
 from slicing.threads import single_threaded_blas
@@ -184,9 +184,9 @@ class LeaveOneOutRidge:
 
     def _whitened_by(self, root: NDArray[np.float64]) -> NDArray[np.float32]:
         """Features times the inverse of the transposed root."""
-        starts = range(0, len(root), TILE)
-        below = [root[i : i + TILE, :i].ravel() for i in starts]
-        blocks = [root[i : i + TILE, i : i + TILE] for i in starts]
+        starts = range(0, len(root), BLOCK)
+        below = [root[i : i + BLOCK, :i].ravel() for i in starts]
+        blocks = [root[i : i + BLOCK, i : i + BLOCK] for i in starts]
         whitened = np.empty_like(self._features)
         with single_threaded_blas():
             inverses = [solve_triangular(b, np.eye(len(b)), lower=True).ravel() for b in blocks]

@@ -3,9 +3,11 @@
 import numpy as np
 from numba import njit, prange
 
-TILE = 256
-"""Rows of one product, at most."""
+BLOCK = 256
+"""Rows of the root that are solved for at a time."""
 
+# Rows of one product, at most.
+_TILE = 512
 # Products are to be shared evenly by so many threads.
 _SHARES = 8
 # Floats of a cache line.
@@ -15,7 +17,7 @@ _LINE = 16
 @njit(cache=True)
 def _rows(n):  # type: ignore[no-untyped-def]
     """Rows of each product of ``n``: the same sums for any number of threads."""
-    n_products = _SHARES * max(1, (n + _SHARES * TILE - 1) // (_SHARES * TILE))
+    n_products = _SHARES * max(1, (n + _SHARES * _TILE - 1) // (_SHARES * _TILE))
     return max(1, (n + n_products - 1) // n_products)
 
 
@@ -40,7 +42,7 @@ def whiten(features, below, inverses, whitened):  # type: ignore[no-untyped-def]
     below : (n,), float32
         What is left of the diagonal blocks of the lower triangular ``root``, one after the other.
     inverses : (n,), float32
-        Inverses of its diagonal blocks of ``TILE`` rows, one after the other.
+        Inverses of its diagonal blocks of ``BLOCK`` rows, one after the other.
     whitened : (n_images, n_features), float32
         Filled.
     """
@@ -51,14 +53,14 @@ def whiten(features, below, inverses, whitened):  # type: ignore[no-untyped-def]
         part = np.empty((n_features, stop - start), np.float32)
         _transpose(features[start:stop], part)
         used = 0
-        for first in range(0, n_features, TILE):
-            size = min(TILE, n_features - first)
+        for first in range(0, n_features, BLOCK):
+            size = min(BLOCK, n_features - first)
             block = part[first : first + size]
             if first:
                 left = below[used : used + size * first].reshape((size, first))
                 block -= np.dot(left, part[:first])
                 used += size * first
-            at = first * TILE
+            at = first * BLOCK
             block[:] = np.dot(inverses[at : at + size * size].reshape((size, size)), block)
         _transpose(part, whitened[start:stop])
 
