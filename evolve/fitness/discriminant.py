@@ -73,6 +73,7 @@ class DiscriminantFitness(Fitness):
         self._loss: float | None = None
         self._bound: Bound | None = None
         self._ridge: float | None = None
+        self._channels: LastChannels | None = None
         self._draw()
         self._ridge = self._regression.ridge
 
@@ -126,7 +127,10 @@ class DiscriminantFitness(Fitness):
         shifted = replace(references, images=moved)
         self._images, labels, self._roles = Split(shifted, self._split.queries).stacked()
         self._targets = (labels[:, None] == np.arange(labels.max() + 1)).astype(np.float64)
-        self._channels = LastChannels(self.stack, self._images)
+        if self._channels is None:
+            self._channels = LastChannels(self.stack, self._images)
+        else:
+            self._channels.load(self.stack, self._images)
         self._regression = self._regress(self._channels.of_stack().reshape(len(labels), -1))
 
     def _regress(self, features: NDArray[np.float32]) -> LeaveOneOutRidge:
