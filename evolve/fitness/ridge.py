@@ -11,13 +11,21 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize_scalar
 
-from evolve.fitness.ridge_kernels import BLOCK, center, errors, partial_out, turn, whiten
+from evolve.fitness.ridge_kernels import (
+    BLOCK,
+    add_scatter,
+    center,
+    errors,
+    partial_out,
+    squares,
+    turn,
+    whiten,
+)
 from evolve.roles import Roles
-from slicing.scatter import add_products, completed
 from slicing.threads import single_threaded_blas
 
-# References whose features are held in float64 at a time.
-_CHUNK = 4096
+# References whose products are summed in float32, and then in float64.
+_CHUNK = 512
 # Powers of ten among which the ridge is searched, in units of the scatter matrix's mean diagonal,
 # and how exactly. With few images a smaller one leaves 1 - h less than float32 can tell.
 _EXPONENTS, _TOLERANCE = (-3.0, 2.0), 0.1
@@ -79,7 +87,8 @@ class LeaveOneOutRidge:
     ) -> None:
         self._roles = roles
         self._targets = targets - targets[roles.references].mean(axis=0)
-        self._features = self._centered(features)
+        self._features = np.empty_like(features)
+        center(features.copy()[None], roles.n_references, self._features)
         self.ridge = self._best_ridge() if ridge is None else ridge
 
     @property
@@ -110,7 +119,8 @@ class LeaveOneOutRidge:
                 directions, weights = _reflection(self._root, columns)
                 turn(whitened, directions, weights, still, transposed)
             self._still, self._transposed = still, transposed
-            self._residuals, self._leverages = self._regress(still)
+            residuals, self._leverages = self._regress(still)
+            self._residuals = residuals.astype(np.float32)
 
     def query_losses(self, moving: NDArray[np.float32]) -> NDArray[np.float64]:
         """Evaluate candidates, query by query.
@@ -153,8 +163,10 @@ class LeaveOneOutRidge:
             residuals = self._targets - whitened @ shared
         if not self._roles.leave_one_out:
             return residuals, np.empty(0)
-        squares = np.einsum("ij,ij->i", whitened, whitened, dtype=np.float64)
-        return residuals, 1.0 / n + squares
+        leverages = np.empty(n)
+        squares(whitened, leverages)
+        leverages += 1.0 / n
+        return residuals, leverages
 
     def _loss(self, whitened: NDArray[np.float32]) -> float:
         residuals, leverages = self._regress(whitened)
@@ -200,19 +212,13 @@ class LeaveOneOutRidge:
 
     @cached_property
     def _scatter(self) -> NDArray[np.float64]:
-        """Scatter matrix of the references' features."""
+        """Lower triangle of the scatter matrix of the references' features."""
         products = np.zeros((self._features.shape[1],) * 2)
         n = self._roles.n_references
-        for start in range(0, n, _CHUNK):
-            add_products(self._features[start : min(start + _CHUNK, n)], products)
-        return completed(products)
-
-    def _centered(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        # Candidates whose features overflow get an infinite loss, and no warning.
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean = features[self._roles.references].mean(axis=0, dtype=np.float64)
-            centered: NDArray[np.float32] = features - mean.astype(np.float32)
-        return centered
+        with single_threaded_blas():
+            for start in range(0, n, _CHUNK):
+                add_scatter(self._features[start : min(start + _CHUNK, n)], products)
+        return products
 
     def _best_ridge(self) -> float:
         """Search for the ridge that gives the features as they are the least loss."""

@@ -10,8 +10,12 @@ BLOCK = 256
 _TILE = 512
 # Products are to be shared evenly by so many threads.
 _SHARES = 8
+# Rows whose products are summed in float32, and then in float64.
+_SUMMED = 256
 # Floats of a cache line.
 _LINE = 16
+# Reassociation lets the compiler sum on SIMD lanes; NaN and infinity keep their meaning.
+_SUMS = {"reassoc", "contract", "nsz"}
 
 
 @njit(cache=True)
@@ -109,11 +113,46 @@ def center(moving, n_references, flat):  # type: ignore[no-untyped-def]
         for i in range(n_references):
             for j in range(n_moving):
                 means[j] += moving[p, i, j]
-        means /= n_references
+        shift = (means / n_references).astype(np.float32)
         for i in range(n_images):
+            own, target = moving[p, i], flat[i, p * n_moving : (p + 1) * n_moving]
             for j in range(n_moving):
-                moving[p, i, j] -= np.float32(means[j])
-                flat[i, p * n_moving + j] = moving[p, i, j]
+                own[j] -= shift[j]
+                target[j] = own[j]
+
+
+@njit(parallel=True, cache=True, fastmath=_SUMS)
+def squares(whitened, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` (n,), float64, with the squared lengths of rows (n, n_features), float32."""
+    for i in prange(len(out)):
+        total = 0.0
+        for value in whitened[i]:
+            total += np.float64(value) * np.float64(value)
+        out[i] = total
+
+
+@njit(parallel=True, cache=True)
+def add_scatter(features, products):  # type: ignore[no-untyped-def]
+    """Add the products of all pairs of columns, summed over a few hundred rows in float32.
+
+    Parameters
+    ----------
+    features : (n, n_features), float32
+    products : (n_features, n_features), float64
+        Only the lower triangle is complete.
+    """
+    n_images, n_features = features.shape
+    transposed = np.empty((n_features, n_images), np.float32)
+    rows = _rows(n_features)
+    n_tiles = (n_features + rows - 1) // rows
+    for tile in prange(n_tiles):
+        start, stop = tile * rows, min((tile + 1) * rows, n_features)
+        _transpose(features[:, start:stop], transposed[start:stop])
+    for tile in prange(n_tiles):
+        # The long tiles first, so that no thread gets one at the end.
+        start = (n_tiles - 1 - tile) * rows
+        stop = min(start + rows, n_features)
+        products[start:stop, :stop] += np.dot(transposed[start:stop], transposed[:stop].T)
 
 
 @njit(parallel=True, cache=True)
@@ -154,13 +193,19 @@ def _errors_of(features, partial, residuals, leverages, ridge, losses):  # type:
 
     Parameters
     ----------
-    features : (n_references, n_moving), float64
-    partial : (n_images, n_moving), float64
+    features : (n_references, n_moving), float32
+    partial : (n_images, n_moving), float32
     residuals, leverages, ridge
     losses : (n_queries,), float64
     """
     n_references, n_moving = features.shape
-    gram = np.dot(features.T, partial[:n_references])
+    gram = np.zeros((n_moving, n_moving))
+    shared = np.zeros((n_moving, residuals.shape[1]))
+    for start in range(0, n_references, _SUMMED):
+        stop = min(start + _SUMMED, n_references)
+        own = features[start:stop].T
+        gram += np.dot(own, partial[start:stop])
+        shared += np.dot(own, residuals[start:stop])
     for j in range(n_moving):
         for i in range(j):
             gram[i, j] = gram[j, i] = (gram[i, j] + gram[j, i]) / 2.0
@@ -169,17 +214,17 @@ def _errors_of(features, partial, residuals, leverages, ridge, losses):  # type:
         losses[:] = np.inf
         return
     inverse = np.linalg.inv(gram)
-    weights = np.dot(inverse, np.dot(features.T, residuals[:n_references]))
+    weights = np.dot(inverse, shared).astype(np.float32)
     n_queries = len(losses)
     explained = np.dot(partial[-n_queries:], weights)
     for i in range(n_queries):
         query = len(residuals) - n_queries + i
         error = 0.0
         for c in range(residuals.shape[1]):
-            error += (residuals[query, c] - explained[i, c]) ** 2
+            error += np.float64(residuals[query, c] - explained[i, c]) ** 2
         losses[i] = error
     if len(leverages):
-        spread = np.dot(partial, inverse)
+        spread = np.dot(partial, inverse.astype(np.float32))
         for i in range(n_queries):
             left = 1.0 - leverages[i]
             for j in range(n_moving):
@@ -196,7 +241,7 @@ def errors(features, rest, residuals, leverages, n_references, ridge, losses):  
     ----------
     features, rest : (n_candidates, n_images, n_moving), float32
         The centered features of every candidate, and the part that the still ones do not explain.
-    residuals : (n_images, n_classes), float64
+    residuals : (n_images, n_classes), float32
         Of the regression on the still features.
     leverages : (n_references,), float64
         Of the references in it; empty where the references are not the queries.
@@ -206,6 +251,4 @@ def errors(features, rest, residuals, leverages, n_references, ridge, losses):  
         Filled.
     """
     for p in prange(len(features)):
-        own = features[p, :n_references].astype(np.float64)
-        partial = rest[p].astype(np.float64)
-        _errors_of(own, partial, residuals, leverages, ridge, losses[p])
+        _errors_of(features[p, :n_references], rest[p], residuals, leverages, ridge, losses[p])
