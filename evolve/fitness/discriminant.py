@@ -84,6 +84,11 @@ class DiscriminantFitness(Fitness):
             self._loss = self._regression.loss
         return self._loss
 
+    @property
+    def ridge(self) -> float:
+        """What the regression adds to the diagonal of the scatter matrix of the features."""
+        return self._regression.ridge
+
     @classmethod
     def _check(
         cls, stack: ConvStack, split: Split, max_references: int, shift: int, seed: int
@@ -117,6 +122,7 @@ class DiscriminantFitness(Fitness):
     def _draw(self) -> None:
         """Choose and shift the references for the current network."""
         self._loss = self._bound = None
+        vars(self).pop("_regression", None)  # let go of the old one first
         key = np.frombuffer(bytes.fromhex(self.stack.digest), np.uint32)
         rng = np.random.default_rng([self._seed, *key])
         references = self._split.references
@@ -147,6 +153,7 @@ class DiscriminantFitness(Fitness):
         n_features = int(np.prod(stack.feature_shape))
         columns = np.arange(n_features).reshape(stack.convs[last].n_kernels, -1)
         if block.layers == (last,):
+            assert self._channels is not None
             columns = columns[[kernel for _, kernel in block.kernels]]
             self._bound = LastKernels(self._channels, self._regression, self._images, columns.size)
         else:
