@@ -1,5 +1,7 @@
 """Several engines as one, over several seeds: ``python -m benchmarks.adaptive``.
 
+``--quick`` takes 5000 digits and three seeds, some minutes; without it, it is full MNIST and five.
+
 Each cell makes a system by experiments.adaptive, with members, roles and thresholds of its own, and
 keeps what its summary says of each selector. The system is then asked about the test images again,
 with noise, blurred and turned, and nothing is learned again: what is certified does not hold there,
@@ -33,7 +35,14 @@ from slicing.adaptive import System
 from slicing.checks import at_least, one_of
 
 JOBS: Mapping[str, Sequence[str]] = {
-    "mnist5k": ("data=mnist5k", "loss=0.02"),
+    "mnist5k": ("data=mnist5k", "data.calibration_fraction=0.25", "loss=0.02"),
+    "nested": (
+        "data=mnist5k",
+        "data.calibration_fraction=0.25",
+        "loss=0.02",
+        "members=nested",
+        "filters=[[4],[4,64],[4,64,128]]",
+    ),
     "mnist": ("data=mnist", "data.calibration_fraction=0.1667", "loss=0.002"),
     "cifar10": ("data=cifar10", "data.calibration_fraction=0.2", "loss=0.005"),
 }
@@ -139,14 +148,23 @@ def report(cells: Sequence[Mapping[str, Any]]) -> str:
     cells : sequence of mapping
         As the file has them.
     """
-    header = ["", "selector", "times faster", "% right", "loss, at most, %", "AUROC"]
-    body, others = [], []
+    header = [
+        "",
+        "selector",
+        "times faster",
+        "% right",
+        "loss, at most, %",
+        "gap closed, %",
+        "AUROC",
+    ]
+    body, others, wholes = [], [], []
     for job in dict.fromkeys(each["job"] for each in cells):
         own = [each for each in cells if each["job"] == job]
         names = [each["name"] for each in own[0]["summary"]["selectors"]]
         for number, name in enumerate(names):
             found = [each["summary"]["selectors"][number] for each in own]
             right = [each["test"]["correct"] / each["test"]["total"] for each in found]
+            gaps = [each["gap_closed"] for each in found if each["gap_closed"] is not None]
             areas = [each["auroc"] for each in found if each["auroc"] is not None]
             body.append([
                 f"{job}, {len(own)} seeds",
@@ -154,8 +172,10 @@ def report(cells: Sequence[Mapping[str, Any]]) -> str:
                 f"{np.mean([each['times_faster'] for each in found]):.2f}",
                 f"{100 * np.mean(right):.2f}",
                 f"{100 * np.max([each['bound'] for each in found]):.2f}",
+                f"{100 * np.mean(gaps):.0f}" if gaps else "-",
                 f"{np.mean(areas):.3f}" if areas else "-",
             ])  # fmt: skip
+        wholes += [_whole(each) for each in own]
         for number, first in enumerate(own[0]["distorted"]):
             found = [each["distorted"][number] for each in own]
             means = [
@@ -163,25 +183,50 @@ def report(cells: Sequence[Mapping[str, Any]]) -> str:
                 for key in ("system", "largest", "escalated")
             ]
             others.append([job, first["name"], *(f"{mean:.2f}" for mean in means)])
+    whole = [
+        "", "seed", "ms", "the largest member", "times faster (95 % interval)", "% right",
+        "% right, largest member", "members, ms",
+    ]  # fmt: skip
     distortions = ["", "images", "% right", "% right, largest member", "% to the largest"]
-    return "\n".join([*table(header, body), "", *table(distortions, others)])
+    tables = [(header, body), (whole, wholes), (distortions, others)]
+    return "\n\n".join("\n".join(table(*each)) for each in tables)
+
+
+def _whole(cell: Mapping[str, Any]) -> list[str]:
+    """Give the row of one system, measured as a whole."""
+    summary = cell["summary"]
+    took, members = summary["assembled"], summary["members"]
+    [own] = [each for each in summary["selectors"] if each["name"] == summary["chosen"]]
+    right = [each["test"]["correct"] / each["test"]["total"] for each in (own, members[-1])]
+    low, high = took["faster"]
+    return [
+        cell["job"],
+        str(cell["seed"]),
+        f"{took['milliseconds']:.3f}",
+        f"{took['largest']:.3f}",
+        f"{took['largest'] / took['milliseconds']:.2f} ({low:.2f}-{high:.2f})",
+        *(f"{100 * each:.2f}" for each in right),
+        ", ".join(f"{each['milliseconds']:.3f}" for each in members),
+    ]
 
 
 def main() -> None:
     """Make the systems, and print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.adaptive", description=__doc__)
-    parser.add_argument("--jobs", default="mnist", help=f"of {', '.join(JOBS)}, with commas")
-    parser.add_argument("--seeds", type=int, default=5, help="how many")
+    parser.add_argument("--quick", action="store_true", help="5000 digits, three seeds")
+    parser.add_argument("--jobs", help=f"of {', '.join(JOBS)}, with commas; mnist by default")
+    parser.add_argument("--seeds", type=int, help="how many; 5 by default")
     parser.add_argument("--json", type=Path, help="write the results there")
     arguments = parser.parse_args()
-    at_least("--seeds", arguments.seeds, 1)
-    jobs = arguments.jobs.split(",")
+    n_seeds = arguments.seeds if arguments.seeds is not None else 3 if arguments.quick else 5
+    at_least("--seeds", n_seeds, 1)
+    jobs = (arguments.jobs or ("mnist5k,nested" if arguments.quick else "mnist")).split(",")
     for job in jobs:
         one_of("--jobs", job, [*JOBS])
     output = None if arguments.json is None else Output("--json", arguments.json)
     cells = []
     for job in jobs:
-        for seed in range(arguments.seeds):
+        for seed in range(n_seeds):
             say(f"{job}, seed {seed}")
             cells.append(cell(job, seed))
             if output is not None:

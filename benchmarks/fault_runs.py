@@ -35,8 +35,9 @@ EXECUTORS = {
     "ray": ("executor=ray", "executor.workers=2"),
 }
 
-# Seconds within which what belonged to a killed process has ended.
-_GRACE = 30.0
+# Seconds within which what belonged to a killed process has ended: Ray's agents take half a minute
+# on busy cores.
+_GRACE = 90.0
 # What a killed process may leave beside its results.
 _LEFT = (".part", ".new", ".previous", ".tmp")
 
@@ -215,7 +216,8 @@ def _killed(
     if not has_ended:
         for scratch in project.glob(".mlflow-*"):
             # The next run clears it away once nobody can be at work in it, after an hour.
-            os.utime(scratch, (0, 0))
+            for left in (scratch, *scratch.rglob("*")):
+                os.utime(left, (0, 0))
         code, said = finish(begin(arguments, project), project)
         folder = run_folder(project)
     faults = [*faults_of_store(project), *faults_of_folder(project)]

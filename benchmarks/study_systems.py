@@ -217,8 +217,8 @@ def keras_tuner(images: Pixels, labels: Labels, given: Given) -> Model:
 
     class Small(kt.HyperModel):  # type: ignore[misc]
         def build(self, hp: Any) -> Any:
-            of = {**family.fixed, **family.values(lambda *each: drawn(hp, *each), {"files": False})}
-            return network(of, shape, n_classes)
+            values = family.values(lambda *each: drawn(hp, *each), {"files": False})
+            return network(family.options(values, 0), shape, n_classes)
 
         def fit(self, hp: Any, model: Any, *args: Any, **options: Any) -> Any:
             return model.fit(*args, batch_size=hp.get("baseline.batch_size"), **options)

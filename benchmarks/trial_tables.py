@@ -22,7 +22,7 @@ from benchmarks.output import Output
 from evolve.trials.space import Family, Values, family_of
 from experiments.console import exit_on_mistake, say
 from experiments.study.roles import Roles
-from slicing.baselines.shallow import Extractor
+from slicing.baselines.extraction import Extractor
 from slicing.baselines.untrained import UntrainedCNN
 from slicing.data import Dataset, Images, mnist5k
 from slicing.engine.reduction import project

@@ -16,12 +16,14 @@ from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from benchmarks import (
+    adaptive,
     faults,
     fitness_report,
     inference,
     learning_rates,
     optimizers_report,
     photo_latency,
+    photo_memory,
     photos,
     samplers,
     study_report,
@@ -163,6 +165,12 @@ def photo_latency_table() -> str:
     return photo_latency.report([photo_latency.Latency(**each) for each in found])
 
 
+def photo_memory_table() -> str:
+    """Write the memory that many photos take."""
+    found = _read("photo_memory")["results"]
+    return photo_memory.report([photo_memory.Memory(**each) for each in found])
+
+
 def study_tables() -> str:
     """Write the tables of a study beside other systems, one of each dataset."""
     cells = [study_report.Cell.read(each) for each in _read("study")["cells"]]
@@ -298,9 +306,11 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "photos flowers17": lambda folder: photos_table("flowers17"),
     "photos cifar10": lambda folder: photos_table("cifar10"),
     "photo_latency": lambda folder: photo_latency_table(),
+    "photo_memory": lambda folder: photo_memory_table(),
     "study": lambda folder: study_tables(),
     "samplers svm": lambda folder: samplers_table("svm"),
     "samplers sliced": lambda folder: samplers_table("sliced"),
     "learning_rates": lambda folder: learning_rates_table(),
+    "adaptive": lambda folder: adaptive.report(_read("adaptive")["cells"]),
 }
 """What can stand in a page, by the name that the page gives it."""

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,18 +25,19 @@ from evolve.schedule_options import ScheduleOptions
 from evolve.search import CLOSING, MakeOptimizer
 from experiments.making import Maker, Options
 from experiments.monitor import Monitor, Silent
-from experiments.reading import OF_FILES, Read, into_memory, through_network
+from experiments.reading import OF_FILES, Loaded, Read, into_memory, load_network, through_network
 from experiments.recipes import check_options, recipe_of, tune_of
 from experiments.schema.run import GROUPS
 from experiments.summary import NOTHING
 from experiments.wording import worded
 from slicing.baselines import Baseline, BaselineBuilder, FineTuned
 from slicing.baselines.examination import check_features
+from slicing.baselines.training import TrainedNetwork
 from slicing.checks import between
 from slicing.data.dataset import Dataset, Images
 from slicing.engine.recipe import Recipe, Tune
 from slicing.errors import InputError
-from slicing.memory import demand
+from slicing.memory import demand, resident
 from slicing.show import Show, silent
 from slicing.stack import ConvStack
 
@@ -45,6 +47,8 @@ LEAST_CALIBRATION = 50
 """Images from which a confidence is learned, at least: it has three weights, and a logistic
 regression takes ten to twenty observations for each."""
 
+# Options of a dataset that name places.
+_PLACES = "directory", "test_directory"
 # The option of every dataset that its function does not know.
 _CALIBRATION = "calibration_fraction"
 
@@ -93,6 +97,7 @@ class Components(Maker):
         self.choices = dict(choices)
         self.evolves = True
         self._builder: BaselineBuilder | None = None
+        self._loaded: Loaded | None = None
         self._made: Baseline | None = None
         self._read: Read | None = None
         for group, choice in choices.items():
@@ -102,7 +107,10 @@ class Components(Maker):
                 self.choices[group] = target.rpartition(".")[2]
 
     def settle(self) -> None:
-        """Choose what nothing was said about: it depends on what is sliced."""
+        """Choose what nothing was said about: it depends on what is sliced.
+
+        A network of a file is read for that, before the images.
+        """
         with self.naming("baseline"):
             is_frozen = self.baseline().is_frozen
         for (group, name), values in BY_DEFAULT.items():
@@ -163,13 +171,15 @@ class Components(Maker):
             if builder.is_frozen:
                 # What the protocol holds out has no part in the network, nor in where it is cut.
                 references = self.split(dataset).references
-                read = through_network(dataset, whole, references, self.options, builder, monitor)
+                given = dataset, whole, references, self.options["slicing"]
+                read = through_network(*given, self.load(monitor), monitor)
             else:
                 cut = self.options["slicing"]["cut"]
                 if cut != "auto":
                     raise InputError(
-                        f"cut={cut} names a layer of a pretrained network, and this baseline is "
-                        "trained on your images: leave it out.",
+                        f"cut={cut} names a layer of a frozen network, and this baseline has none: "
+                        "leave it out, or take one, such as baseline=efficientnet_lite0; a file is "
+                        "frozen by baseline=application baseline.path=model.keras.",
                         "cut",
                     )
                 read = into_memory(dataset, whole, self.options["data"], monitor)
@@ -220,7 +230,7 @@ class Components(Maker):
         self.evolves = bool(stack.convs)
         if not self.evolves:
             features = 4 * int(np.prod(stack.feature_shape)) * len(images.references)
-            return f"It needs {_memory(images, features)}. {NOTHING}"
+            return f"It needs {_memory(features)}. {NOTHING}"
         fitness = self._fitness()
         with self.naming("fitness"):
             try:
@@ -242,7 +252,13 @@ class Components(Maker):
             schedule.check_budget(least_evaluations(populations, schedule.order, at_once))
         whole = sum(schedule.generations * each + CLOSING for each in populations.values())
         wanted = min(schedule.passes * whole, schedule.max_evaluations or float("inf"))
-        return f"It needs {_memory(images, features)}, and up to {wanted:,} evaluations"
+        return f"It needs {_memory(features)}, and up to {wanted:,} evaluations"
+
+    def watch(self, images: Images) -> None:
+        """Have a network that is trained here measured on some images after each epoch."""
+        builder = self.baseline()
+        if isinstance(builder, TrainedNetwork):
+            self._builder = replace(builder, watched=images)
 
     def baseline(self) -> BaselineBuilder:
         """Make what builds the baseline, once: it may have read a network."""
@@ -258,6 +274,21 @@ class Components(Maker):
             )
         self._builder = builder
         return builder
+
+    def load(self, monitor: Monitor) -> Loaded:
+        """Load the network that is frozen, once."""
+        if self._loaded is None:
+            self._require_images()
+            with self.naming("data"), self.naming("slicing"), self.naming("baseline"):
+                self._loaded = load_network(self.baseline(), self.options, monitor)
+        return self._loaded
+
+    def _require_images(self) -> None:
+        """Refuse images that are not there, which takes no time, before a network is loaded."""
+        places = [self.options["data"].get(name) for name in _PLACES]
+        if not all(Path(place).expanduser().exists() for place in places if place):
+            # Its own sentence says what should be there.
+            self.dataset()
 
     def frozen_baseline(self) -> BaselineBuilder:
         """Give the baseline, where it is a network that is frozen as it comes.
@@ -359,11 +390,11 @@ class Components(Maker):
         return blocks
 
 
-def _memory(images: Split, features: int) -> str:
-    """Say how much memory the images and so many bytes of features take."""
+def _memory(features: int) -> str:
+    """Say how much memory so many bytes of features take, beside what has been read by now."""
     return demand(
-        images.references.images.nbytes + features,
-        "The features of the images take",
+        resident() + features,
+        "The images, their features and the libraries take",
         "take fewer images (data.train_size), a network with fewer or smaller feature maps, or a "
         "larger machine",
     )

@@ -22,16 +22,16 @@ from slicing.errors import InputError
 if TYPE_CHECKING:
     from experiments.components import Components
     from experiments.places import Places
-    from slicing.backbones.network import Network
-    from slicing.baselines import BaselineBuilder
+    from experiments.reading import Loaded
     from slicing.data.dataset import Dataset
-    from slicing.data.preparation import Preparation
 
 FIGURES, PICTURE = "cuts.json", "cuts.png"
 """The files that it writes."""
 
 # Images with which the time is measured.
 _TIMED = 5
+# The options of the group slicing that a run would have.
+_EVERY = {"cut": "auto", "pool": 1}
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def cuts(configs: Sequence[DictConfig], folder: Path, terminal: Terminal) -> str
     str
         What was found, in Markdown that reads well on a terminal, too.
     """
-    terminal.say("Reading the images")
+    terminal.say("Checking the options")
     # Here, not above: --help and mistakes on the command line do not need it.
     from experiments import plots
     from experiments.components import Components
@@ -77,8 +77,13 @@ def cuts(configs: Sequence[DictConfig], folder: Path, terminal: Terminal) -> str
     _require_same_images(each)
     options = each[0]
     set_threads(options["threads"])
-    dataset = Components(options, {}).dataset(terminal)
-    loaded = _distinct([_load(Components(one, {}), dataset, terminal) for one in each])
+    components = [Components({**one, "slicing": _EVERY}, {}) for one in each]
+    for one in components:
+        one.frozen_baseline()
+        one.load(terminal)
+    terminal.say("Reading the images")
+    dataset = components[0].dataset(terminal)
+    loaded = _distinct([_adapted(one, dataset, terminal) for one in components])
     uri = options["tracking"]["uri"] = hide_password(options["tracking"]["uri"])
     tracker = MLflowRun(**options["tracking"])
     try:
@@ -124,28 +129,24 @@ def _require_same_images(each: Sequence[Mapping[str, Any]]) -> None:
             )
 
 
-class _Loaded(NamedTuple):
-    """A network, and how a file becomes its input."""
+class _Named(NamedTuple):
+    """A network, and what the table calls it."""
 
     name: str
-    builder: "BaselineBuilder"
-    network: "Network"
-    preparation: "Preparation"
+    loaded: "Loaded"
 
 
-def _load(components: "Components", dataset: "Dataset[Any]", terminal: Terminal) -> _Loaded:
-    from experiments.reading import network_of
-
-    builder = components.frozen_baseline()
-    with components.naming("data"), components.naming("baseline"):
-        network, preparation = network_of(builder, components.options["data"], terminal)
+def _adapted(components: "Components", dataset: "Dataset[Any]", terminal: Terminal) -> _Named:
+    loaded = components.load(terminal)
+    builder, network, preparation = loaded
+    with components.naming("baseline"):
         adapted = builder.adapt(network, preparation, dataset.train, dataset.classes)
-    network = adapted.network
     height, width, _ = network.input_shape
-    return _Loaded(f"{network.name}-{height}x{width}", builder, network, preparation)
+    name = f"{adapted.network.name}-{height}x{width}"
+    return _Named(name, loaded._replace(network=adapted.network))
 
 
-def _distinct(loaded: Sequence[_Loaded]) -> list[_Loaded]:
+def _distinct(loaded: Sequence[_Named]) -> list[_Named]:
     """Give networks of one name numbers: they differ in other options."""
     names = [each.name for each in loaded]
     return [
@@ -154,7 +155,7 @@ def _distinct(loaded: Sequence[_Loaded]) -> list[_Loaded]:
     ]
 
 
-def _score(loaded: Sequence[_Loaded], dataset: "Dataset[Any]", terminal: Terminal) -> "Places":
+def _score(loaded: Sequence[_Named], dataset: "Dataset[Any]", terminal: Terminal) -> "Places":
     """Score all cuts of all networks by the training images."""
     from evolve.cuts import IMAGES, scores
     from experiments.places import Place, Places, milliseconds_per_image
@@ -162,7 +163,7 @@ def _score(loaded: Sequence[_Loaded], dataset: "Dataset[Any]", terminal: Termina
     from slicing.machine import processor
 
     found = list[Place]()
-    for name, builder, network, preparation in loaded:
+    for name, (builder, network, preparation) in loaded:
         terminal.say(f"Converting {name}, or reading it from the cache")
         every = builder.frozen(network, network.cuts)
         with terminal.task("features"):

@@ -51,7 +51,7 @@ def inspect(config: DictConfig, folder: Path, terminal: Terminal) -> str:
     str
         What was found, in Markdown that reads well on a terminal, too.
     """
-    terminal.say("Reading the images")
+    terminal.say("Checking the options")
     # Here, not above: --help and mistakes on the command line do not need it.
     from experiments import pages
     from experiments.components import Components
@@ -66,20 +66,23 @@ def inspect(config: DictConfig, folder: Path, terminal: Terminal) -> str:
     options["data"]["calibration_fraction"] = 0.0
     if "max_unreadable" in options["data"]:
         options["data"]["max_unreadable"] = _ALL
-    components = Components(options, {})
-    builder = components.frozen_baseline() if options["baseline"] else None
+    components = Components({**options, "slicing": {"cut": "auto", "pool": 1}}, {})
+    if options["baseline"]:
+        set_threads(options["threads"])
+        components.frozen_baseline()
+        components.load(terminal)
+    terminal.say("Reading the images")
     dataset = components.dataset(terminal)
     features, knows_labels = None, False
-    if builder is not None:
+    if options["baseline"]:
         if dataset.survey is None:
             raise InputError(
                 f"baseline looks at files, and those of {dataset.name} are none: leave it out.",
                 "baseline",
             )
-        set_threads(options["threads"])
-        how = {"data": options["data"], "slicing": {"cut": "auto", "pool": 1}}
-        with components.naming("data"), components.naming("baseline"):
-            read = through_network(dataset, dataset, dataset.train, how, builder, terminal)
+        with components.naming("baseline"):
+            given = dataset, dataset, dataset.train, components.options["slicing"]
+            read = through_network(*given, components.load(terminal), terminal)
         parts = read.dataset.train, read.dataset.read_test()
         features, knows_labels = features_of(dataset.survey.paths, parts), read.knows_labels
     terminal.say("Looking for copies and wrong labels")

@@ -11,7 +11,7 @@ from experiments import new_classes, resume
 from experiments.components import Components
 from experiments.environment import commit, machine, set_threads, versions
 from experiments.history import BLOCKS, GENERATIONS
-from experiments.mlflow_store import OVERRIDES, given_address, hide_password
+from experiments.mlflow_store import OVERRIDES, connect, given_address, hide_password
 from experiments.monitor import Monitor, Monitors
 from experiments.progress import Terminal
 from experiments.reading import Read
@@ -125,15 +125,21 @@ def _run(
     checkpoint: Checkpoint,
     monitor: Monitor,
 ) -> Summary:
-    monitor.say("Reading the images")
-    options, source = components.options, components.dataset(monitor)
-    builder = components.baseline()
+    options, builder = components.options, components.baseline()
+    uri = options["tracking"]["uri"]
+    if given_address(uri):
+        # The user's own server, and then the network: a mistake shows before images are read.
+        connect(uri, options["tracking"]["experiment"])
     threads = set_threads(options["threads"])
     # A network of the user's own is read to check it; the others are checked without TensorFlow.
     is_read = builder.uses_tensorflow and not builder.is_trained
     if is_read:
         threads = _start_tensorflow(monitor, threads)
     components.settle()
+    if builder.is_frozen:
+        components.load(monitor)
+    monitor.say("Reading the images")
+    source = components.dataset(monitor)
     # As the dataset writes them: letters may come composed or in parts.
     options["new"]["classes"] = [class_name(name) for name in options["new"]["classes"]]
     digest = source.train.digest
@@ -193,9 +199,9 @@ def _run(
             None if origin is None else origin.mlflow_run,
             folder / "config.yaml",
         )
-        if address := given_address(options["tracking"]["uri"]):
+        if address := given_address(uri):
             monitor.say(f"Recording in MLflow at {masked(address)}")
-            # The user's own server: a mistake shows before anything is computed.
+            # A mistake shows before anything is computed.
             tracker.ready()
         experiment = Experiment(
             components, asked, name, threads, read, images, folder, monitor, recorder, tracker,

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from experiments.monitor import Monitor
-from slicing.backbones.maps import Maps, through
+from slicing.backbones.maps import Maps, MapsAtHand, through
 from slicing.data.dataset import Dataset, Images, Part
 from slicing.data.image_files import ImageFiles
 from slicing.data.image_folder import DEFAULT, read_files
@@ -64,17 +64,21 @@ class Read:
         return height, width, channels
 
     def on_network(self, baseline: "Baseline") -> "Baseline":
-        """Say of a baseline on maps what has made them, and how that was trained."""
-        if self.adapted is None:
+        """Say of a baseline on maps what has made them, and how that was trained.
+
+        One that classifies maps is given them: they are at hand.
+        """
+        if self.adapted is None or self.backbone is None:
             return baseline
         _, train_seconds, from_cache, training, _, warning, _ = self.adapted
+        at_hand = None if baseline.head is None else MapsAtHand.of(self.backbone)
         return replace(
             baseline,
-            backbone=self.classifier or self.backbone,
-            train_seconds=train_seconds,
+            backbone=at_hand or self.classifier or self.backbone,
+            train_seconds=train_seconds + baseline.train_seconds,
             from_cache=from_cache,
             training=training,
-            warning=warning,
+            warning=warning or baseline.warning,
         )
 
     @property
@@ -108,20 +112,33 @@ def into_memory(
     return Read(replace(every.of_classes(dataset.classes), name=dataset.name), every, preparation)
 
 
-def network_of(
-    builder: "BaselineBuilder", data: Mapping[str, Any], monitor: Monitor
-) -> "tuple[Network, Preparation]":
-    """Load a network, and say how files become its input.
+class Loaded(NamedTuple):
+    """A network, and how files become its input."""
+
+    builder: "BaselineBuilder"
+    network: "Network"
+    preparation: Preparation
+
+
+def load_network(
+    builder: "BaselineBuilder", options: Mapping[str, Mapping[str, Any]], monitor: Monitor
+) -> Loaded:
+    """Load a network before any image is read: a mistake about it is told at once.
 
     Parameters
     ----------
     builder : BaselineBuilder
-    data : mapping
-        Options of the group ``data``.
+    options : mapping
+        Those of the groups ``data`` and ``slicing``.
     monitor : Monitor
+
+    Raises
+    ------
+    InputError
+        Also where it takes other images than the options say, or cannot be cut where they say.
     """
     monitor.say("Loading the network")
-    network = builder.network()
+    data, slicing, network = options["data"], options["slicing"], builder.network()
     height, width, channels = network.input_shape
     for name, taken in (("image_size", [height, width]), ("channels", channels)):
         if data.get(name) not in (None, taken):
@@ -131,15 +148,26 @@ def network_of(
                 f"{network.name} takes {name}={taken}: leave it out{other}.",
                 name,
             )
-    return network, Preparation((height, width), channels, data.get("fit", DEFAULT.fit))
+    monitor.say(f"Converting {network.name}, or reading it from the cache")
+    cuts = _named(slicing["cut"])
+    network.backbone(network.cuts[-1:] if cuts is None else cuts, slicing["pool"])
+    preparation = Preparation((height, width), channels, data.get("fit", DEFAULT.fit))
+    return Loaded(builder, network, preparation)
+
+
+def _named(cut: str | Sequence[str]) -> Sequence[str] | None:
+    """Give the layers that an option names; None where they are to be found."""
+    if cut == "auto":
+        return None
+    return [cut] if isinstance(cut, str) else cut
 
 
 def through_network(
     dataset: Dataset[Any],
     whole: Dataset[Any],
     references: Part,
-    options: Mapping[str, Mapping[str, Any]],
-    builder: "BaselineBuilder",
+    slicing: Mapping[str, Any],
+    loaded: Loaded,
     monitor: Monitor,
 ) -> Read:
     """Send all images through the frozen part of a network, those of the test, too.
@@ -149,21 +177,16 @@ def through_network(
     dataset, whole : Dataset of Part
     references : Part
         The training images that the protocol does not hold out.
-    options : mapping
-        Those of the groups ``data`` and ``slicing``.
-    builder : BaselineBuilder
-        Its ``network`` is adapted to the references, and cut where these say.
+    slicing : mapping
+        Options of this group.
+    loaded : Loaded
+        Its network is adapted to the references, and cut where the options say.
     monitor : Monitor
     """
     from evolve.cuts import best, scores
 
-    slicing = options["slicing"]
-    network, preparation = network_of(builder, options["data"], monitor)
-
-    cut, pool = slicing["cut"], slicing["pool"]
-    if cut != "auto":
-        # A mistake is told before anything is trained.
-        network.backbone([cut] if isinstance(cut, str) else cut, pool)
+    builder, network, preparation = loaded
+    cuts, pool = _named(slicing["cut"]), slicing["pool"]
     with monitor.task("training"):
         adapted = builder.adapt(network, preparation, references, dataset.classes, monitor.show)
     network = adapted.network
@@ -175,8 +198,9 @@ def through_network(
 
     head = [] if network.head is None else [network.head]
     classifier = builder.frozen(network, head) if head else None
-    every = builder.frozen(network, [*network.cuts, *head]) if cut == "auto" else None
-    if every is not None:
+    every = None
+    if cuts is None:
+        every = builder.frozen(network, [*network.cuts, *head])
         judges = send(references, every)
         unseen = adapted.unseen
         if unseen is not None and len(unseen) >= _JUDGES * len(dataset.classes):
@@ -186,9 +210,8 @@ def through_network(
             n_cuts = len(network.cuts)
             given = judges, every.cuts[:n_cuts], every.channels[:n_cuts]
             found = best([*scores(*given, show=monitor.show)])
-        cut = found.cuts
+        cuts = found.cuts
         monitor.say(f"{network.name} is cut at {found}")
-    cuts = [cut] if isinstance(cut, str) else cut
     backbone = builder.frozen(network, cuts, pool)
     if every is None and head:
         every = builder.frozen(network, [*dict.fromkeys((*cuts, *head))])

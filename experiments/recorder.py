@@ -14,6 +14,9 @@ has a ``type`` and a ``time`` (UTC, ISO 8601); the others depend on the type:
 ``generation``, ``block_end``
     The fields of :class:`evolve.events.Generation` and :class:`evolve.events.BlockEnd`; a block is
     its name. Numbers are finite or null.
+``epoch``
+    In the trials of a study: ``number``, from 1, and the fields of
+    :class:`slicing.baselines.Epoch`.
 ``resumed``
     Another process resumes the run; what follows the last block that counts was removed.
 ``end``
@@ -31,10 +34,11 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from evolve.events import BlockEnd, Event, Generation
 from experiments.history import History
@@ -42,6 +46,9 @@ from experiments.json_values import plain_values
 from experiments.monitor import Silent
 from experiments.secrets import masked
 from slicing.files import naming, replacing
+
+if TYPE_CHECKING:
+    from slicing.baselines import Epoch
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +140,11 @@ class Recorder(Silent):
         self._add(kind, **values)
         if isinstance(event, BlockEnd):
             os.fsync(self._file.fileno())
+
+    def training(self, epochs: "Sequence[Epoch]") -> None:
+        """Write down the epochs of a training, after it."""
+        for number, epoch in enumerate(epochs, 1):
+            self._add("epoch", number=number, **asdict(epoch))
 
     def end(self, status: str) -> None:
         """Write down how the run ended, and close the files; a second time, how it did after all.

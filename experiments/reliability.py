@@ -14,6 +14,8 @@ from experiments.statistics import Accuracy
 _BINS = 10
 # Draws from which it is known how large the error is by chance.
 _DRAWS = 1000
+# Right or wrong answers, of which fewer tell nothing of how they lie.
+_FEWEST = 5
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class Reliability:
         perfect.
     auroc : float or None
         Probability that a right answer has more confidence than a wrong one, half for equal ones: 1
-        separates them, 0.5 does not. None where all are right, or all wrong.
+        separates them, 0.5 does not. None where fewer than five are right, or wrong: that says
+        nothing.
     """
 
     bins: tuple[Bin, ...]
@@ -122,10 +125,10 @@ def _by_chance(confidences: NDArray[np.float64], numbers: NDArray[np.int64]) -> 
 
 
 def auroc(scores: NDArray[np.float64], is_right: NDArray[np.bool_]) -> float | None:
-    """Area under the ROC curve, from the sum of ranks (Mann and Whitney)."""
+    """Area under the ROC curve, from the sum of ranks (Mann and Whitney); None: of too few."""
     n_right = int(is_right.sum())
     n_wrong = len(is_right) - n_right
-    if not n_right or not n_wrong:
+    if min(n_right, n_wrong) < _FEWEST:
         return None
     ranks = rankdata(scores)[is_right].sum()
     return float((ranks - n_right * (n_right + 1) / 2) / (n_right * n_wrong))

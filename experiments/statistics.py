@@ -134,3 +134,23 @@ class ClassFigures(NamedTuple):
             cls(*(Accuracy(correct, total) if total else None for total in totals))
             for correct, *totals in zip(right, true, taken, strict=True)
         ]
+
+
+def ratio_interval(
+    above: NDArray[np.float64], below: NDArray[np.float64], seed: int = 0
+) -> tuple[float, float]:
+    """Give the 95 % interval of a ratio of means, by a bootstrap over images.
+
+    Source: B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics
+    7(1), 1979; percentiles of 2000 resamples.
+
+    Parameters
+    ----------
+    above, below : ndarray of shape (n,), float64
+        Of the same images, which are drawn together.
+    seed : int
+    """
+    drawn = np.random.default_rng(seed).integers(0, len(above), (2000, len(above)))
+    ratios = above[drawn].mean(axis=1) / below[drawn].mean(axis=1)
+    low, high = np.percentile(ratios, [2.5, 97.5])
+    return float(low), float(high)

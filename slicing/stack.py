@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from slicing.chain import Chain
 from slicing.convolution import convolve, pool
 from slicing.errors import InputError
 from slicing.threads import single_threaded_blas
@@ -71,6 +72,12 @@ class Conv:
         return len(self.bias)
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a kernel."""
+        height, width = self.weights.shape[:2]
+        return height, width
+
+    @property
     def n_parameters(self) -> int:
         """Number of weights and biases."""
         return self.weights.size + self.bias.size
@@ -81,8 +88,7 @@ class Conv:
 
     def output_shape(self, shape: Shape) -> Shape:
         """Height, width and channels that come out where ``shape`` goes in."""
-        size = self.weights.shape[:2]
-        return (*_slide_both(shape, size, self.strides, self.padding)[0], self.n_kernels)
+        return (*_slide_both(shape, self.size, self.strides, self.padding)[0], self.n_kernels)
 
     def numbers(self, shape: Shape) -> int:
         """Count the numbers that one image takes: what comes out, and the patches it is made of."""
@@ -91,10 +97,13 @@ class Conv:
 
     def on(self, shape: Shape) -> Compute:
         """Give what convolves C-contiguous float32 images (n, height, width, channels)."""
-        size = self.weights.shape[:2]
-        out_shape, pads = _slide_both(shape, size, self.strides, self.padding)
+        out_shape, pads = _slide_both(shape, self.size, self.strides, self.padding)
         weights, bias, strides = np.ascontiguousarray(self.weights), self.bias, self.strides
         return lambda images: convolve(images, weights, bias, strides, pads, out_shape, self.relu)
+
+    def pads(self, shape: Shape) -> tuple[int, int]:
+        """Give the padding before the first row and column of an image of ``shape``."""
+        return _slide_both(shape, self.size, self.strides, self.padding)[1]
 
 
 @dataclass(frozen=True)
@@ -128,6 +137,10 @@ class Pool:
         out_shape, pads = _slide_both(shape, self.size, self.strides, self.padding)
         size, strides, average = self.size, self.strides, self.kind == "average"
         return lambda images: pool(images, size, strides, pads, out_shape, average)
+
+    def pads(self, shape: Shape) -> tuple[int, int]:
+        """Give the padding before the first row and column of an image of ``shape``."""
+        return _slide_both(shape, self.size, self.strides, self.padding)[1]
 
 
 Layer = Conv | Pool
@@ -318,11 +331,18 @@ class ConvStack:
             Where the images do not have ``input_shape``.
         """
         self.check(images)
+        if len(images) == 1 and images.dtype == np.float32 and images.flags.c_contiguous:
+            return self.chain(images)
         return self._forward(images).reshape(len(images), int(np.prod(self.feature_shape)))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the compiled layers: they do not pickle, and are made again when needed."""
         return {"layers": self.layers, "input_shape": self.input_shape}
+
+    @cached_property
+    def chain(self) -> Chain:
+        """The layers for one image at a time."""
+        return Chain(self.layers, self.input_shape)
 
     @cached_property
     def _forward(self) -> Forward:

@@ -64,6 +64,7 @@ NOT_RUN = {
     "hydra/launcher=joblib": "tests/experiments/test_launchers.py runs it, in processes",
     "hydra/launcher=submitit_slurm": "it needs SLURM",
     "baseline=finetuned": "its network is large; tests/experiments/test_reading.py trains one",
+    "baseline.features=maps": "its network is large; tests/experiments/test_saved_networks.py",
     "baseline.path=model.keras": "it needs a trained network; tests/experiments/test_matrix.py",
 }
 

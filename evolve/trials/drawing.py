@@ -1,6 +1,6 @@
 """What a trial is to try: drawn by a proposer, and none that was tried before."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import optuna
@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 from evolve.trials.points import Labels
 from evolve.trials.proposers import Proposer, given
 from evolve.trials.results import LABELS
-from evolve.trials.space import Parameter, Values, label
+from evolve.trials.space import FAMILY, Parameter, Values, label
 
 # Draws for one trial, before what is left is gone through.
 _ATTEMPTS = 100
@@ -54,19 +54,31 @@ class Drawing:
         tried = _tried(trials)
         return any(_key(each) not in tried for each in points)
 
-    def labels(self, trial: FrozenTrial, trials: Iterable[FrozenTrial]) -> Labels | None:
-        """Draw what a trial is to try and none of the others has; None where nothing is left."""
+    def labels(
+        self, trial: FrozenTrial, trials: Iterable[FrozenTrial], fits: Callable[[str], bool]
+    ) -> Labels | None:
+        """Draw what a trial is to try and none of the others has; None where nothing is left.
+
+        Parameters
+        ----------
+        trial : optuna.trial.FrozenTrial
+        trials : iterable of optuna.trial.FrozenTrial
+            The others.
+        fits : callable
+            Whether a family has time; others are only among the starts.
+        """
         tried, drawn = _tried(trials), None
         for attempt in range(_ATTEMPTS):
             drawn = self._drawn(trial, attempt)
             if drawn is None:
                 break
-            if _key(drawn) not in tried:
+            is_start = not attempt and trial.number < len(self._starts)
+            if _key(drawn) not in tried and (is_start or fits(drawn[FAMILY])):
                 return drawn
         points = self._proposer.points()
         if points is None:
-            return drawn
-        return next((each for each in points if _key(each) not in tried), None)
+            return drawn if drawn is not None and fits(drawn[FAMILY]) else None
+        return next((e for e in points if _key(e) not in tried and fits(e[FAMILY])), None)
 
     def keep(self, trial: FrozenTrial, labels: Labels) -> tuple[str, Values]:
         """Write down in the study what a trial is to try; give its family and its values."""

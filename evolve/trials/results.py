@@ -1,6 +1,6 @@
 """What a worker is given to try, its result, and what a study keeps of both."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,12 +12,13 @@ from evolve.trials.space import FAMILY, Values
 TRIED = "tried"
 """Status of a task that has a loss."""
 
-TIME = "time"
-"""Status of a task that took too long."""
+TIME, SKIPPED = "time", "skipped"
+"""Status of a task that took too long; of one that would not have ended within the budget, by an
+estimate, and was not begun or soon ended."""
 
-PROCESS, LABELS, RUNGS, PRUNED = "process", "labels", "rungs", "pruned"
+PROCESS, LABELS, RUNGS, PRUNED, UNTIMELY = "process", "labels", "rungs", "pruned", "untimely"
 """What a study keeps of a trial besides its values. Who tries it now (empty: nobody); all that was
-drawn for it; what came of its rungs; whether others were better."""
+drawn for it; what came of its rungs; whether others were better; the rung that was skipped."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Task:
         From 0.
     seconds : float or None
         After which it is too late; None: any time will do.
+    left : float or None
+        Of the budget. The first trial may take more, and then does no more than it must.
     """
 
     number: int
@@ -41,6 +44,7 @@ class Task:
     options: Mapping[str, Any]
     rung: int = 0
     seconds: float | None = None
+    left: float | None = None
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,12 @@ class Tried:
     Attributes
     ----------
     status : str
-        ``tried``, or what happened: ``refused``, ``failed``, ``memory``, ``time``, ``killed``.
+        ``tried``, or what happened: ``refused``, ``failed``, ``memory``, ``time``, ``killed``; or
+        ``skipped``, which is no failure.
     reason : str
         A sentence about what happened.
     metrics : mapping of str to float
+        Of a skipped one ``seconds``, its estimate.
     details : mapping of str to object
         Of the kinds of JSON.
     """
@@ -97,7 +103,7 @@ class Rung:
 
 @dataclass(frozen=True)
 class Finished:
-    """A trial that has ended or was left, as it stands in the study.
+    """A trial that has ended, was left or was skipped, as it stands in the study.
 
     Attributes
     ----------
@@ -147,6 +153,8 @@ class Finished:
     def of(cls, trial: FrozenTrial) -> "Finished":
         """Read a trial of a study."""
         rungs = rungs_of(trial)
+        if skipped := trial.user_attrs.get(UNTIMELY):
+            rungs.append(Rung(**skipped))
         place = max(n_tried(rungs) - 1, 0)
         rung, last = rungs[place], rungs[-1]
         return cls(
@@ -192,11 +200,30 @@ def n_tried(rungs: list[Rung]) -> int:
 
 
 def finished(study: optuna.Study) -> list[Finished]:
-    """Read the trials of a study that have ended, and those that were left after a rung."""
+    """Read the trials of a study that have ended, were left after a rung, or were skipped."""
     states = (TrialState.COMPLETE, TrialState.RUNNING)
     trials = study.get_trials(deepcopy=False, states=states)
-    return [Finished.of(each) for each in trials if each.state.is_finished() or _was_left(each)]
+    return [Finished.of(each) for each in trials if each.state.is_finished() or was_left(each)]
 
 
-def _was_left(trial: FrozenTrial) -> bool:
-    return not trial.user_attrs.get(PROCESS) and n_tried(rungs_of(trial)) > 0
+def was_left(trial: FrozenTrial) -> bool:
+    """Say whether a trial that nobody tries now was left after a rung, or skipped."""
+    known = trial.user_attrs
+    return not known.get(PROCESS) and (n_tried(rungs_of(trial)) > 0 or bool(known.get(UNTIMELY)))
+
+
+def quickest(trials: Iterable[FrozenTrial]) -> dict[str, float]:
+    """Give, by families, the fewest seconds that a first rung took, or by an estimate would take.
+
+    Families of which no trial tells it are not there.
+    """
+    found = dict[str, float]()
+    for trial in trials:
+        rungs, skipped = rungs_of(trial), trial.user_attrs.get(UNTIMELY)
+        known = [rungs[0].seconds] if n_tried(rungs) else []
+        if skipped and not rungs:
+            known = [skipped["metrics"]["seconds"]]
+        for seconds in known:
+            family = trial.params[FAMILY]
+            found[family] = min(seconds, found.get(family, seconds))
+    return found

@@ -21,15 +21,19 @@ from evolve.trials.results import (
     PROCESS,
     PRUNED,
     RUNGS,
+    SKIPPED,
     TIME,
     TRIED,
+    UNTIMELY,
     Finished,
     Goal,
     Rung,
     Task,
     Tried,
     n_tried,
+    quickest,
     rungs_of,
+    was_left,
 )
 from evolve.trials.space import Space, Values
 
@@ -51,11 +55,13 @@ class Search:
     """Iterating it tries what a space holds, and yields each trial that has ended.
 
     It ends by itself once the budget is used up, but not before it has tried something, and by
-    KeyboardInterrupt out of ``work``. Trials that are then under way are *left*: those that have
-    passed a rung are yielded, too, and a later search with the same study goes on with all of them,
-    from the rung that comes next. What is proposed depends on a trial's number and on the trials
-    before it alone (:class:`~evolve.trials.drawing.Drawing`), so that with one worker the trials
-    are those of a search that nothing interrupted.
+    KeyboardInterrupt out of ``work``. What would take longer than the time that is left, by what
+    trials of its family have taken or by an estimate of ``work``, is *skipped*: it is yielded, too,
+    and a later search with more time tries it. Trials that are then under way are *left*: those
+    that have passed a rung are yielded, too, and a later search with the same study goes on with
+    all of them, from the rung that comes next. What is proposed depends on a trial's number and on
+    the trials before it alone (:class:`~evolve.trials.drawing.Drawing`), so that with one worker
+    the trials are those of a search that nothing interrupted.
 
     Several processes, on several machines, may search in one study at the same time. Each proposes
     the next number. A process that has to wait for the trial of another tries it, too, and what is
@@ -127,7 +133,8 @@ class Search:
         self._process, self._has_ended = process, has_ended
         self._clock, self._begun = clock, clock()
         self._running = dict[int, _Running]()
-        self._learned = set[int]()
+        self._learned, self._skipped = set[int](), set[int]()
+        self._lacks_time = False
         self._has_reached = False
         self.ended = ""
         self.overhead = 0.0
@@ -172,7 +179,7 @@ class Search:
                 if ended is not None:
                     yield ended
                 if running is None:
-                    self.ended = self.ended or "all tried"
+                    self.ended = self.ended or ("time" if self._lacks_time else "all tried")
                     return
 
     def _seen(self) -> _Seen:
@@ -224,7 +231,7 @@ class Search:
     def _next(self, seen: _Seen) -> "_Running | None":
         """Begin a trial: one that was left, or the next; None where there is none now."""
         for trial in seen.left:
-            if self._can_begin(trial):
+            if trial.number not in self._skipped and self._can_begin(trial):
                 return self._begun_trial(trial)
         if not self._drawing.has_more(seen.trials):
             return None
@@ -242,30 +249,49 @@ class Search:
     def _begun_trial(self, trial: FrozenTrial) -> "_Running | None":
         """Draw what a trial is to try, where that is not known."""
         self._keep(trial._trial_id, PROCESS, self._process)
+        self._keep(trial._trial_id, UNTIMELY, None)
         labels = trial.user_attrs.get(LABELS)
         if labels is None:
             trials = self._study.get_trials(deepcopy=False)
-            labels = self._drawing.labels(trial, trials)
+            known = quickest(trials)
+            labels = self._drawing.labels(trial, trials, lambda name: self._fits(known.get(name)))
         if labels is None:
             self._study.tell(trial.number, state=TrialState.FAIL)
             return None
         family, values = self._drawing.keep(trial, labels)
         return _Running(trial.number, trial._trial_id, family, values, rungs=rungs_of(trial))
 
-    def _submit(self, slot: int) -> None:
+    def _fits(self, seconds: float | None) -> bool:
+        """Say whether there is so much time; any is enough for what is not known."""
+        fits = seconds is None or seconds <= self._left()
+        self._lacks_time |= not fits
+        return fits
+
+    def _submit(self, slot: int) -> Finished | None:
+        """Have the next rung of a trial tried; give the trial where there is no time for it."""
         running, limit = self._running[slot], self._budget.trial_seconds
-        left = self._left()
-        if running.number == 0 and not running.rungs:
-            left = max(left, _FIRST)
-        if limit is not None:
-            left = min(left, limit - sum(each.seconds for each in running.rungs))
-        rung = len(running.rungs)
+        left, rung = self._left(), len(running.rungs)
         options = self._space.families[running.family].options(running.values, rung)
         running.options, running.began = options, self._clock()
-        seconds = None if left == math.inf else max(left, 0.1)
-        task = Task(running.number, running.family, options, rung, seconds)
+        is_first = running.number == 0 and not rung
+        if left < math.inf and not is_first:
+            # A rung takes no less than the one before.
+            known = quickest(self._study.get_trials(deepcopy=False)).get(running.family)
+            needs = running.rungs[-1].seconds if rung else known
+            if needs is not None and not self._fits(needs):
+                of = "Its rung before" if rung else f"The quickest of {running.family}"
+                reason = f"{of} took {needs:.0f} s, and {max(left, 0):.0f} s were left."
+                return self._skip(slot, Tried(SKIPPED, reason, {"seconds": needs}))
+        whole = max(left, _FIRST) if is_first else left
+        if limit is not None:
+            whole = min(whole, limit - sum(each.seconds for each in running.rungs))
+        task = Task(
+            running.number, running.family, options, rung,
+            None if whole == math.inf else max(whole, 0.1), None if left == math.inf else left,
+        )  # fmt: skip
         self._executor.submit(slot, task)
         self._begins(task)
+        return None
 
     def _told(self, slot: int, tried: Tried) -> Finished | None:
         """Take a result; give the trial, if it has ended."""
@@ -273,6 +299,8 @@ class Search:
         if tried.status == TIME and self._is_over_in_time():
             # It has not failed: there was no time for it.
             return self._let_go(slot)
+        if tried.status == SKIPPED:
+            return self._skip(slot, tried)
         losses = [*self._goal.worst]
         if tried.status == TRIED:
             found = [float(each) for each in self._goal(tried.metrics)]
@@ -280,29 +308,38 @@ class Search:
                 tried = Tried("failed", "Its loss is not a number.")
             else:
                 losses = found
-        seconds = self._clock() - running.began
-        running.rungs.append(
-            Rung(
-                tried.status, tried.reason, dict(tried.metrics), dict(tried.details),
-                running.options, losses, seconds, self._process, time.time(),
-            )
-        )  # fmt: skip
+        running.rungs.append(self._rung(running, tried, losses))
         return self._after(slot)
+
+    def _rung(self, running: "_Running", tried: Tried, losses: list[float]) -> Rung:
+        return Rung(
+            tried.status, tried.reason, dict(tried.metrics), dict(tried.details), running.options,
+            losses, self._clock() - running.began, self._process, time.time(),
+        )  # fmt: skip
+
+    def _skip(self, slot: int, tried: Tried) -> Finished | None:
+        """Leave a trial to who has more time, and go on with others."""
+        running, worst = self._running[slot], [*self._goal.worst]
+        self._lacks_time = True
+        self._skipped.add(running.number)
+        self._keep(running.trial_id, UNTIMELY, asdict(self._rung(running, tried, worst)))
+        trial = self._study.get_trials(deepcopy=False)[running.number]
+        # A generation does not wait for it.
+        self._drawing.learn(trial, worst)
+        return self._let_go(slot)
 
     def _after(self, slot: int) -> Finished | None:
         """Keep what came of a trial; end it, leave it for want of time, or let it go on."""
         running = self._running[slot]
         if not running.rungs:
-            self._submit(slot)
-            return None
+            return self._submit(slot)
         # Another process that tried it, too, may have told it.
         with suppress(UpdateFinishedTrialError):
             self._keep(running.trial_id, RUNGS, [asdict(each) for each in running.rungs])
             if self._goes_on(running):
                 if self._is_over_in_time():
                     return self._let_go(slot)
-                self._submit(slot)
-                return None
+                return self._submit(slot)
             self._end(running)
         del self._running[slot]
         return Finished.of(self._study.get_trials(deepcopy=False)[running.number])
@@ -336,7 +373,7 @@ class Search:
         running = self._running.pop(slot)
         self._leave(running.trial_id)
         trial = self._study.get_trials(deepcopy=False)[running.number]
-        return Finished.of(trial) if n_tried(rungs_of(trial)) else None
+        return Finished.of(trial) if was_left(trial) else None
 
     def _leave(self, trial_id: int) -> None:
         with suppress(UpdateFinishedTrialError):

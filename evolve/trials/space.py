@@ -29,7 +29,7 @@ class Parameter:
     Attributes
     ----------
     choices : tuple
-        The values; empty for a range.
+        The values; empty for a range. One that is a mapping stands for several options.
     low, high : float
         The ends of a range; both are of it, but for a step that misses the upper one.
     step : float or None
@@ -155,7 +155,10 @@ class Family:
 
     def options(self, values: Mapping[str, Any], rung: int) -> Values:
         """Give all options of a trial with these values, on a rung from 0."""
-        return {**self.fixed, **values, **{name: each[rung] for name, each in self.rungs.items()}}
+        options = {**self.fixed, **{name: each[rung] for name, each in self.rungs.items()}}
+        for name, value in values.items():
+            options |= value if isinstance(value, Mapping) else {name: value}
+        return options
 
     def values(self, draw: Callable[[str, Parameter], Any], context: Mapping[str, Any]) -> Values:
         """Draw the values of the parameters that are there, one after the other."""
@@ -241,7 +244,8 @@ def family_of(name: str, description: Mapping[str, Any]) -> Family:
     ----------
     name : str
     description : mapping of str to object
-        By the names of options: a value; ``{choices: [...]}``; ``{low: ..., high: ...}``, with
+        By the names of options: a value; ``{choices: [...]}``, of which each may be several options
+        with their values, under any name; ``{low: ..., high: ...}``, with
         ``step`` or ``log: true``; ``{rungs: [...]}``; each but the first and the last may have
         ``only_if: {other option: [values]}``. Beside them ``start``, ``source`` and ``judged``, see
         :class:`Family`.
@@ -329,6 +333,6 @@ def _some(family: str, option: str, values: Any) -> tuple[Any, ...]:
 
 
 def label(value: Any) -> Any:
-    """Give a value as a store keeps it: a list as text."""
+    """Give a value as a store keeps it: a list or a mapping as text."""
     is_plain = value is None or isinstance(value, bool | int | float | str)
     return value if is_plain else json.dumps(value)

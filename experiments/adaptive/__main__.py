@@ -18,7 +18,7 @@ def main() -> None:
         if not configs:
             return
         with Terminal() as terminal:
-            terminal.say("Reading the images")
+            terminal.say("Checking the options")
             # Here, not above: --help and mistakes on the command line do not need it.
             from experiments.adaptive.program import adaptive
 

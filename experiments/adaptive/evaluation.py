@@ -38,8 +38,8 @@ class SelectorFigures:
     comparison : Comparison
         With the largest member.
     gap_closed : float or None
-        Of the accuracy between a coin and the oracle, at 0.3 of the largest member's time; None
-        where there is nothing between.
+        Of the accuracy between a coin and the oracle, at 0.3 of the largest member's time, two
+        points of the dial mixed by a coin; None where there is nothing between.
     auroc : float or None
         How well its urgency, where the smallest member would answer, tells images about which that
         is wrong and the largest right from the others: the area under the ROC curve; None where it
@@ -73,6 +73,50 @@ class SelectorFigures:
     curve: tuple[tuple[float, float], ...]
     gave_up: Accuracy | None = None
     cross_validated: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class ClassOutcome:
+    """What the system makes of the test images of one class.
+
+    Attributes
+    ----------
+    name : str
+    test : Accuracy
+    largest : float
+        Share about which the largest member is right.
+    milliseconds : float
+        Mean, the sum of its parts.
+    escalated : float
+        Share about which the largest member was asked.
+    """
+
+    name: str
+    test: Accuracy
+    largest: float
+    milliseconds: float
+    escalated: float
+
+
+def by_class(candidate: Candidate, table: Table, looks: Looks) -> tuple[ClassOutcome, ...]:
+    """Send the test images through a system, and tell classes apart; see :func:`evaluated`.
+
+    Classes without test images are left out.
+    """
+    system = candidate.system
+    decisions = candidate.decisions(table, looks.of(system.selector, system.engines))
+    found = decisions.outcome(float(system.dial.thresholds[system.point]), system.combination)
+    return tuple(
+        ClassOutcome(
+            name,
+            Accuracy.of(found.answers[rows], table.labels[rows]),
+            float(table.right[-1, rows].mean()),
+            float(found.milliseconds[rows].mean()),
+            float(found.asked[rows, -1].mean()),
+        )
+        for label, name in enumerate(system.classes)
+        if (rows := table.labels == label).any()
+    )
 
 
 def evaluated(candidate: Candidate, table: Table, looks: Looks) -> SelectorFigures:
@@ -137,35 +181,53 @@ def _gap_closed(
 ) -> float | None:
     """Give the part of the gap between a coin and the oracle that is closed within a time.
 
-    The point is the most accurate on the *select* role within the time, on the *certify* role.
+    Two points of the dial are mixed by a coin, as members are for the floor. They are chosen by
+    the *select* role, and their times are those of the *certify* role.
     """
     budget = _SHARE * float(table.costs.alone[-1])
-    within = np.flatnonzero(milliseconds <= budget)
     best = oracle(table)
     ends = float(best.milliseconds.mean()), float((best.answers == table.labels).mean())
     cheapest = float(table.costs.alone[0]), float(table.right[0].mean())
     ceiling = ends[1]
     if ends[0] > budget:
         ceiling = float(np.interp(budget, [cheapest[0], ends[0]], [cheapest[1], ends[1]]))
-    floor = hull_at(table, budget)
-    if not len(within) or floor is None or ceiling - floor < 1 / len(table):
+    own, right = mixed(milliseconds, chosen_by, budget), table.right.mean(axis=1)
+    null = mixed(table.costs.alone, right, budget)
+    if own is None or null is None:
         return None
-    found = accuracies[int(within[chosen_by[within].argmax()])]
-    return (found - floor) / (ceiling - floor)
+    floor = float(null @ right)
+    if ceiling - floor < 1 / len(table):
+        return None
+    return (float(own @ np.array(accuracies)) - floor) / (ceiling - floor)
 
 
-def hull_at(table: Table, budget: float) -> float | None:
-    """Give what random mixing of two members reaches within a mean time: the null.
+def mixed(
+    milliseconds: NDArray[np.float64], accuracies: NDArray[np.float64], budget: float
+) -> NDArray[np.float64] | None:
+    """Mix two points by a coin, so that they are most accurate within a mean time.
 
-    None where not even the smallest member fits.
+    Parameters
+    ----------
+    milliseconds, accuracies : ndarray of shape (n_points,), float64
+    budget : float
+
+    Returns
+    -------
+    ndarray of shape (n_points,), float64, or None
+        Each one's share, which sum to 1. None where no point fits.
     """
-    times, accuracies = table.costs.alone, table.right.mean(axis=1)
-    if budget < times[0]:
+    within = np.flatnonzero(milliseconds <= budget)
+    if not len(within):
         return None
-    reached = [float(accuracies[times <= budget].max())]
-    for low in range(len(times)):
-        for high in range(low + 1, len(times)):
-            if times[low] <= budget < times[high]:
-                pair = [low, high]
-                reached.append(float(np.interp(budget, times[pair], accuracies[pair])))
-    return max(reached)
+    shares, reached = np.zeros(len(milliseconds)), -1.0
+    for low in within:
+        for high in range(len(milliseconds)):
+            rest, more = budget - milliseconds[low], milliseconds[high] - milliseconds[low]
+            share = 0.0 if high == low else min(1.0, rest / more) if more > 0.0 else 1.0
+            found = (1.0 - share) * accuracies[low] + share * accuracies[high]
+            if found > reached:
+                reached = found
+                shares[:] = 0.0
+                shares[high] = share
+                shares[low] += 1.0 - share
+    return shares

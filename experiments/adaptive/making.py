@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,10 +15,11 @@ from experiments.monitor import Monitor
 from slicing.adaptive.measuring import member_costs
 from slicing.adaptive.members import Members, shift_members
 from slicing.adaptive.table import Costs, Table
-from slicing.data.dataset import Dataset
+from slicing.data.dataset import Dataset, Images
 from slicing.engine.engine import Engine
 from slicing.errors import InputError
 from slicing.pixels import unit_pixels
+from slicing.stack import Conv, ConvStack
 
 # Share of the images held out that may be as near to a reference as if they were it.
 _COPIES = 0.05
@@ -30,22 +32,42 @@ class Named(NamedTuple):
     engine: Engine
 
 
-def engines_of(options: Options, dataset: Dataset[Any], monitor: Monitor) -> list[Named]:
-    """Read the engines that the options name, or make them.
+def given_engines(options: Options) -> list[Named]:
+    """Read the engines that the options name: none where they are to be made.
 
     Raises
     ------
     InputError
+        Also for options with which none can be made.
     """
     members = options["members"]
     if isinstance(members, list):
         paths = [Path(str(each)).expanduser() for each in members]
         return [Named(_named(path), Engine.load(path)) for path in paths]
-    if members != "front":
+    if members not in ("front", "nested"):
         raise InputError(
-            f"members={members} is unknown: give front, or several files in brackets.", "members"
+            f"members={members} is unknown: give front, nested, or several files in brackets.",
+            "members",
         )
-    return _front(options, dataset, monitor)
+    if options["slicing"]["tuning_generations"]:
+        raise InputError(
+            "slicing.tuning_generations moves prototypes in a run: make such members with "
+            "experiments.run, and give their files.",
+            "slicing.tuning_generations",
+        )
+    filters = options["filters"]
+    is_list = isinstance(filters, list) and all(isinstance(each, list) for each in filters)
+    if not is_list or not all(type(each) is int for member in filters for each in member):
+        raise InputError(f"filters={filters} is no list of members: write [[4],[8,16]].", "filters")
+    if members == "nested":
+        for before, grown in pairwise(filters):
+            if grown[: len(before)] != before or grown == before:
+                raise InputError(
+                    f"filters={filters} are not nested, of which each begins with the one before: "
+                    "write [[8],[8,16],[8,16,64]].",
+                    "filters",
+                )
+    return []
 
 
 def _named(path: Path) -> str:
@@ -53,35 +75,48 @@ def _named(path: Path) -> str:
     return path.parent.name if path.stem == "engine" and path.parent.name else path.stem
 
 
-def _front(options: Options, dataset: Dataset[Any], monitor: Monitor) -> list[Named]:
-    """Train and slice CNNs of several sizes."""
-    if options["slicing"]["tuning_generations"]:
-        raise InputError(
-            "slicing.tuning_generations moves prototypes in a run: make such members with "
-            "experiments.run, and give their files.",
-            "slicing.tuning_generations",
-        )
-    found = []
+def made(options: Options, dataset: Dataset[Any], monitor: Monitor) -> list[Named]:
+    """Train and slice CNNs of several sizes; nested ones grow on each other."""
+    found, below, n_below = list[Named](), None, 0
     for filters in options["filters"]:
-        if not isinstance(filters, list) or not all(type(each) is int for each in filters):
-            raise InputError(
-                f"filters={options['filters']} is no list of members: write [[4],[8,16]].",
-                "filters",
-            )
-        own = {"filters": filters, "pooling": [True] * len(filters)}
+        own = {"filters": filters[n_below:], "pooling": [True] * (len(filters) - n_below)}
         components = Components({**options, "baseline": {**options["baseline"], **own}}, {})
         read = components.read(dataset, dataset, monitor)
         name = f"cnn-{'-'.join(map(str, filters))}"
         monitor.say(f"Making the member {name}")
         train, classes = read.dataset.train, read.dataset.classes
         with monitor.task("training"):
-            baseline = components.make_baseline(train, classes, monitor.show)
+            stack = _grown(components, below, train, classes, monitor)
+        if options["members"] == "nested":
+            below, n_below = stack, len(filters)
         recipe = components.recipe()
         with components.naming("slicing"):
-            recipe.check(baseline.stack, train)
-        engine = recipe.build(baseline.stack, train, classes, seed=options["seed"])
+            recipe.check(stack, train)
+        engine = recipe.build(stack, train, classes, seed=options["seed"])
         found.append(Named(name, replace(engine, preparation=read.preparation)))
     return found
+
+
+def _grown(
+    components: Components,
+    below: ConvStack | None,
+    train: Images,
+    classes: tuple[str, ...],
+    monitor: Monitor,
+) -> ConvStack:
+    """Train convolutions on the images, or on what the frozen ones below make of them."""
+    if below is None:
+        return components.make_baseline(train, classes, monitor.show).stack
+    maps = below.forward(train.images).reshape(len(train), *below.feature_shape)
+    # Baselines take numbers of 0 to 1. By a power of two, kernels are divided without rounding.
+    scale = np.float32(2.0 ** np.ceil(np.log2(max(float(maps.max()), 1.0))))
+    above = components.make_baseline(
+        Images(maps / scale, train.labels), classes, monitor.show
+    ).stack  # fmt: skip
+    first, *others = above.layers
+    assert isinstance(first, Conv)
+    first = replace(first, weights=first.weights / scale)
+    return ConvStack((*below.layers, first, *others), below.input_shape)
 
 
 class Asked(NamedTuple):

@@ -9,7 +9,7 @@ from experiments.adaptive.summary import AdaptiveSummary
 from experiments.plots import plain, save
 
 # M. Okabe, K. Ito, Color Universal Design, 2008: told apart by those who are color-blind, too.
-_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", ":")
 
 

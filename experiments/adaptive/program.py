@@ -12,21 +12,22 @@ import numpy as np
 from omegaconf import DictConfig
 
 from experiments.adaptive import report
+from experiments.adaptive.beginning import beginning
 from experiments.adaptive.candidates import Candidate, Looks, candidates, check_selector, dials
-from experiments.adaptive.evaluation import evaluated
-from experiments.adaptive.making import Asked, ask, engines_of
+from experiments.adaptive.evaluation import by_class, evaluated
+from experiments.adaptive.making import Asked, Named, ask, given_engines, made
 from experiments.adaptive.roles import Roles, pixels_of
 from experiments.adaptive.summary import SUMMARY, AdaptiveSummary, Assembled, MemberFigures
 from experiments.components import Components
 from experiments.environment import machine, set_threads, versions
-from experiments.folders import made_for_output, remove_if_only
+from experiments.folders import folder_for_output
 from experiments.json_values import plain_values
 from experiments.making import Options
 from experiments.mlflow_store import given_address, hide_password
 from experiments.monitor import Monitor
 from experiments.schema.run import plain
 from experiments.secrets import masked, masked_values
-from experiments.statistics import Accuracy
+from experiments.statistics import Accuracy, ratio_interval
 from experiments.tracking import MLflowRun, leaves
 from slicing.adaptive import System
 from slicing.adaptive.measuring import batch_milliseconds, single_milliseconds
@@ -67,23 +68,33 @@ def adaptive(config: DictConfig, overrides: Sequence[str], monitor: Monitor) -> 
     _check(options)
     set_bound(options["max_gigabytes"])
     set_threads(options["threads"])
+    given = given_engines(options)
+    with folder_for_output(options["output"]) as folder:
+        return _made(options, masked(" ".join(overrides)), given, folder, monitor)
+
+
+def _made(
+    options: Options, overrides: str, given: Sequence[Named], folder: Path, monitor: Monitor
+) -> AdaptiveSummary:
+    """Go through the stages, in the folder of the system."""
+    monitor.say("Reading the images")
     dataset = Components(options, {}).dataset(monitor)
     roles = Roles.of(dataset, options["certify_fraction"], options["seed"])
     uri = options["tracking"]["uri"] = hide_password(options["tracking"]["uri"])
-    folder = made_for_output(options["output"])
     tracker = MLflowRun(**options["tracking"])
     try:
         tags = {
             "dataset": dataset.name,
             "dataset.train_digest": dataset.train.digest,
-            "overrides": masked(" ".join(overrides)),
+            "overrides": overrides,
             "folder": folder,
         }
         tracker.begin(f"adaptive-{dataset.name}", leaves(masked_values(options)), tags)
         if given_address(uri):
             # The user's own server: a mistake shows before anything is computed.
             tracker.ready()
-        asked = ask(options, engines_of(options, dataset, monitor), roles, monitor)
+        engines = given or made(options, dataset, monitor)
+        asked = ask(options, engines, roles, monitor)
         found = candidates(options, asked, roles, monitor)
         chosen = found[options["selector"]["name"]]
         assembled = _assembled(chosen, asked, roles, options["timed"], monitor)
@@ -102,7 +113,6 @@ def adaptive(config: DictConfig, overrides: Sequence[str], monitor: Monitor) -> 
         files = (SYSTEM, DIALS, SUMMARY, report.REPORT, report.CURVES)
         tracker.finish(folder, files, summary.text())
     except BaseException as error:
-        remove_if_only(folder, ())
         tracker.abandon("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     return summary
@@ -138,7 +148,8 @@ def _assembled(
             batches[str(size)] = own, batch_milliseconds(system.engines[-1], every[:size])
     median, p95, p99 = (float(each) for each in np.percentile(took, [50, 95, 99]))
     means = float(took.mean()), float(parts.mean())
-    return Assembled(*means, median, p95, p99, float(largest.mean()), batches)
+    interval = ratio_interval(largest, took)
+    return Assembled(*means, median, p95, p99, float(largest.mean()), interval, batches)
 
 
 def _log_model(
@@ -179,6 +190,7 @@ def _tested(
     table = asked.members.table(pixels, test.labels, asked.select.costs)
     looks = Looks(unit_pixels(pixels))
     best = oracle(table)
+    chosen = found[options["selector"]["name"]]
     names = zip(asked.names, engines, strict=True)
     members = tuple(
         MemberFigures(
@@ -205,7 +217,9 @@ def _tested(
         oracle=(
             float(best.milliseconds.mean()), float((best.answers == table.labels).mean())
         ),
-        total_bytes=found[options["selector"]["name"]].system.total_bytes,
+        total_bytes=chosen.system.total_bytes,
+        classes=by_class(chosen, table, looks),
+        beginning=beginning(folder / SYSTEM),
         folder=str(folder),
         seed=options["seed"],
         versions=versions(),

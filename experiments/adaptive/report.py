@@ -32,6 +32,7 @@ def write(summary: AdaptiveSummary, system: Path) -> None:
         members=summary.member_cells(),
         selectors=summary.cells(),
         batches=summary.batch_cells(),
+        classes=summary.class_cells(),
         premodels=summary.premodel_cells(),
         figures={"curves": pages.embedded((folder / CURVES).read_bytes())},
         about={

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.adaptive.evaluation import SelectorFigures
+from experiments.adaptive.beginning import Beginning
+from experiments.adaptive.evaluation import ClassOutcome, SelectorFigures
 from experiments.json_values import plain_values
 from experiments.statistics import Accuracy
 from experiments.tables import Cells, percent, table
@@ -50,6 +51,8 @@ class Assembled:
         Of the images, measured.
     largest : float
         Mean of the largest member alone, measured in the same way.
+    faster : (float, float)
+        95 % interval of the largest member's mean over the system's, by a bootstrap over images.
     batches : mapping of str to (float, float)
         Milliseconds an image in batches of so many, of the system and of the largest member.
     """
@@ -60,6 +63,7 @@ class Assembled:
     p95: float
     p99: float
     largest: float
+    faster: tuple[float, float]
     batches: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
@@ -91,6 +95,10 @@ class AdaptiveSummary:
         Mean milliseconds and accuracy on the test images of the cheapest member that is right.
     total_bytes : int
         Of the file.
+    classes : tuple of ClassOutcome
+        Of the system in the file, in label order.
+    beginning : Beginning
+        What its file takes until the first answer.
     folder : str
     seed : int
     versions, machine : mapping of str to str
@@ -107,6 +115,8 @@ class AdaptiveSummary:
     assembled: Assembled
     oracle: tuple[float, float]
     total_bytes: int
+    classes: tuple[ClassOutcome, ...]
+    beginning: Beginning
     folder: str
     seed: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -123,6 +133,7 @@ class AdaptiveSummary:
             "system/milliseconds": self.assembled.milliseconds,
             "system/largest_milliseconds": self.assembled.largest,
             "system/bytes": float(self.total_bytes),
+            "system/first_answer_seconds": self.beginning.seconds,
         }
         for each in self.selectors:
             found |= {
@@ -199,6 +210,24 @@ class AdaptiveSummary:
         ]  # fmt: skip
         return header, body
 
+    def class_cells(self) -> Cells:
+        """Give the table of the classes."""
+        header = [
+            "class", "% of the test images", "% right, the largest member", "ms",
+            "% to the largest",
+        ]  # fmt: skip
+        body = [
+            [
+                each.name,
+                percent(each.test),
+                f"{100 * each.largest:.2f}",
+                f"{each.milliseconds:.3f}",
+                f"{100 * each.escalated:.1f}",
+            ]
+            for each in self.classes
+        ]
+        return header, body
+
     def premodel_cells(self) -> Cells:
         """Give the table of the premodels, as their paper scores them."""
         header = [
@@ -238,12 +267,19 @@ class AdaptiveSummary:
         sentences.append(
             f"measured as a whole, one image at a time on one thread: {took.milliseconds:.3f} ms "
             f"on average (99 of 100 within {took.p99:.3f}), the largest member "
-            f"{took.largest:.3f}, {faster:.2f} times as long"
+            f"{took.largest:.3f}, {faster:.2f} times as long (95 % interval "
+            f"{took.faster[0]:.2f}-{took.faster[1]:.2f})"
         )
         if not took.agrees:
             sentences.append(
                 f"the sum of the parts, {took.parts:.3f} ms for the same images, is more than 10 % "
                 "away from that: of the times in the table, only their order counts"
             )
+        peak = self.beginning.peak_bytes
+        sentences.append(
+            f"its file has {self.total_bytes:,} bytes, all members included; a process that reads "
+            f"it answers after {self.beginning.seconds:.1f} s"
+            + ("" if peak is None else f", and holds {peak / 1e6:,.0f} MB at most")
+        )
         sentences.append(own.comparison.sentence("asking smaller members first"))
         return [*sentences, *self.left_out]

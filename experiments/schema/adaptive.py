@@ -45,7 +45,8 @@ class Adaptive:
     """Where it is recorded."""
     members: Any = "front"
     """The engines: files of runs with the same data and seed, as [a.safetensors,b.safetensors]; or
-    front: they are made here, one for each of filters."""
+    made here, one for each of filters. front: each by itself; nested: each grows on the frozen
+    convolutions of the one before."""
     filters: Any = field(default_factory=lambda: [[4], [16, 32], [64, 128]])
     """Kernels of each convolution, for each member that is made here."""
     loss: float = 0.005

@@ -81,6 +81,11 @@ class Pretrained(Baseline):
     weights: str | None = None
     """A file of the weights of a network of keras.applications; null: those of ImageNet, which
     Keras downloads."""
+    path: str | None = None
+    """A .keras file of your own whose network takes the place of the named one, whatever it was
+    trained for; null: there is none."""
+    pixels: list[float] = field(default_factory=lambda: [0.0, 1.0])
+    """What stands for black and for white in the inputs of that file."""
     mirrored: bool = False
     """Whether an image's maps are averaged with those of its mirror image, left to right: mostly
     better, at twice the time. Not for letters."""
@@ -191,6 +196,7 @@ class Features(Enum):
 
     pixels = "pixels"
     hog = "hog"
+    maps = "maps"
 
 
 @dataclass
@@ -198,9 +204,20 @@ class Shallow(Baseline):
     """A classifier that learns no features."""
 
     features: Features = Features.pixels
-    """What it sees: pixels, or hog, histograms of oriented gradients."""
+    """What it sees: pixels; hog, histograms of oriented gradients; or maps, those of a network that
+    is cut."""
     cells: int = 7
     """Cells of these histograms along the shorter side of an image."""
+    name: str = "efficientnet_lite0"
+    """The network of the maps: efficientnet_lite0 to 2, or one of keras.applications."""
+    image_size: list[int] | None = None
+    """Height and width to which the images are resized for it; null: what it was trained on."""
+    path: str | None = None
+    """A .keras file of your own whose network takes its place; null: there is none."""
+    pixels: list[float] = field(default_factory=lambda: [0.0, 1.0])
+    """What stands for black and for white in the inputs of that file."""
+    threads: int | None = II("threads")
+    """Threads to make the network with, and to train a forest with, which change no result."""
 
 
 @dataclass
@@ -257,8 +274,6 @@ class RandomForest(DecisionTree):
     _target_: str = "slicing.baselines.RandomForest"
     trees: int = 100
     """Decision trees that vote."""
-    threads: int | None = II("threads")
-    """Threads to train with, which change no result."""
 
 
 @dataclass

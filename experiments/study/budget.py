@@ -1,15 +1,17 @@
 """The time that a study has."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from evolve.trials import Finished
+from evolve.trials.results import TRIED
 from slicing.errors import InputError
 
-# Seconds for the test and the report, and of a run for what a trial does not do: figures, copies.
-REPORT, OF_RUN = 5.0, 15.0
+# Seconds for the test and the report, and of a run for what a trial does not do: figures, copies,
+# its images; that at least, and where nothing is measured.
+REPORT, LEAST_OF_RUN, OF_RUN = 5.0, 3.0, 15.0
 # Part of a budget that making the winner again may take at most.
 _MOST = 1 / 3
 # Of a study without a budget.
@@ -43,16 +45,24 @@ class Clock:
         """Seconds that are left; None: any."""
         return None if self.seconds is None else self.seconds - self.passed
 
-    def reserve(self, best: Finished | None, n_train: int) -> float:
-        """Give the seconds that the end takes, with so many training images.
+    def reserve(self, best: Finished | None, n_train: int, of_run: float) -> float:
+        """Give the seconds that the end takes.
 
         A budget in which making the winner again would take too large a part has no time for it.
+
+        Parameters
+        ----------
+        best : Finished or None
+        n_train : int
+            Training images.
+        of_run : float
+            See :func:`run_seconds`.
         """
         if best is None:
             return REPORT
         # How many the test images are is not known before the end.
         test = _TEST * n_train * best.metrics["milliseconds"] / 1000
-        again = refit_seconds(best)
+        again = refit_seconds(best, of_run)
         has_time = self.seconds is None or again <= _MOST * self.seconds
         return REPORT + test + (again if has_time else 0.0)
 
@@ -95,7 +105,22 @@ def target_of(budget: Mapping[str, Any]) -> float | None:
     return 1.0 - float(target)
 
 
-def refit_seconds(winner: Finished) -> float:
+def run_seconds(trials: Iterable[Finished]) -> float:
+    """Estimate what a run takes beside its network: what the first trial took beside its own.
+
+    That, too, started what computes and read the images, on this machine, with these images.
+    """
+    first = next((each for each in trials if each.number == 0), None)
+    if first is None or first.status != TRIED or first.rung:
+        return OF_RUN
+    return max(first.seconds - first.metrics["seconds"], LEAST_OF_RUN)
+
+
+def refit_seconds(winner: Finished, of_run: float) -> float:
     """Estimate the time of a run with all training images, from that of a trial."""
-    folds = max(len(winner.details["folds"]), 1)
-    return 1.4 * winner.metrics["seconds"] / folds + OF_RUN
+    return 1.4 * fold_seconds(winner) + of_run
+
+
+def fold_seconds(trial: Finished) -> float:
+    """Give the seconds that a trial took on one division of the images."""
+    return trial.metrics["seconds"] / max(len(trial.details["folds"]), 1)

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from evolve.trials.results import TRIED, Finished
+from evolve.trials.results import SKIPPED, TRIED, Finished
 from experiments.statistics import Accuracy
 from experiments.study.objectives import accuracy_of, described
 from experiments.tables import Cells, percent
+from slicing.names import counted
 
 HAPPENED = {
     "memory": "took more memory than it may",
@@ -13,6 +14,7 @@ HAPPENED = {
     "refused": "cannot be done with these images",
     "killed": "its process was ended from outside",
     "failed": "ended with an error",
+    "skipped": "no time for it",
 }
 """What has become of a trial that gave no classifier, by its status."""
 
@@ -33,12 +35,17 @@ def ranked(trials: Sequence[Finished]) -> list[Finished]:
 
 
 def fallen(trials: Sequence[Finished]) -> list[Finished]:
-    """Give the trials that were not judged, in their order."""
-    return [each for each in trials if each.status != TRIED]
+    """Give the trials that failed, in their order."""
+    return [each for each in trials if each.status not in (TRIED, SKIPPED)]
 
 
-def leaderboard_cells(trials: Sequence[Finished], winner: int) -> Cells:
-    """Give the table of the trials that were judged, the best first."""
+def skipped(trials: Sequence[Finished]) -> list[Finished]:
+    """Give the trials that there was no time for, in their order: they have not failed."""
+    return [each for each in trials if each.status == SKIPPED]
+
+
+def leaderboard_cells(trials: Sequence[Finished], winner: int, folds: int) -> Cells:
+    """Give the table of the trials that were judged, the best first, by so many folds each."""
     header = ["trial", "family", "% of choice images right (95 % interval)"]
     header += ["bytes", "ms an image", "seconds", "remarks", "options"]
     body, seen = [], set[str]()
@@ -50,7 +57,9 @@ def leaderboard_cells(trials: Sequence[Finished], winner: int) -> Cells:
         if each.is_pruned:
             remarks.append("ended early, others were ahead")
         if each.is_left:
-            remarks.append("not tried to its end, the search ended before")
+            remarks.append("not tried to its end, no time was left")
+        if (n := len(each.details["folds"])) < folds:
+            remarks.append(f"judged {counted(n, 'time')} and not {folds}, no time was left")
         if not each.is_engine:
             remarks.append("no engine, to compare with")
         row = [str(each.number), each.family, percent(accuracy_of(each)), *_costs(each)]
@@ -59,7 +68,7 @@ def leaderboard_cells(trials: Sequence[Finished], winner: int) -> Cells:
 
 
 def fallen_cells(trials: Sequence[Finished]) -> Cells:
-    """Give the table of the trials that gave no classifier, and why."""
+    """Give the table of trials that gave no classifier, and why."""
     header = ["trial", "family", "seconds", "what happened", "options"]
     body = [
         [
@@ -69,7 +78,7 @@ def fallen_cells(trials: Sequence[Finished]) -> Cells:
             " ".join(filter(None, [f"{happened(each.status)}:", each.reason])).rstrip(":"),
             described(each.options),
         ]
-        for each in fallen(trials)
+        for each in trials
     ]
     return header, body
 
@@ -80,7 +89,7 @@ def family_cells(trials: Sequence[Finished], sources: Mapping[str, str]) -> Cell
     header += ["what was tried first"]
     body = []
     for name, source in sources.items():
-        own = [each for each in trials if each.family == name]
+        own = [each for each in trials if each.family == name and each.status != SKIPPED]
         best = next(iter(ranked(own)), None)
         minutes = sum(each.seconds for each in own) / 60
         accuracy = None if best is None else accuracy_of(best)

@@ -4,7 +4,7 @@ from collections.abc import Container, Sequence
 from typing import Any
 
 from evolve.trials import Finished
-from evolve.trials.results import TRIED, Task
+from evolve.trials.results import SKIPPED, TRIED, Task
 from experiments.study.objectives import accuracy_of, described
 from experiments.study.roles import Roles
 from experiments.tables import percent
@@ -32,13 +32,11 @@ def ended(each: Finished, known: Container[str]) -> str:
 def so_far(trials: Sequence[Finished], best: Finished | None, task: Task | None) -> str:
     """Say how many trials there are, which is the best, and what began last."""
     said = []
+    n_tried = counted(sum(each.status != SKIPPED for each in trials), "trial")
     if best is not None:
-        said.append(
-            f"the best of {counted(len(trials), 'trial')}: {percent(accuracy_of(best))} % "
-            f"by {best.family}"
-        )
+        said.append(f"the best of {n_tried}: {percent(accuracy_of(best))} % by {best.family}")
     elif trials:
-        said.append(f"{counted(len(trials), 'trial')}, none has given an engine")
+        said.append(f"{n_tried}, none has given an engine")
     if task is not None:
         again = ", more of it" if task.rung else ""
         said.append(f"trial {task.number}, {task.family}{again}")

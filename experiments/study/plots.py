@@ -11,7 +11,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
 from evolve.trials.results import Finished
 from experiments.plots import plain, save
-from experiments.study.cells import ranked
+from experiments.study.cells import fallen, ranked
 from experiments.study.objectives import accuracy_of
 from slicing.baselines import Epoch
 
@@ -52,7 +52,7 @@ def timeline(trials: Sequence[Finished], families: Sequence[str], winner: int, p
     axes.step(
         [*ends, last], [*best, best[-1]], where="post", color=_FRONT, label="the best engine so far"
     )
-    failed = [minutes[each.number] for each in trials if each not in in_time]
+    failed = [minutes[each.number] for each in fallen(trials)]
     if failed:
         axes.plot(
             failed, [0.02] * len(failed), "|", color="0.3", markersize=10, label="failed",
@@ -125,8 +125,15 @@ def training(epochs: Sequence[Epoch], choice: Mapping[str, float], path: Path) -
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     numbers = range(1, len(epochs) + 1)
-    left.plot(numbers, [each.loss for each in epochs], "o-", color=_COLORS[1])
-    left.set_ylabel("loss on the training images")
+    left.plot(numbers, [each.loss for each in epochs], "o-", color=_COLORS[0])
+    losses = [_number(each.choice_loss) for each in epochs]
+    if not np.isnan(losses).all():
+        left.plot(numbers, losses, "s--", color=_COLORS[1])
+        shares = [100 * _number(each.choice_accuracy) for each in epochs]
+        right.plot(
+            numbers, shares, "s--", color=_COLORS[1], label="network, images it did not learn from"
+        )
+    left.set_ylabel("loss")
     right.plot(
         numbers, [100 * each.accuracy for each in epochs], "o-", color=_COLORS[0],
         label="network, training images",
@@ -142,6 +149,10 @@ def training(epochs: Sequence[Epoch], choice: Mapping[str, float], path: Path) -
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     save(figure, path)
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value
 
 
 def _minutes(trials: Sequence[Finished]) -> dict[int, float]:

@@ -20,6 +20,13 @@ log = logging.getLogger(__name__)
 _FILES = ("history.csv", "blocks.csv", "events.jsonl")
 
 
+# Of each epoch, in the order of the fields of Epoch.
+_CURVES = (
+    *("baseline/loss", "baseline/accuracy"),
+    *("baseline/choice_loss", "baseline/choice_accuracy"),
+)
+
+
 class StudyRecord:
     """Logs a study to MLflow, beside the search.
 
@@ -81,8 +88,9 @@ class StudyRecord:
             child.ready()
             if each.status == TRIED:
                 child.log({f"choice/{name}": value for name, value in each.metrics.items()})
-                for step, (loss, accuracy) in enumerate(each.details["training"], 1):
-                    child.log({"baseline/loss": loss, "baseline/accuracy": accuracy}, step)
+                for step, epoch in enumerate(each.details["training"], 1):
+                    named = zip(_CURVES, epoch, strict=False)
+                    child.log({name: value for name, value in named if value is not None}, step)
                 child.finish(folder_of(self._folder, each.number), _FILES, "")
             else:
                 child.abandon("FAILED")

@@ -40,7 +40,7 @@ def write(summary: StudySummary, handed: Handed, engine: Path) -> None:
     """
     folder, classes = Path(summary.folder), summary.classes
     drawn = _draw(folder, summary, handed)
-    names, rows = cells.leaderboard_cells(summary.trials, summary.winner)
+    names, rows = cells.leaderboard_cells(summary.trials, summary.winner, summary.folds)
     figures = ClassFigures.of_all(handed.predicted, handed.labels, len(classes))
     run = folder / WINNER / REPORT
     pages.write(
@@ -57,7 +57,8 @@ def write(summary: StudySummary, handed: Handed, engine: Path) -> None:
         first=(names, rows[:_FIRST]),
         others=(names, rows[_FIRST:]),
         is_first=rows[0][0] == str(summary.winner),
-        fallen=cells.fallen_cells(summary.trials),
+        fallen=cells.fallen_cells(cells.fallen(summary.trials)),
+        skipped=cells.fallen_cells(cells.skipped(summary.trials)),
         families=cells.family_cells(summary.trials, summary.sources),
         front=cells.front_cells(summary.trials, summary.front),
         importance=cells.importance_cells(summary.importance),
@@ -109,9 +110,9 @@ def _about(summary: StudySummary) -> dict[str, object]:
         "images": f"{summary.dataset}, {summary.n_train:,} training images, of which a part judged "
         f"the trials{folds}; {summary.tested.total:,} test images, read once, at the end",
         "optimized": ", ".join(summary.objectives),
-        "trials": f"{len(summary.trials):,} in {summary.seconds:.0f} s, of which "
+        "trials": f"{summary.n_tried:,} in {summary.time}, of which "
         f"{summary.overhead:.1f} s chose what to try; the search ended because "
-        f"{cells.ENDED[summary.ended]}",
+        + "; ".join([cells.ENDED[summary.ended], *summary.unused]),
         "seed": summary.seed,
         "versions": ", ".join(f"{name} {text}" for name, text in summary.versions.items()),
         **summary.machine,

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -71,11 +72,16 @@ def _check(family: Family) -> None:
     InputError
     """
     # Here, not above: what conf/families has is known to be right.
-    from experiments.overrides import check
+    from experiments.components import Components
+    from experiments.overrides import check, chosen
+    from experiments.schema.run import plain
     from experiments.study.trial import words_of
 
     for values in family.starts({"files": False}):
-        check(["data=mnist5k", *words_of(family.options(values, 0))])
+        words = ["data=mnist5k", *words_of(family.options(values, 0))]
+        [config] = check(words)
+        # It looks at the files that they name.
+        Components(plain(config), chosen(words)).baseline()
 
 
 def can_be_tried(all_of: Sequence[Family], context: Mapping[str, Any]) -> tuple[Space, list[str]]:
@@ -93,22 +99,35 @@ def can_be_tried(all_of: Sequence[Family], context: Mapping[str, Any]) -> tuple[
         Where nothing is left.
     """
     kept, left_out = {}, []
+    reason = _obstacle()
     for family in all_of:
-        if reason := _obstacle(family):
+        if not reason:
+            kept[family.name] = family
+        elif family.name in ("sliced", "finetuned"):
             left_out.append(f"{family.name} is left out: {reason}")
         else:
-            kept[family.name] = family
+            kept[family.name] = _without_maps(family)
     if not kept:
         raise InputError(" ".join(left_out), "space")
     return Space(kept, context), left_out
 
 
-def _obstacle(family: Family) -> str | None:
-    if family.name in ("sliced", "finetuned"):
-        missing = [name for name in _PRETRAINED if find_spec(name) is None]
-        if missing:
-            return f"pretrained networks are not installed: {installing('pretrained')}."
+def _obstacle() -> str | None:
+    """Say why there are no pretrained networks, where there are none."""
+    if any(find_spec(name) is None for name in _PRETRAINED):
+        return f"pretrained networks are not installed: {installing('pretrained')}."
     return None
+
+
+def _without_maps(family: Family) -> Family:
+    """Leave out what sees the maps of a pretrained network."""
+    option, maps = "baseline.features", "maps"
+    known = family.parameters.get(option)
+    if known is None or maps not in known.choices:
+        return family
+    others = replace(known, choices=tuple(each for each in known.choices if each != maps))
+    start = tuple(each for each in family.start if each.get(option) != maps)
+    return replace(family, parameters={**family.parameters, option: others}, start=start or ({},))
 
 
 def starts(space: Space) -> list[tuple[str, dict[str, Any]]]:

@@ -25,7 +25,7 @@ from experiments.schema.run import plain
 from experiments.secrets import masked, masked_values
 from experiments.statistics import Accuracy
 from experiments.study import lines
-from experiments.study.budget import REPORT, Clock, refit_seconds
+from experiments.study.budget import REPORT, Clock, fold_seconds, run_seconds
 from experiments.study.ending import WINNER, Remaking, Testing
 from experiments.study.engines import ENGINE, ENGINE_OF_RUN, at_hand, engine_of, keep, tidy
 from experiments.study.handed import Handed
@@ -82,13 +82,13 @@ def study(
     options = plain(config)
     set_bound(options["max_gigabytes"])
     plan = Plan.of(options)
-    # Trials hold none out for calibration: the engine that is handed over does.
-    every = {**options, "data": {**options["data"], "calibration_fraction": 0.0}}
-    dataset = Components(every, {}).dataset()
     is_new = options["resume"] is None
     folder = Path(options["resume"] or made_for_output(options["output"])).expanduser().absolute()
     try:
         with Checkpoint(folder / "checkpoint").locked():
+            # Trials hold none out for calibration: the engine that is handed over does.
+            every = {**options, "data": {**options["data"], "calibration_fraction": 0.0}}
+            dataset = Components(every, {}).dataset()
             study = _Study(options, tuple(overrides), plan, dataset, folder, monitor)
             study.begin(begun, more)
             return study.run()
@@ -204,7 +204,9 @@ class _Study:
             # Nobody else writes to the file in its folder.
             has_ended=has_ended if self.options["storage"] else lambda name: True,
             starts=starts(plan.space), workers=n_workers(self.options),
-            reserve=lambda: self.clock.reserve(self._best(), len(self.dataset.train)),
+            reserve=lambda: self.clock.reserve(
+                self._best(), len(self.dataset.train), run_seconds(finished(self.kept))
+            ),
             begins=self._show,
         )  # fmt: skip
 
@@ -278,6 +280,7 @@ class _Study:
             objectives=self.plan.objectives.names,
             ended=search.ended,
             seconds=self.notes.origin.seconds,
+            granted=self.notes.origin.granted,
             overhead=search.overhead,
             trials=tuple(trials),
             winner=winner.number,
@@ -364,7 +367,8 @@ class _Study:
         """Say why the winner is not made again; nothing where it is."""
         if search.ended == "interrupted":
             return "it was not made again with the choice images: interrupted"
-        if self.clock.left is not None and self.clock.left < refit_seconds(winner):
+        # No more than it takes at least: one that does not end in time loses nothing.
+        if self.clock.left is not None and self.clock.left - REPORT < fold_seconds(winner):
             return "there was no time to make it again with the choice images"
         try:
             self.record.ready()

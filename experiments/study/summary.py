@@ -10,7 +10,7 @@ from pathlib import Path
 from evolve.trials.results import Finished
 from experiments.json_values import plain_values
 from experiments.statistics import Accuracy
-from experiments.study.cells import ENDED, fallen, happened, ranked
+from experiments.study.cells import ENDED, fallen, happened, ranked, skipped
 from experiments.study.objectives import accuracy_of, described
 from experiments.tables import percent, shorten, table
 from slicing.files import replacing
@@ -18,8 +18,8 @@ from slicing.names import counted
 
 SUMMARY = "summary.json"
 
-# Trials in the table at the end, and letters of its lines.
-_SHOWN, _WIDTH = 10, 120
+# Trials in the table at the end, and letters of its lines; seconds that may be left without a word.
+_SHOWN, _WIDTH, _LEFT = 10, 120, 5.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class StudySummary:
         Why the search ended, see :attr:`evolve.trials.Search.ended`.
     seconds, overhead : float
         Of the whole, and of choosing what to try.
+    granted : float or None
+        Seconds that it had; None: any.
     trials : tuple of Finished
     winner : int
         Number of the trial whose engine is handed over.
@@ -90,6 +92,7 @@ class StudySummary:
     engine_bytes: int = 0
     by_class: Mapping[str, Mapping[str, Accuracy | None]] = field(default_factory=dict)
     importance: Mapping[str, float] = field(default_factory=dict)
+    granted: float | None = None
 
     def metrics(self) -> dict[str, float]:
         """Figures by the names under which MLflow has them."""
@@ -98,7 +101,7 @@ class StudySummary:
             "as_tried/test_accuracy": self.as_tried.value,
             "engine/bytes": self.engine_bytes,
             "engine/milliseconds": self.best.metrics["milliseconds"],
-            "trials": len(self.trials),
+            "trials": self.n_tried,
             "time/seconds": self.seconds,
             "time/overhead_seconds": self.overhead,
         }
@@ -114,6 +117,41 @@ class StudySummary:
     def best(self) -> Finished:
         """The winner."""
         return next(each for each in self.trials if each.number == self.winner)
+
+    @property
+    def n_tried(self) -> int:
+        """Trials for which there was time."""
+        return len(self.trials) - len(skipped(self.trials))
+
+    @property
+    def ahead(self) -> list[str]:
+        """Say which model without an engine was ahead of the winner, if one was."""
+        ahead = next((each for each in ranked(self.trials) if not each.is_engine), None)
+        if ahead is None or ahead.metrics["accuracy"] <= self.best.metrics["accuracy"]:
+            return []
+        return [
+            f"trial {ahead.number} of the family {ahead.family}, which is only there to compare "
+            f"with, was ahead on the choice images: {percent(accuracy_of(ahead))} % right, the "
+            f"winner {percent(accuracy_of(self.best))} %. It gives no engine, so the best engine "
+            "was taken"
+        ]
+
+    @property
+    def time(self) -> str:
+        """The seconds that it took, of those that it had."""
+        of = "" if self.granted is None else f" of {self.granted:.0f} s"
+        return f"{self.seconds:.0f} s{of}"
+
+    @property
+    def unused(self) -> list[str]:
+        """Say why the time was not used up, if much of it is left though nothing else ended it."""
+        left = 0.0 if self.granted is None else self.granted - self.seconds
+        if self.ended != "time" or left < max(_LEFT, 0.05 * (self.granted or 0.0)):
+            return []
+        return [
+            f"{left:.0f} s of the time were not used: they were held back to make the winner again "
+            "and to report, or nothing more would have ended in them"
+        ]
 
     @property
     def tested(self) -> Accuracy:
@@ -154,15 +192,19 @@ class StudySummary:
             tested += f", {percent(self.refit)} % made again with the choice images"
         counts = Counter(happened(each.status) for each in failed)
         why = "; ".join(f"{n} {what}" for what, n in counts.items())
+        late = skipped(self.trials)
         return [
             f"the winner is trial {best.number}, of the family {best.family}: "
             f"{percent(choice)} % of {choice.total:,} choice images right, which flatters it, "
             "since they chose it",
+            *self.ahead,
             f"on {self.tested.total:,} test images, which chose nothing: {tested}",
-            f"{counted(len(self.trials), 'trial')} in {self.seconds:.0f} s"
+            f"{counted(self.n_tried, 'trial')} in {self.time}"
             + (f", of which {len(failed):,} failed ({why})" if failed else "")
+            + (f"; for {len(late):,} more there was no time" if late else "")
             + f"; the search ended because {ENDED[self.ended]}; choosing what to try took "
             f"{self.overhead:.1f} s",
+            *self.unused,
             *self.left_out,
             f"as a plain run: python -m experiments.run {shlex.join(self.command)}",
         ]

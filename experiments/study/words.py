@@ -66,7 +66,7 @@ def next_steps(summary: StudySummary, n_findings: int) -> list[tuple[str, str]]:
         "trials": [
             (
                 f"The search ended with its number of trials. {better}",
-                f"{more} budget.trials={2 * len(summary.trials)}",
+                f"{more} budget.trials={2 * summary.n_tried}",
             )
         ],
     }.get(summary.ended, [])

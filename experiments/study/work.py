@@ -46,11 +46,10 @@ def work_of(
     """Make what tries trials, and what the end of a study wants, in processes of their own."""
     judged = {name: each.judged for name, each in plan.space.families.items()}
     words = [*of_runs(options, overrides), "data.calibration_fraction=0", "tracking.model=false"]
-    trial = Trial(words, folder, plan.roles, judged, plan.objectives.limits)
-    gigabytes = options["limits"]["trial_gigabytes"]
     free, _ = available()
-    n_bytes = 0.9 * free / n_workers(options) if gigabytes is None else 1e9 * gigabytes
-    return Supervised(trial, _fallen, _time_of, int(n_bytes), log=folder / LOG)
+    gigabytes = options["limits"]["trial_gigabytes"] or 0.9e-9 * free / n_workers(options)
+    trial = Trial(words, folder, plan.roles, judged, plan.objectives.limits, gigabytes)
+    return Supervised(trial, _fallen, _time_of, int(1e9 * gigabytes), log=folder / LOG)
 
 
 def _time_of(task: Task | Testing | Remaking) -> float | None:

@@ -6,11 +6,12 @@ from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from slicing.adaptive.logistic import fitted
-from slicing.adaptive.neighborhood import Neighborhood, placed
-from slicing.adaptive.selector import Decision, Selector, log_ratios
+from slicing.adaptive.neighborhood import Neighborhood, count_right, place, placed
+from slicing.adaptive.selector import Decision, Selector, log_ratio, log_ratios
 from slicing.adaptive.table import Table
 from slicing.engine.engine import Engine
 from slicing.errors import InputError
@@ -67,14 +68,19 @@ class Deferral(Selector):
         self, member: int, answers: NDArray[np.int64], scores: NDArray[np.float32]
     ) -> Decision:
         """Ask the larger member with the most gain for a millisecond, as urgently as that is."""
-        local = self.known[member].local_accuracy(placed(scores))[:, member:]
-        weights = self.weights[member, member:].T
-        logits = weights[0] + weights[1] * log_ratios(answers, scores)[:, None]
-        logits += weights[2] * local + weights[3:][answers]
-        right = 0.5 + 0.5 * np.tanh(0.5 * logits)
-        rates = (right[:, 1:] - right[:, :1]) / self._milliseconds[member + 1 :]
-        best = rates.argmax(axis=1)
-        return Decision(best + member + 1, rates[np.arange(len(answers)), best])
+        if scores.shape[1] != self.weights.shape[2] - 3:
+            raise InputError(
+                f"It learned from {self.weights.shape[2] - 3} classes, and these are "
+                f"{scores.shape[1]}."
+            )
+        following = np.empty(len(answers), np.int64)
+        urgency = np.empty(len(answers))
+        known = self.known[member]
+        _decide(
+            member, answers, scores, (known.points, known.by_image, known.k),
+            self.weights[member], self._milliseconds, following, urgency,
+        )  # fmt: skip
+        return Decision(following, urgency)
 
     @cached_property
     def _milliseconds(self) -> NDArray[np.float64]:
@@ -95,10 +101,44 @@ class Deferral(Selector):
     ) -> Self:
         """See :meth:`.Selector.restored`."""
         weights, times = arrays["weights"], arrays["milliseconds"]
-        if weights.shape[:2] != (n_members - 1, n_members) or times.shape != (n_members,):
+        if (
+            weights.ndim != 3
+            or weights.shape[:2] != (n_members - 1, n_members)
+            or times.shape != (n_members,)
+        ):
             raise InputError(f"its weights have shape {weights.shape}")
         known = tuple(
             Neighborhood.restored(arrays[f"points{number}"], arrays["right"], n_members)
             for number in range(n_members - 1)
         )
+        n_classes = weights.shape[2] - 3
+        if any(each.points.shape[1] != n_classes for each in known):
+            raise InputError(f"its images do not lie at {n_classes} numbers")
         return cls(known, weights.astype(np.float64), times.astype(np.float64))
+
+
+@njit(cache=True)
+def _decide(  # type: ignore[no-untyped-def]
+    member, answers, scores, known, weights, milliseconds, following, urgency
+):  # fmt: skip
+    """Fill ``following`` and ``urgency``: each array more would take as long as a small layer."""
+    points, right, k = known
+    n_members = len(weights)
+    point, counts = np.empty(scores.shape[1], np.float32), np.empty(n_members)
+    for i in range(len(answers)):
+        place(scores[i], point)
+        counts[:] = 0.0
+        count_right(point, points, right, k, -1, counts)
+        ratio, own, best = log_ratio(answers[i], scores[i]), 0.0, -np.inf
+        following[i] = member + 1
+        for other in range(member, n_members):
+            of_other = weights[other]
+            logit = of_other[0] + of_other[1] * ratio + of_other[2] * (counts[other] / k)
+            is_right = 0.5 + 0.5 * np.tanh(0.5 * (logit + of_other[3 + answers[i]]))
+            if other == member:
+                own = is_right
+                continue
+            rate = (is_right - own) / milliseconds[other]
+            if rate > best:
+                following[i], best = other, rate
+        urgency[i] = best

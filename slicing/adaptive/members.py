@@ -1,7 +1,8 @@
 """The members of a system: engines that answer about the same images, in ascending order of cost.
 
-What a member has computed of an image, a larger one takes over where it needs the same: an engine
-that averages shifted copies takes the features of the image as it is from one that averages none.
+What a member has computed of an image, a larger one takes over where it needs the same: layers with
+which both begin, and an engine that averages shifted copies takes the features of the image as it
+is from one that averages none.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slicing.adaptive.table import Costs, Table
+from slicing.adaptive.trunk import Key, parts_of
 from slicing.engine import stored_stack
 from slicing.engine.engine import Engine
 from slicing.errors import InputError
@@ -32,6 +34,8 @@ class Members:
     engines : tuple of Engine
     builds_on : tuple of int or None
         Of each, the smaller one whose features it takes over.
+    parts : tuple of Parts
+        Of each, cut where it parts from others.
 
     Raises
     ------
@@ -59,6 +63,8 @@ class Members:
             next((i for i in range(j) if _has_features_of(self.engines[i], each)), None)
             for j, each in enumerate(self.engines)
         )
+
+        self.parts = parts_of(self.engines)
 
     def __len__(self) -> int:
         return len(self.engines)
@@ -114,35 +120,51 @@ class Asking:
         n = len(self.images)
         self.votes = np.zeros((n, n_classes), np.int64)
         self.scores = np.zeros((len(members), n, n_classes), np.float32)
-        self._kept: dict[int, tuple[NDArray[np.intp], NDArray[np.float32]]] = {}
+        # Features by the number of their member, and maps by the key of their layers.
+        self._kept: dict[int | Key, tuple[NDArray[np.intp], NDArray[np.float32]]] = {}
 
     def __call__(
         self, member: int, rows: NDArray[np.intp]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Ask a member about the images of these rows, ascending: see :data:`.selector.Ask`."""
-        engine = self._members.engines[member]
-        images = self.images if len(rows) == len(self.images) else self.images[rows]
+        keys, stacks, engine = self._members.parts[member]
+        inputs, begin = None, len(keys)
+        while begin and inputs is None:
+            inputs = self._kept_for(keys[begin - 1], rows)
+            begin -= inputs is None
+        if inputs is None:
+            inputs = self.images if len(rows) == len(self.images) else self.images[rows]
+        for key, stack in zip(keys[begin:], stacks[begin:], strict=True):
+            inputs = stack.forward(inputs).reshape(len(rows), *stack.feature_shape)
+            self._kept[key] = rows, inputs
         # The pixels were checked: engine.features would do it again, for each member.
-        inputs = images if engine.backbone is None else engine.backbone.maps(images)
-        unshifted = self._features_of(self._members.builds_on[member], rows)
-        features = averaged(engine.stack, inputs, engine.average, unshifted=unshifted)
+        if engine.backbone is not None:
+            inputs = engine.backbone.maps(inputs)
+        if alone := engine.single(inputs):
+            features, votes, scores = alone
+        else:
+            unshifted = self._kept_for(self._members.builds_on[member], rows)
+            features = averaged(engine.stack, inputs, engine.average, unshifted=unshifted)
+            votes, scores = engine.votes_and_scores(features)
         if member in self._members.builds_on:
             self._kept[member] = rows, features
-        votes, scores = engine.votes_and_scores(features)
-        self.votes[rows], self.scores[member, rows] = votes, scores
+        if len(rows) == len(self.images):
+            self.votes, self.scores[member] = votes, scores
+        else:
+            self.votes[rows], self.scores[member, rows] = votes, scores
         return votes.argmax(axis=1), scores
 
-    def _features_of(
-        self, member: int | None, rows: NDArray[np.intp]
+    def _kept_for(
+        self, key: int | Key | None, rows: NDArray[np.intp]
     ) -> NDArray[np.float32] | None:
-        """Give the features that a member has computed, if it has for all of these rows."""
-        if member is None or member not in self._kept:
+        """Give what was computed, if it was for all of these rows."""
+        if key is None or key not in self._kept:
             return None
-        known, features = self._kept[member]
+        known, kept = self._kept[key]
         places = np.searchsorted(known, rows)
         if not np.array_equal(known[places.clip(max=len(known) - 1)], rows):
             return None
-        return features[places]
+        return kept[places]
 
 
 def _has_features_of(smaller: Engine, larger: Engine) -> bool:

@@ -80,11 +80,17 @@ class Neighborhood:
         own = np.full(len(points), -1) if own is None else own
         counts = np.zeros((len(points), len(self.right)))
         points = np.ascontiguousarray(points, np.float32)
-        _local_accuracy(points, self.points, self._by_image, k, own, counts)
+        _local_accuracy(points, self.points, self.by_image, k, own, counts)
         return counts / k
 
+    @property
+    def k(self) -> int:
+        """Neighbors whose mean is the local accuracy."""
+        return min(_K, len(self.points))
+
     @cached_property
-    def _by_image(self) -> NDArray[np.float64]:
+    def by_image(self) -> NDArray[np.float64]:
+        """Which members were right, of shape (n, n_members), 0 or 1."""
         return np.ascontiguousarray(self.right.T, np.float64)
 
     @classmethod
@@ -109,18 +115,23 @@ def _local_accuracy(points, known, right, k, own, counts):  # type: ignore[no-un
 
     A search that prepares its queries takes ten times as long for one.
     """
-    near, place = np.empty(k), np.empty(k, np.int64)
     for i in range(len(points)):
-        heap.clear(near, place)
-        for j in range(len(known)):
-            if own[i] != j:
-                heap.push(near, place, measure(points[i], known[j], 1.0, False), j)
-        for j in place:
-            # Distances that are no numbers leave places empty.
-            if j >= len(known):
-                continue
+        count_right(points[i], known, right, k, own[i], counts[i])
+
+
+@njit(cache=True)
+def count_right(point, known, right, k, own, counts):  # type: ignore[no-untyped-def]
+    """Count for one image: see :meth:`Neighborhood.local_accuracy`."""
+    near, place = np.empty(k), np.empty(k, np.int64)
+    heap.clear(near, place)
+    for j in range(len(known)):
+        if own != j:
+            heap.push(near, place, measure(point, known[j], 1.0, False), j)
+    for j in place:
+        # Distances that are no numbers leave places empty.
+        if j < len(known):
             for member in range(right.shape[1]):
-                counts[i, member] += right[j, member]
+                counts[member] += right[j, member]
 
 
 def placed(scores: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -135,6 +146,19 @@ def placed(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     -------
     ndarray of shape (n, n_classes), float32
     """
-    finite = np.where(np.isfinite(scores), scores, 0.0).astype(np.float64)
-    total = finite.sum(axis=1, keepdims=True)
-    return (finite / np.where(total > 0.0, total, 1.0)).astype(np.float32)
+    points = np.empty_like(scores)
+    for row, point in zip(scores, points, strict=True):
+        place(row, point)
+    return points
+
+
+@njit(cache=True)
+def place(scores, point):  # type: ignore[no-untyped-def]
+    """Fill ``point`` for one image, see :func:`placed`."""
+    total = 0.0
+    for distance in scores:
+        if np.isfinite(distance):
+            total += np.float64(distance)
+    for label in range(len(scores)):
+        is_known = np.isfinite(scores[label]) and total > 0.0
+        point[label] = np.float64(scores[label]) / total if is_known else 0.0

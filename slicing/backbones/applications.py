@@ -29,6 +29,8 @@ _SIDES = {
     **{"InceptionV3": 299, "InceptionResNetV2": 299, "Xception": 299, "NASNetLarge": 331},
 }
 _SIDE = 224
+# What files of weights begin with: HDF5, and zip.
+_FORMATS = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 
 
 def application(
@@ -62,15 +64,33 @@ def application(
     path, digest = None, "imagenet"
     if weights is not None:
         path = Path(weights).expanduser()
-        try:
-            with open_regular(path) as file:
-                digest = hashlib.sha256(file.read()).hexdigest()
-        except OSError as error:
-            raise InputError(
-                f"weights={path} cannot be read: {error.strerror or error}.", "weights"
-            ) from error
+        digest = hashlib.sha256(content_of(path)).hexdigest()
     load = partial(_load, name, shape, path, threads)
     return Network(name, shape, f"{name} {digest}", load, cache_dir)
+
+
+def content_of(path: Path) -> bytes:
+    """Read a file of weights; its format alone is looked at.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be read, or is of none of the formats of Keras.
+    """
+    try:
+        with open_regular(path) as file:
+            content = file.read()
+    except OSError as error:
+        raise InputError(
+            f"weights={path} cannot be read: {error.strerror or error}.", "weights"
+        ) from error
+    if not content.startswith(_FORMATS):
+        raise InputError(
+            f"weights={path} is no file of weights: give one that Keras offers, whose name ends in "
+            "notop.h5 or no_top.h5, or one that model.save_weights has written.",
+            "weights",
+        )
+    return content
 
 
 def _load(

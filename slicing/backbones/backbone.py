@@ -56,11 +56,7 @@ class Backbone:
         graphs.input_shape(self._model)
         if [*graphs.shapes(self._model)] != [graphs.OUTPUT]:
             raise InputError(f"The backbone {self.name} does not give maps alone: make it again.")
-        if self._largest > _MOST:
-            raise InputError(
-                f"The backbone {self.name} takes {4 * self._largest / 2**30:,.1f} GB for a single "
-                "map: use smaller images."
-            )
+        self._require_small(self._largest, _MOST)
         if len(self.cuts) != len(self.channels) or sum(self.channels) != self.map_shape[2]:
             raise InputError(
                 f"The backbone {self.name} gives {self.map_shape[2]} channels, and its cuts have "
@@ -142,6 +138,9 @@ class Backbone:
         maps = np.empty((len(images), *self.map_shape), np.float32)
         for start in range(0, len(images), size):
             chunk = np.ascontiguousarray(self.checked(images[start : start + size]))
+            if len(chunk) > 1:
+                # A foreign graph may be small for one image and for many, and large in between.
+                self._require_small(self._numbers_for(len(chunk)), _NUMBERS)
             maps[start : start + size] = self._run(session, chunk)
         return maps
 
@@ -161,9 +160,27 @@ class Backbone:
             "images."
         )
 
-    @cached_property
+    @property
     def _largest(self) -> int:
-        return largest(self._model, _CHUNK)
+        """Numbers of the largest map, for each image."""
+        return max(-(-self._numbers_for(n) // n) for n in (1, _CHUNK))
+
+    def _numbers_for(self, n: int) -> int:
+        """Count the numbers of the largest map of n images at a time, once."""
+        if n not in self._counted:
+            self._counted[n] = largest(self._model, n)
+        return self._counted[n]
+
+    @cached_property
+    def _counted(self) -> dict[int, int]:
+        return {}
+
+    def _require_small(self, numbers: int, most: int) -> None:
+        if numbers > most:
+            raise InputError(
+                f"The backbone {self.name} takes {4 * numbers / 2**30:,.1f} GB for a single map: "
+                "use smaller images."
+            )
 
     @cached_property
     def _sessions(self) -> dict[int, Any]:

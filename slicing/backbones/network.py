@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Part of the cache's key: raise it with every change to the graphs that are made here.
-_RECIPE = 1
+_RECIPE = 2
 _PACKAGES = ("keras", "tensorflow", "tf2onnx", "onnx", "numpy")
 
 # Bytes of all cache files of a folder.

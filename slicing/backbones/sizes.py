@@ -18,27 +18,21 @@ from slicing.errors import InputError
 _FEW = 64
 
 
-def largest(model: Any, batch: int) -> int:
-    """Count the numbers of the largest value within a graph, for each image.
+def largest(model: Any, n: int) -> int:
+    """Count the numbers of the largest value within a graph.
 
     Parameters
     ----------
     model : onnx.ModelProto
         With one input. What it says of the shapes of its values is not believed.
-    batch : int
-        Images that are computed at a time, at most.
+    n : int
+        Images that are computed at a time. A value may grow faster than they do, or otherwise.
 
     Raises
     ------
     InputError
         Where the size of a value depends on the pixels, or the values do not fit each other.
     """
-    # A value can also grow faster than the batch.
-    return max(-(-_largest(model, n) // n) for n in (1, batch))
-
-
-def _largest(model: Any, n: int) -> int:
-    """Count the numbers of the largest value, for n images."""
     onnx = load_onnx()
     make_type = onnx.helper.make_tensor_type_proto
     opset = {each.domain: each.version for each in model.opset_import}.get("", OPSET)

@@ -28,7 +28,8 @@ class Call:
     Attributes
     ----------
     name : str
-        Of a layer in a model within the model, the names of both with ``/`` between.
+        Of a layer in a model within the model, the names of both with ``/`` between. Where it is
+        called again, with ``:2`` behind, and so on.
     layer : keras.Operation
     inputs : list of tensor
     output : tensor
@@ -82,7 +83,9 @@ class Trace:
             output = layer(*args, **kwargs)
             inputs = [each for each in tree.flatten((args, kwargs)) if hasattr(each, "shape")]
             if hasattr(output, "shape"):
-                self.calls.append(Call(name, layer, inputs, output))
+                known = sum(each.layer is layer for each in self.calls)
+                own = f"{name}:{known + 1}" if known else name
+                self.calls.append(Call(own, layer, inputs, output))
             return output
 
         return call

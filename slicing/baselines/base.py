@@ -35,10 +35,14 @@ class Epoch:
     loss, accuracy : float
         Means over the images as they were trained with: before the network has learned from all of
         them, and with dropout.
+    choice_loss, choice_accuracy : float or None
+        Means after it over images that it did not learn from; None where there are none.
     """
 
     loss: float
     accuracy: float
+    choice_loss: float | None = None
+    choice_accuracy: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +68,8 @@ class Baseline:
     warning : str or None
         What its user should know before trusting its figures.
     backbone : Backbone or None
-        What has made the maps that the stack takes, or where the network has a head of its own,
-        all of it; None: the stack takes images.
+        What makes the maps that the stack takes, or where the network has a head of its own, all
+        of it; None: the stack takes images.
     """
 
     stack: ConvStack
@@ -140,10 +144,12 @@ class Baseline:
         InputError
             Where there is no trained head, or the images have another shape or other pixels.
         """
+        if self.head is not None and self.backbone is not None:
+            return self.shares(self.backbone.maps(images))
         return self.shares(unit_pixels(images))
 
     def shares(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Do the same for pixels that are not checked: they may have any range."""
+        """Do the same for what the stack takes: pixels of any range, or maps."""
         if self.head is None:
             raise InputError("This baseline has no trained head to classify with: use the k-NN.")
         self.stack.check(images)

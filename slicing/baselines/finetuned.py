@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 # Options that change no weights, or do so in the environment.
 _NO_RECIPE = (
-    *("name", "image_size", "weights", "mirrored", "storage", "kernels", "kernel_size"),
-    *("threads", "cache_dir"),
+    *("name", "image_size", "weights", "path", "pixels", "mirrored", "storage"),
+    *("kernels", "kernel_size", "threads", "cache_dir"),
 )
 
 
@@ -51,7 +51,7 @@ class FineTuned(Pretrained):
 
     Parameters
     ----------
-    name, image_size, weights, mirrored, storage, kernels, kernel_size, seed, threads
+    name, image_size, weights, path, pixels, mirrored, storage, kernels, kernel_size, seed, threads
         See :class:`~slicing.baselines.pretrained.Pretrained`. The seed is that of the order of the
         images, of dropout, of the choice images and of the versions, too.
     layers : int, default=2
@@ -116,7 +116,7 @@ class FineTuned(Pretrained):
     @property
     def variant(self) -> str:
         """The network that it starts from."""
-        return f"-{self.name}"
+        return f"-{self.name if self.path is None else Path(self.path).stem}"
 
     def adapt(
         self,
@@ -287,7 +287,18 @@ def _parts(network: Network, after: str, layers: int, n_classes: int) -> _Parts:
     maps = trace.maps()
     last = maps[network.cuts[-1]]
     if layers:
+        place = [call.name for call in trace.calls].index(after) + 1
+        below = {id(call.layer) for call in trace.calls[:place]}
+        if any(id(call.layer) in below for call in trace.calls[place:]):
+            raise InputError(
+                f"layers={layers} is not possible for {network.name}, which uses layers of the "
+                f"last {layers} blocks in what is frozen, too: choose another number, such as 0.",
+                "layers",
+            )
         tail = keras.Model(maps[after], last)
+        # Whoever made the network may have frozen them.
+        for layer in tail.layers:
+            layer.trainable = True
     else:
         averaged = keras.Input((1, 1, last.shape[-1]))
         tail = keras.Model(averaged, keras.layers.Identity()(averaged))

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -191,8 +191,8 @@ class Trainee:
         loss, right = self._step(maps, labels, np.array(key, np.int64))
         return float(loss), int(right)
 
-    def loss(self, maps: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-        """Give the mean cross-entropy, without dropout."""
+    def judged(self, maps: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[float, float]:
+        """Give the mean cross-entropy and the accuracy, without dropout."""
         chunks = [
             self._scores(maps[start : start + _CHUNK]).numpy()
             for start in range(0, len(maps), _CHUNK)
@@ -200,7 +200,7 @@ class Trainee:
         scores = np.concatenate(chunks).astype(float)
         scores -= scores.max(axis=1, keepdims=True)
         shares = scores[np.arange(len(labels)), labels] - np.log(np.exp(scores).sum(axis=1))
-        return float(-shares.mean())
+        return float(-shares.mean()), float((scores.argmax(axis=1) == labels).mean())
 
     def values(self) -> tuple[Weights, Weights]:
         """Give the weights, and what the optimizer keeps."""
@@ -260,7 +260,10 @@ def fit(
         state.epochs.append(_epoch(trainee, maps, labels, choice, state, show))
         state.weights, state.slots = trainee.values()
         if choice is not None:
-            state.losses.append(trainee.loss(*choice))
+            judged = trainee.judged(*choice)
+            state.losses.append(judged[0])
+            last = state.epochs[-1]
+            state.epochs[-1] = Epoch(last.loss, last.accuracy, *judged)
         for loss in (state.epochs[-1].loss, *state.losses[-1:]):
             if not np.isfinite(loss):
                 raise InputError(
@@ -326,7 +329,7 @@ def _write(path: Path, state: _State) -> None:
     """Keep a state; where that is impossible, log a warning and go on."""
     settings = {
         "rate": state.rate,
-        "epochs": [(each.loss, each.accuracy) for each in state.epochs],
+        "epochs": [astuple(each) for each in state.epochs],
         "losses": state.losses,
         "seconds": state.seconds,
     }
@@ -360,7 +363,7 @@ def _read(path: Path, trainee: Trainee) -> _State | None:
             weights,
             best,
             slots,
-            [Epoch(float(loss), float(share)) for loss, share in settings["epochs"]],
+            [Epoch(*each) for each in settings["epochs"]],
             [float(loss) for loss in settings["losses"]],
             float(settings["seconds"]),
         )

@@ -1,19 +1,24 @@
-"""Read a Keras model from a file that anybody may have written."""
+"""A Keras model from a file that anybody may have written, as a network that can be cut."""
 
 import json
 import math
 import zipfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from slicing.backbones.conversion import Scaling
+from slicing.backbones.network import Network
 from slicing.backend import configure_threads, load_keras
 from slicing.checks import archive
+from slicing.data.image_file import MODES
 from slicing.errors import InputError
 from slicing.files import open_regular
 from slicing.memory import demand
+from slicing.stack import Shape
 
 if TYPE_CHECKING:
     import keras
@@ -22,22 +27,23 @@ if TYPE_CHECKING:
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
-def read_model(given: str | Path, threads: int | None) -> "keras.Model":
-    """Read a ``.keras`` file, in Keras' safe mode: nothing in it is executed.
+def check_file(path: Path) -> int:
+    """Refuse what is no ``.keras`` file, as far as its format tells: TensorFlow is not needed.
 
-    Parameters
-    ----------
-    given : path
-    threads : int or None
-        See :func:`slicing.backend.configure_threads`.
+    Returns
+    -------
+    int
+        Bytes to which it unpacks.
+
+    Returns
+    -------
+    keras.Model
+        With plain tensors instead of lists or dicts of one.
 
     Raises
     ------
     InputError
-        For what is no such file, is damaged, has layers of others, weights that are not finite, or
-        layers that are larger than their weights in the file.
     """
-    path = Path(given).expanduser()
     if not path.is_file():
         fault = "is no file" if path.exists() else "is not there"
         raise InputError(f"path={path} {fault}: give the path of a .keras file.", "path")
@@ -61,6 +67,25 @@ def read_model(given: str | Path, threads: int | None) -> "keras.Model":
     unpacked = archive("path", path)
     way_out = "give a smaller model, or take a larger machine"
     demand(2 * unpacked, f"path={path} takes", way_out, "path")
+    return unpacked
+
+
+def read_model(path: Path, threads: int | None) -> "keras.Model":
+    """Read a ``.keras`` file, in Keras' safe mode: nothing in it is executed.
+
+    Parameters
+    ----------
+    path : Path
+    threads : int or None
+        See :func:`slicing.backend.configure_threads`.
+
+    Raises
+    ------
+    InputError
+        For what is no such file, is damaged, has layers of others, weights that are not finite, or
+        layers that are larger than their weights in the file.
+    """
+    unpacked = check_file(path)
     configure_threads(threads)
     try:
         # In a thread of its own, whose variables Keras forgets with it.
@@ -89,7 +114,78 @@ def read_model(given: str | Path, threads: int | None) -> "keras.Model":
                 "whose training did not diverge.",
                 "path",
             )
-    return model
+    if len(getattr(model, "inputs", None) or ()) != 1 or len(model.outputs or ()) != 1:
+        return model
+    return load_keras().Model(model.inputs[0], model.outputs[0], name=model.name)
+
+
+def network_of(model: "keras.Model", path: str | Path, pixels: Sequence[float]) -> Network:
+    """Give the network that a file holds.
+
+    Parameters
+    ----------
+    model : keras.Model
+        As :func:`read_model` gives it.
+    path : path
+        The file, which names the network.
+    pixels : (float, float)
+        What stands for black and for white in its inputs.
+
+    Raises
+    ------
+    InputError
+        For ``pixels`` that are no range, or where the model takes no image of a fixed size.
+    """
+    low, high = pixel_range(pixels)
+    scaling = Scaling((high - low,), (low,))
+    return Network.of_model(model, image_shape(model, path), scaling, Path(path).stem)
+
+
+def pixel_range(pixels: Sequence[float]) -> tuple[float, float]:
+    """Give what stands for black and for white.
+
+    Raises
+    ------
+    InputError
+        Where these are no two numbers.
+    """
+    if len(pixels) != 2 or not np.isfinite(pixels).all() or len({*pixels}) < 2:
+        raise InputError(
+            f"pixels={[*pixels]} is no range: give what stands for 0 and what for 1 in the "
+            "model's inputs, such as [0, 255].",
+            "pixels",
+        )
+    low, high = map(float, pixels)
+    return low, high
+
+
+def image_shape(model: "keras.Model", path: str | Path) -> Shape:
+    """Give height, width and channels of the image that a model takes.
+
+    Raises
+    ------
+    InputError
+        Where it takes something else, or images of any size.
+    """
+    shapes = shapes_of(model, "inputs")
+    match shapes:
+        case [(_, int(height), int(width), int(channels))] if channels in MODES:
+            return height, width, channels
+    raise InputError(
+        f"path={path} holds a model that takes inputs of shape {listed(shapes)}: give one that "
+        "takes one image of a fixed height and width, gray or RGB.",
+        "path",
+    )
+
+
+def shapes_of(model: "keras.Model", tensors: str) -> list[tuple[int | None, ...]]:
+    """Give the shapes of a model's ``inputs`` or ``outputs``; none where it does not say them."""
+    return [tuple(tensor.shape) for tensor in getattr(model, tensors, None) or ()]
+
+
+def listed(shapes: Sequence[tuple[int | None, ...]]) -> str:
+    """Write shapes for a message."""
+    return ", ".join(map(str, shapes)) or "unknown"
 
 
 def _weight_bytes(path: Path) -> int:

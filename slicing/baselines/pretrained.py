@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
+from slicing.backbones.applications import content_of
 from slicing.backbones.backbone import Backbone
 from slicing.backbones.named import named
 from slicing.backbones.network import Network
-from slicing.baselines.base import Baseline, BaselineBuilder
+from slicing.baselines.base import Adapted, Baseline, BaselineBuilder
+from slicing.baselines.keras_file import check_file, network_of, read_model
 from slicing.baselines.untrained import UntrainedCNN
 from slicing.checks import at_least, one_of
-from slicing.data.dataset import Images
+from slicing.data.dataset import Images, Part
+from slicing.data.preparation import Preparation
 from slicing.errors import InputError
 from slicing.show import Show, silent
 from slicing.stack import ConvStack, Shape
@@ -25,8 +28,16 @@ class Pretrained(BaselineBuilder):
 
     Parameters
     ----------
-    name, image_size, weights
-        See :func:`~slicing.backbones.named.named`. Smaller images take less time.
+    name : str, default="efficientnet_lite0"
+        See :func:`~slicing.backbones.named.named`.
+    image_size, weights
+        See there. Smaller images take less time.
+    path : path or None, default=None
+        A ``.keras`` file of one's own, whose network takes the place of ``name``, whatever it was
+        trained for: nothing above its maps is used.
+    pixels : (float, float), default=(0, 1)
+        Of such a file: what stands for black and for white in its inputs. Nothing can tell here
+        whether it is right.
     mirrored : bool, default=False
         Whether an image's maps are averaged with those of its mirror image, left to right, which
         takes twice the time.
@@ -41,11 +52,19 @@ class Pretrained(BaselineBuilder):
         Seeds these kernels.
     threads : int or None, default=None
         Threads to make the network with, see :func:`slicing.backend.configure_threads`.
+
+    Raises
+    ------
+    InputError
+        Where the file of weights is none, or the ``.keras`` file. Whether weights fit is found out
+        when they are read.
     """
 
-    name: str
+    name: str = "efficientnet_lite0"
     image_size: Sequence[int] | None = None
     weights: str | Path | None = None
+    path: str | Path | None = None
+    pixels: Sequence[float] = (0.0, 1.0)
     mirrored: bool = False
     storage: Storage = "float32"
     kernels: int = 0
@@ -56,6 +75,19 @@ class Pretrained(BaselineBuilder):
     is_trained: ClassVar[bool] = False
     uses_tensorflow: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        if self.path is not None:
+            for option in ("image_size", "weights"):
+                if (value := getattr(self, option)) is not None:
+                    raise InputError(
+                        f"{option}={value} is not possible with path={self.path}, which has its "
+                        "own: leave it out.",
+                        option,
+                    )
+            check_file(Path(self.path).expanduser())
+        if self.weights is not None:
+            content_of(Path(self.weights).expanduser())
+
     @property
     def is_frozen(self) -> bool:
         """Always."""
@@ -63,14 +95,29 @@ class Pretrained(BaselineBuilder):
 
     def network(self) -> Network:
         """Load the network; see :meth:`BaselineBuilder.network`."""
+        one_of("storage", self.storage, get_args(Storage))
+        if self.path is not None:
+            file = Path(self.path).expanduser()
+            return network_of(read_model(file, self.threads), file, self.pixels)
         size = self.image_size
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise InputError(
                 f"image_size={[*size]} is not a size: give height and width.", "image_size"
             )
         image_size = None if size is None else (size[0], size[1])
-        one_of("storage", self.storage, get_args(Storage))
         return named(self.name, image_size, self.weights, self.threads)
+
+    def adapt(
+        self,
+        network: Network,
+        preparation: Preparation,
+        train: Part,
+        classes: tuple[str, ...],
+        show: Show = silent,
+    ) -> Adapted:
+        """Take the network as it is; see :meth:`BaselineBuilder.adapt`."""
+        # These images may have taught a network of one's own.
+        return Adapted(network, knows_labels=self.path is not None)
 
     def frozen(self, network: Network, cuts: Sequence[str], pool: int = 1) -> Backbone:
         """Cut the network, mirror it, round its weights; see :meth:`BaselineBuilder.frozen`."""

@@ -7,18 +7,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
-from slicing.backbones.conversion import Scaling
 from slicing.backbones.network import Network
 from slicing.backend import load_keras
 from slicing.baselines.base import Adapted, Baseline, BaselineBuilder
-from slicing.baselines.examination import PixelRange, check_answers, check_features
+from slicing.baselines.examination import check_answers, check_features
 from slicing.baselines.head import SCORES, KerasHead
-from slicing.baselines.keras_file import read_model
+from slicing.baselines.keras_file import (
+    check_file,
+    image_shape,
+    listed,
+    network_of,
+    pixel_range,
+    read_model,
+    shapes_of,
+)
 from slicing.cutting import cut
 from slicing.data.dataset import Images, Part
-from slicing.data.image_file import MODES
 from slicing.data.preparation import Preparation
 from slicing.data.sampling import stratified_order
 from slicing.errors import InputError
@@ -57,6 +61,11 @@ class SavedCNN(BaselineBuilder):
         Names of the classes in the order of its outputs; None is the dataset's order.
     threads : int or None, default=None
         Threads to predict with, see :func:`slicing.backend.configure_threads`.
+
+    Raises
+    ------
+    InputError
+        Where the file is none of Keras' format. The rest is found out when it is read.
     """
 
     path: str | Path
@@ -66,6 +75,9 @@ class SavedCNN(BaselineBuilder):
 
     is_trained: ClassVar[bool] = False
     uses_tensorflow: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_file(self._file)
 
     @property
     def is_frozen(self) -> bool:
@@ -99,14 +111,7 @@ class SavedCNN(BaselineBuilder):
 
     def network(self) -> Network:
         """Give the model, where it is frozen; see :meth:`BaselineBuilder.network`."""
-        low, high = self._range()
-        height, width, channels = self._image_shape
-        return Network.of_model(
-            self._model,
-            (height, width, channels),
-            Scaling((high - low,), (low,)),
-            Path(self.path).stem,
-        )
+        return network_of(self._model, self._file, self.pixels)
 
     def adapt(
         self,
@@ -144,22 +149,22 @@ class SavedCNN(BaselineBuilder):
         )
         return Adapted(answering, warning=warning, knows_labels=True)
 
+    @property
+    def _file(self) -> Path:
+        return Path(self.path).expanduser()
+
     @cached_property
     def _model(self) -> "keras.Model":
-        """The model as it is in the file, with plain tensors instead of lists or dicts of one."""
-        model = read_model(self.path, self.threads)
-        if len(getattr(model, "inputs", None) or ()) != 1 or len(model.outputs or ()) != 1:
-            return model
-        return load_keras().Model(model.inputs[0], model.outputs[0], name=model.name)
+        return read_model(self._file, self.threads)
 
     @cached_property
     def _scaled(self) -> "keras.Model":
         """The same as a model that takes pixels in [0, 1]."""
-        low, high = self._range()
+        low, high = pixel_range(self.pixels)
         if (low, high) == (0.0, 1.0):
             return self._model
         keras = load_keras()
-        images = keras.Input(self._image_shape)
+        images = keras.Input(image_shape(self._model, self.path))
         scaled = keras.layers.Rescaling(high - low, low)(images)
         return keras.Model(images, self._model(scaled))
 
@@ -173,27 +178,12 @@ class SavedCNN(BaselineBuilder):
             log.info("The network is frozen. %s", error)
             return None
 
-    @property
-    def _image_shape(self) -> Shape:
-        shapes = self._shapes("inputs")
-        match shapes:
-            case [(_, int(height), int(width), int(channels))] if channels in MODES:
-                return height, width, channels
-        raise InputError(
-            f"path={self.path} holds a model that takes inputs of shape {_listed(shapes)}: give "
-            "one that takes one image of a fixed height and width, gray or RGB.",
-            "path",
-        )
-
-    def _shapes(self, tensors: str) -> list[tuple[int | None, ...]]:
-        return [tuple(tensor.shape) for tensor in getattr(self._model, tensors, None) or ()]
-
     def _require(self, what: str, tensors: str, wanted: tuple[int, ...]) -> None:
-        shapes = self._shapes(tensors)
+        shapes = shapes_of(self._model, tensors)
         # The first dimension is the batch, of whatever size.
         if [shape[1:] for shape in shapes] != [wanted]:
             raise InputError(
-                f"path={self.path} holds a model that {what} of shape {_listed(shapes)}, and the "
+                f"path={self.path} holds a model that {what} of shape {listed(shapes)}, and the "
                 f"dataset needs {(None, *wanted)}.",
                 "path",
             )
@@ -209,20 +199,10 @@ class SavedCNN(BaselineBuilder):
         )
 
     def _examined(self, baseline: Baseline, train: Images, order: Sequence[str]) -> str | None:
-        warning = check_answers(baseline, train, self._range(), order)
+        warning = check_answers(baseline, train, pixel_range(self.pixels), order)
         if warning:
             log.warning("%s.", warning)
         return warning
-
-    def _range(self) -> PixelRange:
-        if len(self.pixels) != 2 or not np.isfinite(self.pixels).all() or len({*self.pixels}) < 2:
-            raise InputError(
-                f"pixels={[*self.pixels]} is no range: give what stands for 0 and what for 1 in "
-                "the model's inputs, such as [0, 255].",
-                "pixels",
-            )
-        low, high = map(float, self.pixels)
-        return low, high
 
     def _order(self, classes: tuple[str, ...]) -> Sequence[str]:
         if self.classes is None:
@@ -234,7 +214,3 @@ class SavedCNN(BaselineBuilder):
                 "classes",
             )
         return self.classes
-
-
-def _listed(shapes: Sequence[tuple[int | None, ...]]) -> str:
-    return ", ".join(map(str, shapes)) or "unknown"

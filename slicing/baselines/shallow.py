@@ -5,21 +5,25 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from pathlib import Path
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slicing.baselines.base import Baseline, BaselineBuilder, check_labels
-from slicing.baselines.hog import check_cells, hog
+from slicing.backbones.maps import Maps
+from slicing.backbones.network import Network
+from slicing.baselines.base import Adapted, Baseline, BaselineBuilder, check_labels
+from slicing.baselines.extraction import Extractor, FeatureKind
+from slicing.baselines.hog import check_cells
+from slicing.baselines.pretrained import Pretrained
 from slicing.checks import at_least, between, check_seed, one_of, positive
-from slicing.data.dataset import Images
+from slicing.data.dataset import Images, Part
+from slicing.data.preparation import Preparation
 from slicing.errors import InputError
 from slicing.show import Show, silent
 from slicing.stack import ConvStack, Shape
 from slicing.threads import single_threaded_blas
-
-FeatureKind = Literal["pixels", "hog"]
 
 # Steps after which a logistic regression ends.
 _STEPS = 1000
@@ -29,30 +33,82 @@ _STEPS = 1000
 class Shallow(BaselineBuilder):
     """A classifier of scikit-learn on features that are not learned.
 
-    The baseline has no convolutions: its stack gives the pixels.
+    The baseline has no convolutions: its stack gives the pixels, or the maps.
 
     Parameters
     ----------
-    features : {"pixels", "hog"}, default="pixels"
-        The pixels as they are, or :func:`~slicing.baselines.hog.hog`.
+    features : {"pixels", "hog", "maps"}, default="pixels"
+        The pixels as they are, :func:`~slicing.baselines.hog.hog`, or the maps of a frozen network,
+        which :meth:`build` is given in place of images: see
+        :func:`~slicing.backbones.maps.through`.
     cells : int, default=7
         Cells of these histograms along the shorter side of an image.
+    name, image_size, path, pixels
+        Of the network, see :class:`~slicing.baselines.pretrained.Pretrained`.
+    threads : int or None, default=None
+        Threads to make the network with, and to train a forest with, which change no result;
+        None: one a core.
     """
 
     features: FeatureKind = "pixels"
     cells: int = 7
+    name: str = "efficientnet_lite0"
+    image_size: Sequence[int] | None = None
+    path: str | Path | None = None
+    pixels: Sequence[float] = (0.0, 1.0)
+    threads: int | None = None
 
     is_trained: ClassVar[bool] = True
     uses_tensorflow: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        if self.is_frozen:
+            # It looks at the file, if there is one.
+            _ = self._pretrained
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it sees the maps of a network."""
+        return self.features == "maps"
+
     @property
     def variant(self) -> str:
-        """The features, where they are not the pixels."""
+        """The features, where they are not the pixels; of maps, whose they are."""
+        if self.is_frozen:
+            return f"-{self.name if self.path is None else Path(self.path).stem}"
         return "" if self.features == "pixels" else f"-{self.features}"
+
+    def network(self) -> Network:
+        """Load the network; see :meth:`BaselineBuilder.network`."""
+        return self._pretrained.network()
+
+    def adapt(
+        self,
+        network: Network,
+        preparation: Preparation,
+        train: Part,
+        classes: tuple[str, ...],
+        show: Show = silent,
+    ) -> Adapted:
+        """Take the network as it is; see :meth:`BaselineBuilder.adapt`."""
+        return self._pretrained.adapt(network, preparation, train, classes, show)
+
+    @property
+    def _pretrained(self) -> Pretrained:
+        return Pretrained(
+            name=self.name,
+            image_size=self.image_size,
+            path=self.path,
+            pixels=self.pixels,
+            threads=self.threads,
+        )
 
     def shape(self, image_shape: Shape, n_classes: int) -> ConvStack:
         """Give a stack without layers; see :meth:`BaselineBuilder.shape`."""
         one_of("features", self.features, get_args(FeatureKind))
+        at_least("threads", self.threads, 1)
+        if self.path is not None and not self.is_frozen:
+            raise InputError(f"path={self.path} is for features=maps: give both.", "path")
         if self.features == "hog":
             check_cells(self.cells, image_shape)
         self._check()
@@ -64,8 +120,15 @@ class Shallow(BaselineBuilder):
         Raises
         ------
         InputError
-            Also where the labels do not belong to ``classes``, or are all the same.
+            Also where the labels do not belong to ``classes``, or are all the same, or for images
+            where it is maps that it should see.
         """
+        if self.is_frozen and not isinstance(train, Maps):
+            raise InputError(
+                "features=maps needs maps, and these are images: send them through a network first "
+                "(slicing.backbones.maps.through).",
+                "features",
+            )
         stack = self.shape(train.images.shape[1:], len(classes))
         check_labels(train, len(classes))
         if (train.labels == train.labels[0]).all():
@@ -103,46 +166,6 @@ class Shallow(BaselineBuilder):
     def _warning(self, model: Any) -> str | None:
         """Say what is wrong with a trained classifier, if anything is."""
         return None
-
-
-@dataclass(frozen=True)
-class Extractor:
-    """Computes the features of images.
-
-    They are shifted and scaled by the same two numbers, so that those of the training images have a
-    mean of 0 and a standard deviation of 1: it does not matter which range the pixels have.
-
-    Attributes
-    ----------
-    cells : int or None
-        Of :func:`~slicing.baselines.hog.hog`; None: the features are the pixels.
-    mean, deviation : float
-    """
-
-    cells: int | None
-    mean: float
-    deviation: float
-
-    @classmethod
-    def fit(
-        cls, images: NDArray[np.float32], cells: int | None
-    ) -> tuple["Extractor", NDArray[np.float32]]:
-        """Learn the two numbers from the training images; give their features, too."""
-        features = _computed(images, cells)
-        mean, deviation = features.mean(dtype=float), features.std(dtype=float)
-        extract = cls(cells, float(mean), float(deviation) or 1.0)
-        return extract, extract._scaled(features)
-
-    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Compute features of shape (n, n_features), float32."""
-        return self._scaled(_computed(images, self.cells))
-
-    def _scaled(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        return (features - np.float32(self.mean)) / np.float32(self.deviation)
-
-
-def _computed(images: NDArray[np.float32], cells: int | None) -> NDArray[np.float32]:
-    return images.reshape(len(images), -1) if cells is None else hog(images, cells)
 
 
 class ShallowHead:
@@ -201,7 +224,7 @@ class SVM(Shallow):
     ----------
     C : float, default=10
         Cost of errors on the training images.
-    features, cells
+    features, cells, name, image_size, path, pixels, threads
         See :class:`Shallow`.
     """
 
@@ -227,7 +250,7 @@ class LogisticRegression(Shallow):
     ----------
     C : float, default=0.01
         Cost of errors on the training images, beside the squares of the weights.
-    features, cells
+    features, cells, name, image_size, path, pixels, threads
         See :class:`Shallow`.
     """
 
@@ -261,7 +284,7 @@ class NaiveBayes(Shallow):
     ----------
     smoothing : float, default=0.01
         Part of the largest variance of a feature that is added to all variances.
-    features, cells
+    features, cells, name, image_size, path, pixels, threads
         See :class:`Shallow`.
     """
 
@@ -287,7 +310,7 @@ class NearestNeighbors(Shallow):
     ----------
     k : int, default=3
         Number of neighbors that vote.
-    features, cells
+    features, cells, name, image_size, path, pixels, threads
         See :class:`Shallow`.
     """
 
@@ -316,7 +339,7 @@ class DecisionTree(Shallow):
         Splits from the root to a leaf, at most; None: until each leaf is of one class.
     seed : int, default=0
         Seeds the choice between splits that are equally good.
-    features, cells
+    features, cells, name, image_size, path, pixels, threads
         See :class:`Shallow`.
     """
 
@@ -345,18 +368,14 @@ class RandomForest(DecisionTree):
     trees : int, default=100
     seed : int, default=0
         Seeds the images and the features of each tree.
-    threads : int or None, default=None
-        Threads to train with, which change no result; None: one a core.
-    max_depth, features, cells
+    max_depth, features, cells, name, image_size, path, pixels, threads
         See :class:`DecisionTree`.
     """
 
     trees: int = 100
-    threads: int | None = None
 
     def _check(self) -> None:
         at_least("trees", self.trees, 1)
-        at_least("threads", self.threads, 1)
         super()._check()
 
     def _classifier(self, n_images: int) -> Any:

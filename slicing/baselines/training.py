@@ -4,7 +4,7 @@ import logging
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 # what is kept of it.
 _RECIPE = 2
 # Options that do not change the weights, or do so in the environment.
-_NO_RECIPE = ("threads", "cache_dir")
+_NO_RECIPE = ("threads", "cache_dir", "watched")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,9 @@ class TrainedNetwork(BaselineBuilder):
     learning_rate : float, default=0.001
     seed : int, default=0
         Seeds the initial weights, the order of the images and the dropout.
+    watched : Images or None, default=None
+        On these, too, loss and accuracy are measured after each epoch. They change nothing: weights
+        that are read from the cache tell what was measured when they were trained.
     threads : int or None, default=None
         Threads to train with, see :func:`slicing.backend.configure_threads`.
     cache_dir : path or None, default=None
@@ -61,6 +64,7 @@ class TrainedNetwork(BaselineBuilder):
     seed: int = 0
     threads: int | None = None
     cache_dir: str | Path | None = None
+    watched: Images | None = field(default=None, compare=False, repr=False)
 
     is_trained: ClassVar[bool] = True
     uses_tensorflow: ClassVar[bool] = True
@@ -110,6 +114,10 @@ class TrainedNetwork(BaselineBuilder):
             "sparse_categorical_crossentropy",
             metrics=["accuracy"],
         )
+        callbacks = [] if show is silent else [training_callback(show)]
+        found = list[tuple[float, float]]()
+        if self.watched is not None:
+            callbacks.append(_watching(model, self.watched, found))
         start = time.perf_counter()
         history = model.fit(
             _stream(train, self.batch_size, self.epochs, rng),
@@ -117,7 +125,7 @@ class TrainedNetwork(BaselineBuilder):
             epochs=self.epochs,
             shuffle=False,
             verbose=0,
-            callbacks=[] if show is silent else [training_callback(show)],
+            callbacks=callbacks,
         )
         seconds = time.perf_counter() - start
         weights = model.get_weights()
@@ -128,7 +136,12 @@ class TrainedNetwork(BaselineBuilder):
                 "learning_rate",
             )
         curve = zip(history.history["loss"], history.history["accuracy"], strict=True)
-        return Trained(weights, seconds, tuple(Epoch(*map(float, each)) for each in curve))
+        epochs = [Epoch(*map(float, each)) for each in curve]
+        if found:
+            epochs = [
+                Epoch(e.loss, e.accuracy, *more) for e, more in zip(epochs, found, strict=True)
+            ]
+        return Trained(weights, seconds, tuple(epochs))
 
     def _check(self, image_shape: Shape) -> None:
         check_seed(self.seed)
@@ -182,6 +195,18 @@ def training_callback(show: Show) -> Any:
             show(done, f"epoch {self._epoch + 1} of {epochs}, {figures}")
 
     return TrainingProgress()
+
+
+def _watching(model: "keras.Model", images: Images, found: list[tuple[float, float]]) -> Any:
+    """Make a Keras callback that adds loss and accuracy on some images after each epoch."""
+
+    def measure(epoch: int, logs: Any) -> None:
+        shares = KerasHead(model).outputs(images.images)
+        own = shares[np.arange(len(images)), images.labels]
+        loss = -np.log(np.maximum(own, np.finfo(np.float32).tiny)).mean()
+        found.append((float(loss), float((shares.argmax(axis=1) == images.labels).mean())))
+
+    return load_keras().callbacks.LambdaCallback(on_epoch_end=measure)
 
 
 def _stream(train: Images, batch_size: int, epochs: int, rng: np.random.Generator) -> Any:

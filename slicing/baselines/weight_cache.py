@@ -10,6 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,7 +76,7 @@ def read_trained(path: Path, shapes: Sequence[tuple[int, ...]]) -> Trained | Non
     try:
         settings, arrays = tensor_file.read(path, _KIND)
         weights = [arrays[str(number)] for number in range(len(arrays))]
-        epochs = tuple(Epoch(float(loss), float(share)) for loss, share in settings["epochs"])
+        epochs = tuple(Epoch(*each) for each in settings["epochs"])
         trained = Trained(weights, float(settings["seconds"]), epochs)
         if [array.shape for array in weights] != list(shapes):
             raise InputError(f"{path} holds weights of other shapes than the network's.")
@@ -95,7 +96,7 @@ def write_trained(path: Path, trained: Trained) -> None:
     Where that is impossible, log a warning and go on.
     """
     arrays = {str(number): np.asarray(array) for number, array in enumerate(trained.weights)}
-    epochs = [(each.loss, each.accuracy) for each in trained.epochs]
+    epochs = [astuple(each) for each in trained.epochs]
     settings = {"seconds": trained.seconds, "epochs": epochs}
     content = tensor_file.pack(_KIND, settings, arrays)
     try:

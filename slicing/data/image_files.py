@@ -1,10 +1,12 @@
 """Image files that are decoded as they are asked for: photos that do not fit in memory."""
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 R = TypeVar("R")
+
+# Files of each thread that are worked on or wait: all of them would take memory.
+_WAITING = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +123,11 @@ def in_threads(work: Callable[[A], R], files: Sequence[A], show: Show = silent) 
     object
         What it gives, in the same order.
     """
-    with ThreadPoolExecutor(usable_processors()) as pool:
-        for number, found in enumerate(pool.map(work, files)):
+    threads, left = usable_processors(), iter(files)
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = deque(pool.submit(work, each) for each in islice(left, _WAITING * threads))
+        for number in range(len(files)):
+            found = waiting.popleft().result()
+            waiting.extend(pool.submit(work, each) for each in islice(left, 1))
             show(number / len(files), f"{number:,} of {len(files):,} files read")
             yield found

@@ -20,7 +20,7 @@ from slicing.data.image_file import (
     has_color,
 )
 from slicing.data.image_files import ImageFiles
-from slicing.data.layouts import find_photos
+from slicing.data.layouts import find_photos, require_photos
 from slicing.data.listing import LISTED, Listing, some
 from slicing.data.preparation import Preparation
 from slicing.data.sampling import require_classes, stratified_order
@@ -162,6 +162,9 @@ def image_files(
     positive("max_gigabytes", max_gigabytes)
     if duplicate_radius is not None:
         between("duplicate_radius", duplicate_radius, 0, 64)
+    if test_directory is not None:
+        # Before those of the other are opened.
+        require_photos("test_directory", test_directory)
     photos = find_photos("directory", directory, max_megapixels, max_gigabytes)
     if test_directory is not None:
         if photos.test is not None:

@@ -86,20 +86,31 @@ def find_photos(
     InputError
         For anything else, with what it should be.
     """
-    root = Path(given).expanduser()
-    if root.is_file() and is_archive(root):
+    root = require_photos(option, given)
+    if root.is_dir():
+        return _in_folder(_entered(root), max_megapixels, None)
+    if is_archive(root):
         place = unpacked_photos(root, max_gigabytes)
         return _in_folder(_entered(place), max_megapixels, place)
-    if root.is_file() and is_text(root):
-        return _photos(name_of(root.parent), root, read_table(root, max_megapixels, None))
-    if not root.is_dir():
+    return _photos(name_of(root.parent), root, read_table(root, max_megapixels, None))
+
+
+def require_photos(option: str, given: str | os.PathLike[str]) -> Path:
+    """Refuse what is neither a folder nor a table or an archive, by a look at its beginning.
+
+    Raises
+    ------
+    InputError
+    """
+    root = Path(given).expanduser()
+    if not root.is_dir() and not (root.is_file() and (is_archive(root) or is_text(root))):
         what = "neither a folder nor a table or an archive" if root.exists() else "not there"
         raise InputError(
             f"{option}={root} is {what}: name a folder that holds one of images for each class, a "
             "table (CSV) of paths and labels, or a zip or tar archive of one of these.",
             option,
         )
-    return _in_folder(_entered(root), max_megapixels, None)
+    return root
 
 
 def unpacked_photos(archive: Path, max_gigabytes: float = MAX_GIGABYTES) -> Path:

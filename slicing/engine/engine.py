@@ -19,13 +19,14 @@ from slicing.engine import stored_engine, stored_stack
 from slicing.engine.class_changes import with_class, without_class
 from slicing.engine.consistency import require_consistent
 from slicing.engine.evidence import Confidence, Evidence, evidence_of
+from slicing.engine.single import SingleImage
 from slicing.engine.stored_stack import quantized
 from slicing.engine.votes import count_votes
 from slicing.errors import InputError
 from slicing.neighbors.by_class import NearestByClass, distances_by_class
 from slicing.neighbors.exact import Metric, NeighborSearch
 from slicing.pixels import Pixels, contrasts_of, unit_pixels
-from slicing.quantization import levels, snap, step_of
+from slicing.quantization import snap, step_of
 from slicing.shifts import averaged
 from slicing.stack import ConvStack, Shape
 from slicing.threads import single_threaded_blas
@@ -106,11 +107,8 @@ class Engine:
 
         Parameters
         ----------
-        stack : ConvStack
-        images : Images
-        classes : tuple of str
-        k : int, default=9
-        metric : {"euclidean", "cosine"}, default="euclidean"
+        stack, images, classes, k, metric
+            See :class:`Engine`.
         storage : {"float32", "int8"}, default="float32"
             With int8, kernels and references are rounded to 255 levels each, and take a quarter of
             the bytes.
@@ -143,12 +141,9 @@ class Engine:
         one_of("storage", storage, get_args(Storage))
         step = None
         if storage == "int8":
-            stack, step = quantized(stack), step_of(references)
-            references = snap(references, step)
-        return cls(
-            stack, references, labels, classes, k, metric,
-            None if step is None else float(step), average,
-        )  # fmt: skip
+            grid = step_of(references)
+            stack, references, step = quantized(stack), snap(references, grid), float(grid)
+        return cls(stack, references, labels, classes, k, metric, step, average)
 
     @property
     def classes_(self) -> NDArray[np.str_]:
@@ -201,7 +196,10 @@ class Engine:
         -------
         ndarray of shape (n, n_classes), int64
         """
-        return self._votes(self.features(images))
+        inputs = self._inputs(images)
+        if alone := self.single(inputs):
+            return alone.votes
+        return self._votes(averaged(self.stack, inputs, self.average))
 
     def _votes(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
         _, indices = self._neighbors(features)
@@ -227,7 +225,15 @@ class Engine:
         do not depend on other images. With ``average``, it is the mean features of its copies that
         are measured, as for votes: there is one distance, not one for each copy.
         """
-        return self._nearest(self.features(images))
+        inputs = self._inputs(images)
+        if alone := self.single(inputs):
+            return alone.scores
+        return self._nearest(averaged(self.stack, inputs, self.average))
+
+    @cached_property
+    def single(self) -> SingleImage:
+        """What answers a single image in one compiled call."""
+        return SingleImage(self, self._search)
 
     def votes_and_scores(
         self, features: NDArray[np.float32]
@@ -298,10 +304,6 @@ class Engine:
         images : ndarray of shape (n, height, width, channels), float32
         name : str
             It is kept as :func:`~slicing.names.class_name` writes it.
-
-        Returns
-        -------
-        Engine
 
         Raises
         ------
@@ -393,8 +395,4 @@ class Engine:
 
     def reference_arrays(self) -> dict[str, NDArray[Any]]:
         """Give references and labels as they are stored, by name."""
-        references: NDArray[Any] = self.references
-        if self.step is not None:
-            references = levels(references, np.float32(self.step))
-        label_type = np.uint8 if len(self.classes) <= 256 else np.uint16
-        return {"references": references, "labels": self.labels.astype(label_type)}
+        return stored_engine.reference_arrays(self)

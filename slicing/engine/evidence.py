@@ -209,18 +209,22 @@ def margins_of(labels: NDArray[np.int64], distances: NDArray[np.float64]) -> NDA
 
 @njit(cache=True)
 def _fill_margins(labels, distances, margins):  # type: ignore[no-untyped-def]
-    """Fill ``margins``: an image is asked about alone, and a dozen arrays would take longer."""
     for i in range(len(labels)):
-        to_answer, to_other = distances[i, labels[i]], np.inf
-        for label in range(distances.shape[1]):
-            if label != labels[i] and distances[i, label] < to_other:
-                to_other = distances[i, label]
-        total = to_other + to_answer
-        if 0.0 < total < np.inf:
-            margins[i] = (to_other - to_answer) / total
-        else:
-            # Without another class it is its limit, 1; with references that are equal, 0.
-            margins[i] = 1.0 if to_other == np.inf else 0.0
+        margins[i] = margin(labels[i], distances[i])
+
+
+@njit(cache=True)
+def margin(label, distances):  # type: ignore[no-untyped-def]
+    """Give the margin of one answer, see :func:`margins_of`."""
+    to_answer, to_other = distances[label], np.inf
+    for other in range(len(distances)):
+        if other != label and distances[other] < to_other:
+            to_other = distances[other]
+    total = to_other + to_answer
+    if 0.0 < total < np.inf:
+        return (to_other - to_answer) / total
+    # Without another class it is its limit, 1; with references that are equal, 0.
+    return 1.0 if to_other == np.inf else 0.0
 
 
 def _log_ratios(margins: NDArray[np.float64]) -> NDArray[np.float64]:

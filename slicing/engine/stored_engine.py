@@ -12,7 +12,7 @@ from slicing.data.preparation import Preparation
 from slicing.engine import stored_stack
 from slicing.engine.evidence import Confidence
 from slicing.errors import InputError
-from slicing.quantization import on_grid
+from slicing.quantization import levels, on_grid
 
 if TYPE_CHECKING:
     from slicing.engine.engine import Engine
@@ -41,10 +41,19 @@ def settings_of(engine: "Engine") -> dict[str, Any]:
 
 def arrays_of(engine: "Engine") -> dict[str, NDArray[Any]]:
     """Give all arrays by name."""
-    arrays = engine.conv_arrays() | engine.reference_arrays()
+    arrays = engine.conv_arrays() | reference_arrays(engine)
     if engine.backbone is not None:
         arrays["backbone"] = np.frombuffer(engine.backbone.graph, np.uint8)
     return arrays
+
+
+def reference_arrays(engine: "Engine") -> dict[str, NDArray[Any]]:
+    """Give references and labels as they are stored, by name."""
+    references: NDArray[Any] = engine.references
+    if engine.step is not None:
+        references = levels(references, np.float32(engine.step))
+    label_type = np.uint8 if len(engine.classes) <= 256 else np.uint16
+    return {"references": references, "labels": engine.labels.astype(label_type)}
 
 
 def parts_of(settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:

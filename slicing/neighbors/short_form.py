@@ -35,7 +35,8 @@ def rounding(terms: int) -> float:
 
 
 @njit(cache=True, fastmath=_SUMS)
-def _square(vector):  # type: ignore[no-untyped-def]
+def square(vector):  # type: ignore[no-untyped-def]
+    """Squared length of a vector, in float64."""
     total = 0.0
     for i in range(len(vector)):  # not over the values: numba would not vectorize that
         total += np.float64(vector[i]) * np.float64(vector[i])
@@ -47,7 +48,7 @@ def lengths(features: NDArray[np.float32]) -> NDArray[np.float64]:
     """Euclidean length of every row, float64; not finite where a feature is not."""
     out = np.empty(len(features))
     for i in prange(len(features)):
-        out[i] = np.sqrt(_square(features[i]))
+        out[i] = np.sqrt(square(features[i]))
     return out
 
 
@@ -73,8 +74,8 @@ def _project(  # type: ignore[no-untyped-def]
         product = np.dot(centered, axes)
         for i in range(count):
             row = first + i
-            square = _square(centered[i])
-            length = np.sqrt(square)
+            squared = square(centered[i])
+            length = np.sqrt(squared)
             if not length < _LONGEST:
                 points[row] = 0.0
                 slack[row] = np.inf  # a bound that holds for anything
@@ -86,7 +87,7 @@ def _project(  # type: ignore[no-untyped-def]
                     points[row, f] = centered[i, f]
                 continue
             error = product_error * length
-            rest = np.sqrt(max(square - _square(product[i]), 0.0))
+            rest = np.sqrt(max(squared - square(product[i]), 0.0))
             for axis in range(d):
                 points[row, axis] = product[i, axis]
             points[row, d] = rest

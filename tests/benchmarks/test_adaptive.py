@@ -53,7 +53,8 @@ def test_the_tables_have_means_over_the_seeds(cells):
     ]
     assert cascade[0] == "mnist5k, 2 seeds"
     assert cascade[2] == f"{np.mean(found):.2f}"
-    assert [row[1] for row in rows if row[:1] == ["mnist5k"]] == ["none", "noise", "blur", "turned"]
+    named = [row[1] for row in rows if row[:1] == ["mnist5k"]]
+    assert named == ["0", "1", "none", "noise", "blur", "turned"]
 
 
 def test_what_is_distorted_is_still_an_image():

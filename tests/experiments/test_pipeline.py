@@ -471,10 +471,11 @@ def test_tensorflow_is_started_before_it_reads_a_network(stubs, tiny, tmp_path, 
 
     monkeypatch.setattr(Components, "check", checked)
     monkeypatch.setattr(slicing.backend, "configure_threads", configured)
+    monkeypatch.setattr(SavedCNN, "__post_init__", lambda builder: None)
     monkeypatch.setattr(SavedCNN, "is_frozen", property(read))
     words = [each for each in tiny if not each.startswith("baseline")]
     with pytest.raises(InputError, match="enough"):
         start([*words, "baseline=file", "baseline.path=any.keras"], tmp_path, stubs)
     assert [*dict.fromkeys(stubs.happened)] == [
-        "Reading the images", "Starting TensorFlow", "1 threads", "network read", "checked",
+        "Starting TensorFlow", "1 threads", "network read", "Reading the images", "checked",
     ]  # fmt: skip

@@ -7,9 +7,9 @@ from evolve import cuts
 from experiments.components import Components
 from experiments.measuring import measured
 from experiments.monitor import Silent
-from experiments.reading import into_memory, through_network
+from experiments.reading import into_memory, load_network, through_network
 from slicing.backbones.network import Network
-from slicing.baselines import FineTuned
+from slicing.baselines import FineTuned, UntrainedCNN
 from slicing.baselines.base import Baseline
 from slicing.baselines.pretrained import Pretrained
 from slicing.data.dataset import Dataset, Images
@@ -48,7 +48,8 @@ def builder(tmp_path_factory):
 
 def read(builder, references=None, **slicing):
     options = {"data": {}, "slicing": {"cut": "auto", "pool": 1, **slicing}}
-    return through_network(DATASET, DATASET, references or TRAIN, options, builder, Silent())
+    given = DATASET, DATASET, references or TRAIN, options["slicing"]
+    return through_network(*given, load_network(builder, options, Silent()), Silent())
 
 
 @pytest.mark.parametrize("slicing", [{}, {"cut": "joined"}, {"cut": "joined", "pool": 2}])
@@ -164,9 +165,21 @@ def test_components_say_how_the_network_was_trained(builder, monkeypatch):
     assert baseline.backbone is found.classifier
     assert baseline.training == found.adapted.training != ()
     assert baseline.train_seconds == found.adapted.train_seconds > 0
+    components = Components(options, {"baseline": "finetuned"})
     monkeypatch.setattr(components, "baseline", lambda: replace(builder, layers=9))
     with pytest.raises(InputError, match=r"^baseline\.layers=9 is out of range"):
         components.read(DATASET, DATASET, Silent())
+
+
+def test_a_cut_of_what_is_not_frozen_is_refused(monkeypatch):
+    options = {"data": {}, "slicing": {"cut": "joined"}, "baseline": {}}
+    components = Components(options, {"baseline": "random"})
+    monkeypatch.setattr(components, "baseline", lambda: UntrainedCNN())
+    with pytest.raises(
+        InputError, match=r"^slicing\.cut=joined .* this baseline has none"
+    ) as caught:
+        components.read(DATASET, DATASET, Silent())
+    assert caught.value.option == "slicing.cut"
 
 
 def test_a_network_that_is_not_trained_has_no_scores(builder):

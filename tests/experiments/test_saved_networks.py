@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from experiments.predict import predict
 from slicing.data.preparation import Preparation
@@ -83,3 +84,39 @@ def test_a_place_is_named_as_in_a_pretrained_network(project, tmp_path):
     other = words(project[0], *given[:1], "data.image_size=[32,32]")
     with pytest.raises(InputError, match=r"^data\.image_size=\[32, 32\].* takes image_size=\[12"):
         run_here(other, tmp_path)
+
+
+def test_a_shallow_classifier_sees_the_maps_of_a_cut(project, tmp_path):
+    folder, paths, _ = project
+    others = [each for each in words(folder) if not each.startswith("baseline=")]
+    done = run_here(
+        [
+            *others, "baseline=logistic_regression", "baseline.features=maps", "baseline.C=0.1",
+            "baseline.pixels=[0,255]", "slicing.cut=[joined,last]",
+        ],
+        tmp_path,
+    )  # fmt: skip
+    assert done.summary.title.startswith("logistic_regression-net-")
+    rows = done.summary.networks
+    assert [*rows] == ["baseline", "sliced"]
+    assert rows["sliced"].name.startswith("k-NN on the maps")
+    assert done.summary.train_seconds > 0
+    # It sees what the k-NN beside it sees.
+    engine = Engine.load(done.folder / "engine.safetensors")
+    assert engine.backbone.cuts == ("joined", "last")
+    assert rows["baseline"].total_bytes > engine.backbone.total_bytes
+    train = sorted((folder / "photos" / "train").rglob("*.png"))
+    labels = np.array([[*TINTS].index(path.parent.name) for path in train])
+    maps, tested = (
+        engine.backbone.maps(np.stack([engine.preparation.of_file(path) for path in some]))[:, 0, 0]
+        for some in (train, paths)
+    )
+    model = LogisticRegression(C=0.1, max_iter=1000)
+    mean, deviation = maps.mean(), maps.std()
+    model.fit((maps - mean) / deviation, labels)
+    wanted = model.predict((tested - mean) / deviation)
+    with np.load(done.folder / "predictions.npz") as arrays:
+        names = arrays["names"].tolist()
+        places = [names.index(f"{path.parent.name}/{path.name}") for path in paths]
+        np.testing.assert_array_equal(arrays["baseline"][places], wanted)
+    assert rows["baseline"].test.value > 0.7

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_fscore_support
 
-from experiments.statistics import Accuracy, ClassFigures, Comparison, mcnemar
+from experiments.statistics import Accuracy, ClassFigures, Comparison, mcnemar, ratio_interval
 
 
 def test_accuracy_of_predictions():
@@ -71,3 +71,15 @@ def test_recall_precision_and_support_are_scikit_learns(pairs):
         assert (recall.total if recall else 0) == supports[number]
         for found, expected in ((recall, recalls[number]), (precision, precisions[number])):
             assert (found is None and np.isnan(expected)) or found.value == pytest.approx(expected)
+
+
+def test_an_interval_of_a_ratio_narrows_with_images_and_holds_it():
+    rng = np.random.default_rng(0)
+    widths = []
+    for n in (20, 2000):
+        below = rng.uniform(1, 2, n)
+        above = 3 * below * rng.uniform(0.9, 1.1, n)
+        low, high = ratio_interval(above, below)
+        assert low < 3 < high
+        widths.append(high - low)
+    assert widths[1] < 0.2 * widths[0]

@@ -17,6 +17,12 @@ def test_the_memory_of_a_control_group_is_all_there_is(monkeypatch):
     assert memory.available() == (min(free, whole // 8 - 1000), whole // 8)
 
 
+def test_what_a_process_has_grows_with_what_it_holds():
+    before = memory.resident()
+    held = np.ones(25_000_000, np.float32)
+    assert held.nbytes * 0.9 < memory.resident() - before < held.nbytes * 1.5
+
+
 def test_what_needs_more_than_there_is_is_refused(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: (10**9, 2 * 10**9))
     assert memory.demand(10**9, "x takes", "y") == (

@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 from evolve.executors import ProcessExecutor
 from evolve.trials import PRUNERS, Budget, Tried, finished, pruner
 from tests.evolve.trials.fakes import (
+    DESCRIPTIONS,
     loss_of,
     memory,
     search_in,
@@ -96,9 +97,13 @@ def test_time_ends_it_and_leaves_what_comes_after():
         memory(), Budget(seconds=50), work=slow, pruner=NONE, clock=clock, reserve=lambda: 15.0
     )
     ended = list(search)
-    # Of the second trial there is time for one rung.
-    found = [(each.rung, each.seconds, each.is_pruned, each.is_left) for each in ended]
-    assert found == [(2, 30.0, False, False), (0, 10.0, False, True)]
+    # For another of the family there is no time; of the other family nothing is known.
+    found = [(each.family, each.rung, each.seconds, each.status, each.is_left) for each in ended]
+    assert found == [
+        ("line", 2, 30.0, "tried", False), ("line", 0, 0.0, "skipped", True),
+        ("flat", 0, 10.0, "tried", False),
+    ]  # fmt: skip
+    assert ended[1].reason == "The quickest of line took 10 s, and 5 s were left."
     # The first trial may take longer than there is.
     assert left == [300, 25, 15, 5]
     assert search.ended == "time"
@@ -124,21 +129,53 @@ def test_a_trial_that_time_stopped_after_a_rung_goes_on_from_there():
     def slow(task):
         tasks.append((task.number, task.rung))
         clock.now += 10
-        if task.seconds < 10:
-            return Tried("time", "It took more than 5 s.")
         return work(task)
 
     search = search_in(study, Budget(seconds=45), work=slow, pruner=NONE, clock=clock)
     found = [(each.number, each.rung, each.reason, each.is_left) for each in search]
     # No time was left for the second rung of the second trial: it has not failed.
-    assert found == [(0, 2, "", False), (1, 0, "", True)]
-    assert [each.number for each in finished(study)] == [0, 1]
+    late = "Its rung before took 10 s, and 5 s were left."
+    assert found[:2] == [(0, 2, "", False), (1, 0, late, True)]
     done, tasks[:] = [*tasks], []
     more = Budget(seconds=9999, trials=4)
     again = list(search_in(study, more, work=slow, pruner=NONE, clock=Clock()))
-    assert (done[-1], tasks[:2]) == ((1, 1), [(1, 1), (1, 2)])
+    assert (1, 1) not in done
+    assert tasks[:2] == [(1, 1), (1, 2)]
     assert [(each.number, each.rung, each.is_left) for each in again[:1]] == [(1, 2, False)]
     assert story(study) == story_of(4, pruner=NONE)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "grid"])
+def test_what_the_time_is_too_short_for_is_skipped_and_tried_by_who_has_more(sampler):
+    study, clock = memory(), Clock()
+    slow = {"line": 1.0, "flat": 500.0}
+
+    def timed(task):
+        if task.left is not None and slow[task.family] > task.left:
+            clock.now += 2
+            return Tried("skipped", "Its training would take 500 s.", {"seconds": 500.0})
+        clock.now += slow[task.family]
+        return work(task)
+
+    line = {"x": {"low": 0.0, "high": 1.0, "step": 0.05}, "k": {"choices": [1, 3, 5]}, "epochs": 1}
+    space = space_of({"flat": DESCRIPTIONS["flat"], "line": line})
+    given = {"space": space, "work": timed, "sampler": sampler, "starts": starts_of(space)}
+    search = search_in(study, Budget(seconds=12), clock=clock, **given)
+    ended = list(search)
+    # Once it is known, nothing more of the family is begun, and the others have its time.
+    assert [each.status for each in ended].count("skipped") == 1
+    assert sum(each.status == "tried" for each in ended) >= 8
+    [skipped] = [each for each in finished(study) if each.status == "skipped"]
+    assert (skipped.family, skipped.is_left, skipped.seconds) == ("flat", True, 2.0)
+    assert search.ended == "time"
+    assert clock.now <= 12 + 1
+    # It does not count among the trials, and comes first as soon as there is time.
+    n_tried = sum(each.status == "tried" for each in ended)
+    more = Budget(trials=n_tried + 2)
+    again = list(search_in(study, more, clock=Clock(), **given))
+    assert again[0].number == skipped.number
+    assert {each.status for each in again} == {"tried"}
+    assert len(again) == 2
 
 
 def test_a_trial_has_a_limit_of_its_own():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from evolve.trials import Space, Tried
-from evolve.trials.space import Parameter, family_of
+from evolve.trials.space import Parameter, family_of, label
 from slicing.errors import InputError
 from tests.evolve.trials.fakes import memory, search_in, space_of
 
@@ -112,6 +112,22 @@ def test_rungs_and_fixed_options_join_the_values():
     family = family_of("f", {"fixed": [1], "e": {"rungs": [1, 5]}, "g": {"rungs": ["s", "t"]}})
     assert family.n_rungs == 2
     assert family.options({"x": 1}, 1) == {"fixed": [1], "x": 1, "e": 5, "g": "t"}
+
+
+def test_a_choice_may_be_several_options():
+    two, one = {"filters": [8, 16], "pooling": [True, True]}, {"filters": [8], "pooling": [True]}
+    description = {
+        "network": {"choices": [two, one]},
+        "rate": {"choices": [1, 2], "only_if": {"network": [one]}},
+        "start": [{"network": one}],
+    }  # fmt: skip
+    family = family_of("f", description)
+    [values] = family.starts({})
+    assert values == {"network": one, "rate": 1}
+    assert family.options(values, 0) == {**one, "rate": 1}
+    # A store keeps it as text, and gives it back.
+    parameter = family.parameters["network"]
+    assert [parameter.value(label(each)) for each in parameter.choices] == [two, one]
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,20 @@ def test_all_selectors_are_compared_and_premodels_are_cross_validated(summary):
     assert summary["assembled"]["p99"] >= summary["assembled"]["median"] > 0
 
 
+def test_classes_add_up_and_the_first_answer_is_measured(summary):
+    [own] = [each for each in summary["selectors"] if each["name"] == summary["chosen"]]
+    totals = [sum(each["test"][key] for each in summary["classes"]) for key in ("correct", "total")]
+    assert totals == [own["test"]["correct"], own["test"]["total"]]
+    asked = sum(each["escalated"] * each["test"]["total"] for each in summary["classes"])
+    assert asked / totals[1] == pytest.approx(own["escalated"])
+    took = summary["assembled"]
+    low, high = took["faster"]
+    assert low <= took["largest"] / took["milliseconds"] <= high
+    seconds, peak = summary["beginning"]
+    assert 0 < seconds < 60
+    assert peak is None or peak > 10_000_000
+
+
 def test_the_report_and_mlflow_have_it_too(project, summary):
     folder, _ = project
     page = (folder / "made/report.html").read_text("utf-8")
@@ -212,14 +226,27 @@ def test_shifts_begin_with_one_copy(monkeypatch, capsys, tmp_path, words, files)
     assert "averaged, one copy" in out
 
 
+def test_nested_members_grow_on_each_other(monkeypatch, capsys, tmp_path, words):
+    own = ["members=nested", "filters=[[1],[1,8]]", "output=made"]
+    code, _, err = start(monkeypatch, capsys, tmp_path, *words, *own)
+    assert not code, err
+    one, two = (each.stack for each in System.load(tmp_path / "made" / SYSTEM).engines)
+    np.testing.assert_array_equal(one.convs[0].weights, two.convs[0].weights)
+    # The projections follow the one convolution of the first, and the two of the second.
+    assert (len(one.convs), len(two.convs)) == (2, 3)
+
+
 def faults(files):
     return {
         (f"members=[{files['small']},{files['seen']}]",): (
             "of the images held out taught the member seen: make it with the same data options"
         ),
         ("members=[nowhere.safetensors,b.safetensors]",): "nowhere.safetensors cannot be read",
-        ("members=back",): "members=back is unknown: give front, or several files in brackets.",
+        ("members=back",): (
+            "members=back is unknown: give front, nested, or several files in brackets."
+        ),
         ("filters=[4,8]",): "is no list of members: write [[4],[8,16]].",
+        ("members=nested", "filters=[[4],[5,6]]"): "write [[8],[8,16],[8,16,64]]",
         ("filters=[[4]]",): "A system has two members at least",
         ("selector=cascades",): "selector=cascades is unknown: did you mean selector=cascade?",
         ("loss=2",): "loss=2.0 is out of range",
@@ -230,7 +257,7 @@ def faults(files):
     }
 
 
-@pytest.mark.parametrize("number", range(11))
+@pytest.mark.parametrize("number", range(12))
 def test_a_mistake_is_one_sentence(number, monkeypatch, capsys, tmp_path, words, files):
     mistaken, sentence = [*faults(files).items()][number]
     code, out, err = start(monkeypatch, capsys, tmp_path, *words, *mistaken)

@@ -1,9 +1,19 @@
 """The time that a study has."""
 
+from dataclasses import replace
+
 import pytest
 
 from evolve.trials import Finished
-from experiments.study.budget import REPORT, Clock, refit_seconds, seconds_of, target_of
+from experiments.study.budget import (
+    OF_RUN,
+    REPORT,
+    Clock,
+    refit_seconds,
+    run_seconds,
+    seconds_of,
+    target_of,
+)
 from slicing.errors import InputError
 
 NOTHING = {"minutes": None, "trials": None, "money": None, "price_per_hour": None,
@@ -50,11 +60,21 @@ def test_what_is_no_budget_is_refused(give, budget, sentence):
 
 
 def test_time_for_making_the_winner_again_is_kept_where_the_budget_has_it():
-    assert Clock(600, 0).reserve(None, 100) == REPORT
+    assert Clock(600, 0).reserve(None, 100, 15) == REPORT
     short, long = tried(seconds=10), tried(seconds=1000)
-    assert Clock(600, 0).reserve(short, 0) == REPORT + refit_seconds(short)
-    assert Clock(600, 0).reserve(long, 0) == REPORT
-    assert refit_seconds(tried(10, folds=5)) < refit_seconds(tried(10))
+    assert Clock(600, 0).reserve(short, 0, 7) == REPORT + 7 + 14
+    assert Clock(600, 0).reserve(long, 0, 7) == REPORT
+    assert refit_seconds(tried(10, folds=5), 7) < refit_seconds(tried(10), 7)
     # A slow engine takes long on the test images.
     slow = tried(10, milliseconds=40)
-    assert Clock(60, 0).reserve(slow, 1000) == REPORT + 10
+    assert Clock(60, 0).reserve(slow, 1000, 15) == REPORT + 10
+
+
+def test_what_a_run_takes_beside_its_network_is_measured_by_the_first_trial():
+    first = replace(tried(10), seconds=17.0)
+    other = replace(first, number=1, seconds=10.1)
+    assert run_seconds([other, first]) == 7
+    # Nothing is measured where it was not the first rung, failed, or is not here.
+    late, fallen = replace(first, rung=1), replace(first, status="memory")
+    assert {run_seconds(each) for each in ([], [other], [late], [fallen])} == {OF_RUN}
+    assert run_seconds([replace(first, seconds=10.1)]) > 0.1

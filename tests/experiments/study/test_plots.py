@@ -28,7 +28,7 @@ def test_every_family_that_was_judged_is_seen(tmp_path, trials):
 
 @pytest.mark.usefixtures("visible_figures")
 def test_a_training_of_one_epoch_and_one_that_diverged_are_drawn(tmp_path):
-    epochs = [Epoch(float("nan"), 0.5), Epoch(0.3, 0.6)]
+    epochs = [Epoch(float("nan"), 0.5), Epoch(0.3, 0.6, 0.4, 0.55)]
     for chosen in (epochs[1:], epochs):
         plots.training(chosen, {"engine": 0.7, "network": 0.6}, tmp_path / "t.png")
         assert share_of(pixels(tmp_path / "t.png"), CNN) > 0.00005

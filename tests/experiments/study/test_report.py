@@ -84,6 +84,7 @@ def test_what_was_announced_stands_beside_what_was_tested(tmp_path):
         ["60", percent(summary.as_tried)],
     ]
     assert "The choice images flatter" in page.text
+    assert "Trial 2 of the family shallow, which is only there to compare with" in page.text
     assert "no time to make it again" in page.text
 
 
@@ -95,7 +96,7 @@ def test_trials_stand_best_first_and_failed_ones_say_why(tmp_path):
     assert [(row[0], row[6]) for row in board[1:]] == [
         ("2", "best of its family; no engine, to compare with"),
         ("1", "the winner; best of its family"),
-        ("0", "best of its family; not tried to its end, the search ended before"),
+        ("0", "best of its family; not tried to its end, no time was left"),
         ("3", "ended early, others were ahead"),
     ]
     assert [row[3] for row in fallen[1:]] == [
@@ -110,6 +111,20 @@ def test_trials_stand_best_first_and_failed_ones_say_why(tmp_path):
         ["sliced", "5", "4"], ["cnn", "3", "1"], ["shallow", "1", "0"]
     ]  # fmt: skip
     assert families[1][-1] == "Author et al. (2020)"
+
+
+def test_what_there_was_no_time_for_has_not_failed(tmp_path):
+    late = failed(9, "skipped", "Its training would take 340 s at least.", "cnn")
+    page, summary = written(tmp_path, [trial(0), late], folds=2)
+    [row] = table_with(page, "what happened", "options")[1:]
+    assert row[3] == "no time for it: Its training would take 340 s at least."
+    assert "What failed" not in page.text
+    assert "They have not failed" in page.text
+    [first] = table_with(page, "remarks", "options")[1:]
+    assert first[6].endswith("judged 1 time and not 2, no time was left")
+    families = table_with(page, "trials", "what was tried first")
+    assert [row[:3] for row in families[1:3]] == [["sliced", "1", "0"], ["cnn", "0", "0"]]
+    assert "1 trial in 61 s; for 1 more there was no time" in summary.text()
 
 
 def test_a_long_leaderboard_is_folded_and_whole(tmp_path):

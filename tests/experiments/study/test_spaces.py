@@ -7,6 +7,7 @@ from evolve.trials.space import Space
 from experiments.overrides import check
 from experiments.study import spaces
 from experiments.study.trial import words_of
+from slicing.baselines import TrainedCNN
 from slicing.errors import InputError
 
 FOLDER = ["data=folder", "data.directory=photos"]
@@ -29,6 +30,16 @@ def test_a_run_takes_what_is_proposed(family, of_files):
             group, _, option = name.partition(".")
             found = config[group][option] if option else value
             assert getattr(found, "name", found) == value
+
+
+def test_cnns_have_one_to_four_layers():
+    [family] = spaces.families(["cnn"])
+    networks = family.parameters["network"].choices
+    assert {len(each["baseline.filters"]) for each in networks} == {1, 2, 3, 4}
+    for shape in ((28, 28, 1), (32, 32, 3)):
+        for each in networks:
+            options = {name.partition(".")[2]: value for name, value in each.items()}
+            assert TrainedCNN(**options).shape(shape, 10).feature_shape
 
 
 def test_all_families_say_where_they_start_from():
@@ -67,6 +78,17 @@ def test_a_file_that_is_no_family_is_one_sentence(tmp_path, text):
         spaces.families([str(path)])
 
 
+def test_shallow_classifiers_see_maps_where_there_are_networks(monkeypatch):
+    monkeypatch.setattr(spaces, "find_spec", lambda name: name)
+    space, left_out = spaces.can_be_tried(EVERY, {"files": False})
+    assert not left_out
+    shallow = space.families["shallow"]
+    assert shallow.parameters["baseline.features"].choices == ("hog", "pixels", "maps")
+    assert [each["baseline.name"] for each in shallow.starts({}) if "baseline.name" in each] == [
+        "efficientnet_lite0"
+    ]
+
+
 def test_what_cannot_run_here_is_left_out_and_said(monkeypatch):
     monkeypatch.setattr(spaces, "find_spec", lambda name: None)
     space, left_out = spaces.can_be_tried(EVERY, {"files": False})
@@ -74,5 +96,9 @@ def test_what_cannot_run_here_is_left_out_and_said(monkeypatch):
     assert not {"sliced", "finetuned"} & set(space.families)
     assert [line.split(" is left out")[0] for line in left_out] == ["sliced", "finetuned"]
     assert all("[pretrained]" in line for line in left_out)
+    # Their maps are features of a shallow classifier, which has others.
+    shallow = space.families["shallow"]
+    assert shallow.parameters["baseline.features"].choices == ("hog", "pixels")
+    assert len(shallow.start) == 3
     with pytest.raises(InputError, match="sliced is left out"):
         spaces.can_be_tried(spaces.families(["sliced"]), {})

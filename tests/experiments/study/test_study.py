@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 
 from evolve.trials import Task, Tried
 from experiments.study import __main__ as program
+from experiments.study import pace, work
 from experiments.study import study as module
-from experiments.study import work
 from experiments.study.ending import Remaking
 from experiments.study.origin import StudyOrigin
 from experiments.study.roles import Roles
@@ -210,6 +210,65 @@ def test_where_no_trial_gives_an_engine_that_is_said_and_nothing_is_lost(study, 
     last = err.strip().splitlines()[-1]
     assert last.startswith("No trial has given an engine that keeps the limits.")
     assert "resume=" in last
+
+
+TRAINED = """\
+source: for this test
+judged: baseline
+baseline: lenet
+strategy.passes: 0
+slicing.shift: 0
+baseline.filters: {choices: [[2], [3]]}
+baseline.pooling: [true]
+baseline.epochs: {rungs: [EPOCHS]}
+start: [{}, {baseline.filters: [3]}]
+"""
+
+
+def test_a_training_that_the_time_is_too_short_for_is_skipped(study, project, monkeypatch):
+    monkeypatch.setattr(pace, "_SECONDS", 0.0)
+    (project / "slow.yaml").write_text(TRAINED.replace("EPOCHS", "200000"))
+    code, out, err = study("space=[few.yaml,slow.yaml]", "budget.minutes=2")
+    assert code == 0, err
+    slow = [each for each in trials_of(project) if each["family"] == "slow"]
+    # The second is not even begun: what was learned of the first is known of its family.
+    assert [each["status"] for each in slow] == ["skipped", "skipped"]
+    assert slow[0]["reason"].startswith("Its training would take")
+    assert slow[1]["reason"].startswith("The quickest of slow")
+    assert "for 2 more there was no time" in out
+    assert "failed" not in out
+
+
+def test_a_training_has_curves_on_training_and_choice_images(study, project):
+    family = TRAINED.replace("EPOCHS", "2").replace("judged: baseline", "judged: engine")
+    (project / "quick.yaml").write_text(family)
+    code, _, err = study("space=[quick.yaml]", "budget.trials=1")
+    assert code == 0, err
+    [only] = trials_of(project)
+    curves = only["details"]["training"]
+    assert [len(each) for each in curves] == [4, 4]
+    # After the last epoch it is the network that judges the trial.
+    assert curves[-1][3] == pytest.approx(only["details"]["network_accuracy"])
+    lines = (project / "study" / "trials" / "0000" / "events.jsonl").read_text().splitlines()
+    epochs = [each for each in map(json.loads, lines) if each["type"] == "epoch"]
+    assert [each["number"] for each in epochs] == [1, 2]
+    assert [each["choice_accuracy"] for each in epochs] == [each[3] for each in curves]
+    client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("knn-slicing")
+    [run] = [
+        each for each in client.search_runs([experiment.experiment_id])
+        if each.data.tags.get("trial") == "0"
+    ]  # fmt: skip
+    kept = client.get_metric_history(run.info.run_id, "baseline/choice_loss")
+    assert [(each.step, each.value) for each in kept] == [(1, curves[0][2]), (2, curves[1][2])]
+
+
+def test_a_tiny_budget_tries_the_first_trial_on_one_part_of_the_images(study, project):
+    code, _, err = study("folds=5", "budget.minutes=0.001")
+    assert code == 0, err
+    [only] = trials_of(project)
+    assert (only["status"], len(only["details"]["folds"])) == ("tried", 1)
+    assert "judged 1 time and not 5" in read(project / "study").text
 
 
 def test_the_test_images_are_read_once_the_search_has_ended(study, project, monkeypatch, digits):

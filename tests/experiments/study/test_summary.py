@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from experiments.statistics import Accuracy
+from experiments.tables import percent
 from tests.experiments.study.summaries import failed, study_of, trial
 
 
@@ -56,3 +57,22 @@ def test_figures_for_mlflow_are_those_of_what_is_handed_over(tmp_path):
     metrics = summary.metrics()
     assert metrics["engine/test_accuracy"] == 50 / 60
     assert metrics["engine/bytes"] == summary.engine_bytes
+
+
+@pytest.mark.parametrize(
+    ("ended", "granted", "is_said"),
+    [("time", 80.0, True), ("time", 62.0, False), ("target", 80.0, False), ("time", None, False)],
+)
+def test_time_that_is_left_is_explained(tmp_path, ended, granted, is_said):
+    text = text_of(tmp_path, [trial(0)], ended=ended, granted=granted)
+    assert ("19 s of the time were not used: they were held back" in text) == is_said
+    assert ("in 61 s of 80 s" in text) == (granted == 80)
+
+
+def test_a_model_that_is_ahead_and_gives_no_engine_is_named_with_both_figures(tmp_path):
+    trials = [trial(0, correct=90), trial(1, "shallow", 97)]
+    text = text_of(tmp_path, trials)
+    assert "trial 1 of the family shallow, which is only there to compare with, was ahead" in text
+    ahead, winner = (percent(Accuracy(n, 100)) for n in (97, 90))
+    assert f"{ahead} % right, the winner {winner} %. It gives no engine" in text
+    assert "was ahead" not in text_of(tmp_path, [trial(0, correct=90), trial(1, "shallow", 90)])

@@ -215,6 +215,16 @@ def _slow_bomb(model):
     _added_to_the_maps(model, "bomb")
 
 
+def _bomb_of_seven(model):
+    """What is large for seven images alone."""
+    seven, one, large = _constants(model, [7], [1], [2**30])
+    _add(model, "Shape", ["images"], "n", start=0, end=1)
+    _add(model, "Equal", ["n", seven], "is seven")
+    _add(model, "Where", ["is seven", large, one], "size")
+    _add(model, "ConstantOfShape", ["size"], "bomb")
+    _added_to_the_maps(model, "bomb")
+
+
 def _lying_bomb(model):
     _bomb(model)
     kind = onnx.TensorProto.FLOAT
@@ -272,6 +282,14 @@ def _branch(model):
 def test_a_graph_that_could_do_more_than_compute_is_refused(backbone, change, sentence):
     with pytest.raises(InputError, match=sentence):
         Backbone("foreign", _with(backbone.graph, change), CUTS, backbone.channels)
+
+
+def test_a_graph_that_is_large_for_some_numbers_of_images_alone_is_not_computed(backbone):
+    foreign = Backbone("foreign", _with(backbone.graph, _bomb_of_seven), CUTS, backbone.channels)
+    images = np.zeros((7, *backbone.input_shape), np.uint8)
+    np.testing.assert_array_equal(foreign.maps(images[:6]), backbone.maps(images[:6]))
+    with pytest.raises(InputError, match=r"takes 4\.0 GB for a single map"):
+        foreign.maps(images)
 
 
 def _misfit(model):

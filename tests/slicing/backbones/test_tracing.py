@@ -63,3 +63,12 @@ def test_what_comes_before_the_first_kernels_is_no_cut():
         ]
     )
     assert cuts_of(model) == ["first"]
+
+
+def test_a_layer_that_is_called_again_has_another_name():
+    keras = load_keras()
+    images = keras.Input((8, 8, 2))
+    conv = keras.layers.Conv2D(2, 3, padding="same", name="conv")
+    within = keras.Sequential([keras.Input((8, 8, 2)), conv], name="within")
+    model = keras.Model(images, within(within(conv(images))))
+    assert cuts_of(model) == ["conv", "within/conv:2", "within/conv:3"]

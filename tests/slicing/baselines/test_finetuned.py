@@ -6,13 +6,14 @@ import pytest
 
 from slicing.backbones.backbone import Backbone
 from slicing.backbones.network import Network
-from slicing.baselines import FineTuned
+from slicing.backend import load_keras
+from slicing.baselines import FineTuned, Pretrained
 from slicing.baselines.fitting import Plan, fit
 from slicing.baselines.head import SCORES
 from slicing.baselines.rates import Policy
 from slicing.data.preparation import Preparation
 from slicing.errors import InputError
-from tests.slicing.backbones.networks import residual
+from tests.slicing.backbones.networks import maps_by_keras, randomized, residual
 from tests.slicing.baselines.blobs import CLASSES, blobs
 
 pytest.importorskip("tf2onnx")
@@ -200,9 +201,9 @@ class Scripted:
     def step(self, maps, labels, rate, key):
         return 1.0, len(labels)
 
-    def loss(self, maps, labels):
+    def judged(self, maps, labels):
         self._epoch += 1
-        return next(self._losses)
+        return next(self._losses), 0.5
 
     def values(self):
         return [np.array([self._epoch])], []
@@ -261,3 +262,99 @@ def test_what_cannot_be_is_refused_with_the_name_of_the_option(
     with pytest.raises(InputError, match=f"^{sentence}") as caught:
         adapt(train, folder, tmp_path, **options)
     assert caught.value.option == next(iter(options))
+
+
+def changed(found, model):
+    """Name the layers of a model whose weights are others now, and the weights that were added."""
+    before = {weight.path: weight.numpy() for weight in model.weights}
+    after = weights_of(found)
+    moved = {path for path in after if path in before and (after[path] != before[path]).any()}
+    return {path.partition("/")[0] for path in moved}, {*after} - {*before}
+
+
+def normalized(side=12):
+    """A network whose maker has frozen all of it, with a normalization in its last block."""
+    keras = load_keras()
+    layers = keras.layers
+    images = keras.Input((side, side, 3))
+    out = layers.Conv2D(4, 3, activation="relu", name="first")(images)
+    out = layers.SeparableConv2D(6, 3, name="second", activation="relu")(out)
+    out = layers.Conv2D(5, 3, use_bias=False, name="third")(out)
+    out = layers.ReLU(name="last")(layers.BatchNormalization(name="scaled")(out))
+    out = layers.Dense(7, "softmax", name="others")(layers.Flatten()(out))
+    model = randomized(keras.Model(images, out, name="normalized"))
+    model.trainable = False
+    return model
+
+
+@pytest.mark.parametrize(("layers", "trained"), [(0, set()), (1, {"third", "scaled"})])
+def test_a_network_of_ones_own_is_trained_for_other_classes(train, tmp_path, layers, trained):
+    model, path = normalized(), tmp_path / "mine.keras"
+    model.save(path)
+    builder = FineTuned(**{**OPTIONS, "path": path, "layers": layers, "cache_dir": tmp_path})
+    assert builder.variant == "-mine"
+    found = builder.adapt(builder.network(), PREPARATION, train, CLASSES)
+    moved, added = changed(found, model)
+    assert moved == trained
+    assert added == {f"{SCORES}/kernel", f"{SCORES}/bias"}
+    for statistic in ("moving_mean", "moving_variance"):
+        kept = weights_of(found)[f"scaled/{statistic}"]
+        np.testing.assert_array_equal(kept, getattr(model.get_layer("scaled"), statistic))
+    assert (found.network.name, found.network.head) == ("fine-tuned mine", SCORES)
+    # Its own head is left out: it ends before it.
+    assert found.network.cuts == ("first", "second", "last")
+
+
+def test_pixels_are_those_of_the_file(train, tmp_path):
+    normalized().save(tmp_path / "mine.keras")
+    builder = Pretrained(path=tmp_path / "mine.keras", pixels=(-1, 1))
+    network = builder.network()
+    images = np.random.default_rng(0).random((2, *SHAPE), np.float32)
+    found = network.backbone(["last"], None).maps(images)
+    [wanted] = maps_by_keras(network.model, ["last"], 2 * images - 1)
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
+    # They may have taught it.
+    assert builder.adapt(network, PREPARATION, train, CLASSES).knows_labels
+    assert not Pretrained().adapt(network, PREPARATION, train, CLASSES).knows_labels
+
+
+@pytest.mark.parametrize("option", [{"image_size": (9, 9)}, {"weights": "mine.h5"}])
+def test_a_file_has_its_own_size_and_weights(option):
+    [name] = option
+    with pytest.raises(InputError, match=rf"^{name}=.* is not possible with path=mine\.k") as found:
+        FineTuned(path="mine.keras", **option).network()
+    assert found.value.option == name
+
+
+def test_a_network_of_keras_applications_is_trained(train, tmp_path):
+    build = load_keras().applications.MobileNet
+    model = build(weights=None, include_top=False, input_shape=(32, 32, 3))
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        if "kernel" in weight.path:
+            # Through 27 layers, what goes up stays as large.
+            height, width, channels, kernels = weight.shape
+            fan_in = height * width * (1 if kernels == 1 else channels)
+            weight.assign(rng.normal(0, (2 / fan_in) ** 0.5, weight.shape))
+    model.save_weights(tmp_path / "w.weights.h5")
+    given = {"name": "MobileNet", "image_size": (32, 32), "weights": tmp_path / "w.weights.h5"}
+    options = {**OPTIONS, **given, "layers": 1, "epochs": 1, "batch_size": 4}
+    builder = FineTuned(**options, cache_dir=tmp_path)
+    preparation = Preparation((32, 32), 3)
+    found = builder.adapt(builder.network(), preparation, train[:12], CLASSES)
+    moved, added = changed(found, model)
+    assert moved == {"conv_dw_13", "conv_dw_13_bn", "conv_pw_13", "conv_pw_13_bn"}
+    assert added == {f"{SCORES}/kernel", f"{SCORES}/bias"}
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_layers_that_are_also_used_below_are_not_trained(train, tmp_path, layers):
+    keras = load_keras()
+    again = keras.layers.Conv2D(3, 3, padding="same", activation="relu", name="again")
+    images = keras.Input(SHAPE)
+    between = keras.layers.Conv2D(3, 3, name="between")(again(images))
+    network = Network.of_model(keras.Model(images, again(between), name="twice"), SHAPE)
+    assert network.cuts == ("again", "between", "again:2")
+    with pytest.raises(InputError, match=r"^layers=. is not possible for twice") as caught:
+        FineTuned(**{**OPTIONS, "layers": layers}).adapt(network, PREPARATION, train, CLASSES)
+    assert caught.value.option == "layers"

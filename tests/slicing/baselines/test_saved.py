@@ -8,6 +8,7 @@ from slicing.baselines import SavedCNN
 from slicing.data.dataset import Images
 from slicing.data.preparation import Preparation
 from slicing.errors import InputError
+from tests.slicing.backbones.networks import maps_by_keras, randomized
 from tests.slicing.baselines.blobs import CLASSES, blobs, flipped, truncated
 from tests.slicing.baselines.fitted import save_fitted
 
@@ -250,6 +251,39 @@ def test_a_network_without_a_head_has_maps_alone(branches, tmp_path):
     found = adapted(photos, path=tmp_path / "maps.keras", pixels=(0, 255))
     assert found.network.head is None
     assert found.network.cuts[-1] == "last"
+
+
+LAYERS = keras.layers
+UNCOMMON = {
+    "scaled outside a layer": lambda images: images / 255.0 - 0.5,
+    "scaled by a layer": LAYERS.Rescaling(1 / 255, -0.5),
+    "depthwise": LAYERS.DepthwiseConv2D(3, 2, "same", depth_multiplier=2),
+    "separable": LAYERS.SeparableConv2D(8, 3, padding="same"),
+    "grouped": LAYERS.Conv2D(6, 3, groups=3, activation="relu6"),
+    "dilated": LAYERS.Conv2D(4, 3, dilation_rate=2, activation="leaky_relu"),
+    "transposed": LAYERS.Conv2DTranspose(4, 3, 2, "same"),
+}
+
+
+@pytest.mark.parametrize("kind", UNCOMMON)
+def test_layers_that_are_no_part_of_a_conv_stack_are_frozen(kind, tmp_path):
+    pytest.importorskip("tf2onnx")
+    images = keras.Input((12, 12, 3))
+    out = UNCOMMON[kind](images)
+    out = LAYERS.BatchNormalization()(LAYERS.Conv2D(5, 3, use_bias=False)(out))
+    out = LAYERS.ReLU(name="last")(out)
+    head = LAYERS.Dense(3, "softmax")(LAYERS.Flatten()(out))
+    model = randomized(keras.Model(images, head))
+    model.save(tmp_path / "mine.keras")
+    builder = SavedCNN(path=tmp_path / "mine.keras", pixels=(0, 255))
+    # What a layer of its own scales is folded into the convolution behind it.
+    assert builder.is_frozen == (kind != "scaled by a layer")
+    photos = np.random.default_rng(0).random((4, 12, 12, 3), np.float32)
+    backbone = builder.network().backbone(["last"], None)
+    [wanted] = maps_by_keras(model, ["last"], 255 * photos)
+    found = backbone.maps(photos)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5 * wanted.max())
+    assert wanted.std() > 0
 
 
 @pytest.mark.parametrize("shape", [(None, None, 3), (12, 12, 4)])

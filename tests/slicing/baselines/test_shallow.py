@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
@@ -7,6 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
+from slicing.backbones.maps import MapsAtHand, through
 from slicing.baselines import (
     SVM,
     DecisionTree,
@@ -18,7 +21,9 @@ from slicing.baselines import (
 )
 from slicing.baselines.hog import hog
 from slicing.data.dataset import Images
+from slicing.data.preparation import Preparation
 from slicing.errors import InputError
+from tests.slicing.backbones.networks import residual
 from tests.slicing.baselines.blobs import CLASSES, blobs
 
 OURS_AND_THEIRS = [
@@ -197,3 +202,50 @@ def test_images_that_cannot_teach_are_refused(ours, train):
 def test_more_neighbors_than_images_are_refused(train):
     with pytest.raises(InputError, match="k=9 is out of range: choose 1 to 8 training images"):
         NearestNeighbors(k=9).build(train[:8], CLASSES)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """A small network in a file."""
+    pytest.importorskip("tf2onnx")
+    path = tmp_path_factory.mktemp("network") / "mine.keras"
+    residual().save(path)
+    return path
+
+
+@pytest.mark.parametrize("ours", ALL, ids=name_of)
+def test_the_maps_of_a_network_are_features(ours, path, tmp_path):
+    photos, more = (blobs(n, side=12, channels=3) for n in (90, 150))
+    builder = replace(ours, features="maps", path=path)
+    assert builder.is_frozen
+    assert builder.variant == "-mine"
+    network = builder.network()
+    preparation = Preparation((12, 12), 3)
+    found = builder.adapt(network, preparation, photos, CLASSES)
+    assert (found.network, found.knows_labels, found.training) == (network, True, ())
+    backbone = builder.frozen(network, ["joined", "last"], 2)
+    maps = through(backbone, preparation, photos, cache=tmp_path)
+    baseline = builder.build(maps, CLASSES)
+    assert baseline.stack.input_shape == maps.images.shape[1:] == (2, 2, 11)
+    # The same classifier, given the same numbers.
+    plain = ours.build(Maps(maps.images, maps.labels), CLASSES)
+    images = more.prepared(preparation)
+    wanted = plain.shares(backbone.maps(images))
+    assert (wanted.argmax(axis=1) == more.labels).mean() > 0.8
+    from_images = replace(baseline, backbone=backbone)
+    np.testing.assert_array_equal(from_images.predict_proba(images), wanted)
+    at_hand = replace(baseline, backbone=MapsAtHand.of(backbone))
+    np.testing.assert_array_equal(at_hand.predict_proba(backbone.maps(images)), wanted)
+    # What makes the maps is part of what classifying takes.
+    assert from_images.total_bytes == plain.total_bytes + len(backbone.graph)
+    assert from_images.n_parameters == plain.n_parameters + backbone.n_parameters
+
+
+def test_images_in_place_of_maps_are_refused(train):
+    words = r"^features=maps needs maps, and these are images"
+    with pytest.raises(InputError, match=words) as caught:
+        SVM(features="maps").build(train, CLASSES)
+    assert caught.value.option == "features"
+    with pytest.raises(InputError, match=r"^path=mine\.keras is for features=maps") as caught:
+        SVM(path="mine.keras").build(train, CLASSES)
+    assert caught.value.option == "path"

@@ -294,3 +294,21 @@ def test_labels_beyond_the_classes_are_refused(train, tmp_path):
         TrainedCNN(cache_dir=tmp_path, **SMALL).build(train, CLASSES[:2])
     with pytest.raises(InputError, match="no images"):
         TrainedCNN(cache_dir=tmp_path, **SMALL).build(train[:0], CLASSES)
+
+
+def test_images_that_are_watched_change_no_weight(train, tmp_path):
+    options = {**SMALL, "epochs": 2, "dropout": 0.5, "batch_norm": True}
+    plain = TrainedCNN(cache_dir=tmp_path / "a", **options).build(train, CLASSES)
+    watching = TrainedCNN(cache_dir=tmp_path / "b", watched=train[:20], **options)
+    watched = watching.build(train, CLASSES)
+    assert watched.stack.equals(plain.stack)
+    assert [(e.loss, e.accuracy) for e in watched.training] == [
+        (e.loss, e.accuracy) for e in plain.training
+    ]
+    right = (watched.predict_labels(train.images[:20]) == train.labels[:20]).mean()
+    assert watched.training[-1].choice_accuracy == right
+    assert plain.training[-1].choice_accuracy is None
+    # The cache is that of both, and keeps the curves.
+    again = TrainedCNN(cache_dir=tmp_path / "b", **options).build(train, CLASSES)
+    assert again.from_cache
+    assert again.training == watched.training

@@ -94,3 +94,13 @@ def test_what_goes_wrong_in_a_thread_is_raised(files):
     assert [next(found) for _ in range(5)] == [0, 1, 2, 3, 4]
     with pytest.raises(InputError, match="the sixth is wrong"):
         next(found)
+
+
+def test_few_of_many_files_are_worked_on_before_they_are_asked_for(monkeypatch):
+    monkeypatch.setitem(in_threads.__globals__, "usable_processors", lambda: 2)
+    begun = []
+    found = in_threads(lambda number: begun.append(number), range(1000))
+    next(found)
+    assert len(begun) < 20
+    assert len([*found]) == 999
+    assert sorted(begun) == [*range(1000)]
