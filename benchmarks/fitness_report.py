@@ -52,6 +52,27 @@ class GrowthResult:
     full_scans: int
 
 
+@dataclass(frozen=True)
+class DiscriminantResult:
+    """What the default fitness took at one number of images; seconds are those of one candidate.
+
+    The peers' dictionaries go from their names to seconds, seconds over ours, and the largest
+    difference of a loss from ours, as a share of it. ``block_s`` is what all candidates of a block
+    share.
+    """
+
+    references: int
+    ours_s: float
+    ours_with_block_s: float
+    block_s: float
+    peers: dict[str, float]
+    ratio: dict[str, float]
+    difference: dict[str, float]
+    sgemm_share: float
+    sgemm_gflops: float
+    repeats: int
+
+
 @dataclass
 class Report:
     """All results so far.
@@ -68,6 +89,7 @@ class Report:
     path: Path | None
     cases: list[CaseResult] = field(default_factory=list)
     growth: list[GrowthResult] = field(default_factory=list)
+    discriminants: list[DiscriminantResult] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._origin = origin(self.command)
@@ -83,12 +105,16 @@ class Report:
         """
         if self._output is None:
             return
-        results = {"cases": self.cases, "growth": self.growth}
+        results = {
+            "cases": self.cases, "growth": self.growth, "discriminants": self.discriminants
+        }  # fmt: skip
         self._output.write_json({**self._origin, **results}, indent=2)
 
     def text(self) -> str:
         """Return the results as Markdown, and a line on the machine."""
-        return "\n\n".join(filter(None, (self._cases(), self._growth(), self._line())))
+        return "\n\n".join(
+            filter(None, (self._cases(), self._growth(), self._discriminants(), self._line()))
+        )
 
     def _cases(self) -> str:
         if not self.cases:
@@ -129,12 +155,35 @@ class Report:
         ]
         return "A kernel of the last layer as references grow:\n\n" + "\n".join(table(head, rows))
 
+    def _discriminants(self) -> str:
+        if not self.discriminants:
+            return ""
+        peers = list(self.discriminants[0].peers)
+        head = [
+            "references", "ms a candidate", "with what a block costs",
+            *(f"times faster than {name} (difference of a loss)" for name in peers), "% of sgemm",
+        ]  # fmt: skip
+        rows = [
+            [
+                f"{result.references:,}",
+                _milliseconds(result.ours_s),
+                _milliseconds(result.ours_with_block_s),
+                *(f"{result.ratio[p]:,.0f} ({result.difference[p]:.0e})" for p in peers),
+                f"{100 * result.sgemm_share:.0f}",
+            ]
+            for result in self.discriminants
+        ]
+        title = "A kernel of the last layer behind discriminants:\n\n"
+        return title + "\n".join(table(head, rows))
+
     def _line(self) -> str:
         machine = self._origin["machine"]
         parts = [machine["cpu"], f"{machine['cores']} cores", *machine["vector_extensions"]]
         parts += [f"{name} {version}" for name, version in self._origin["versions"].items()]
-        if self.cases:
-            rate = np.median([result.sgemm_gflops for result in self.cases])
+        rates = [result.sgemm_gflops for result in self.cases]
+        rates += [result.sgemm_gflops for result in self.discriminants]
+        if rates:
+            rate = np.median(rates)
             parts.append(f"sgemm at {rate:.0f} GFLOP/s")
         return ", ".join(parts)
 

@@ -30,6 +30,13 @@ Share of sgemm
     2 · images · positions · height · width · kernels for what it contributes to the next layer,
     plus the product behind the distances. An implementation that saves multiplications
     (Winograd) or distances (pruning) can exceed 100 %.
+Discriminants
+    The default fitness, for a kernel of the last convolution: each reference is a query against all
+    others. Ours is a generation of 20 over its size; *with what a block costs* adds drawing
+    images, fitting and binding, shared by 281 evaluations. The peer takes the features from Keras
+    and learns scikit-learn's ridge regression (`RidgeCV` with the same ridge) for every candidate.
+    The share of sgemm counts the candidate's convolution and two products with the still features,
+    2 · references · still features · own features each.
 Peak memory
     Of a process of its own that loads the images, binds and evaluates one generation.
 """
@@ -43,6 +50,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import discriminant_speed
 from benchmarks.datasets import DATASETS
 from benchmarks.fitness_cases import (
     CASES,
@@ -91,10 +99,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _size("--growth", f"{references}/{options.growth_queries}")
             for references in options.growth
         ]
+        discriminants = [
+            _size("--discriminants", f"{references}/{FEWEST[1]}")
+            for references in options.discriminants
+        ]
         if options.repeats < 1:
             raise InputError(f"--repeats {options.repeats} is not possible: give 1 or more.")
         command = command_line("benchmarks.fitness_speed", words)
-        _run(options, sizes, growth, Report(command, options.json))
+        _run(options, sizes, growth, discriminants, Report(command, options.json))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -129,6 +141,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--growth-queries", type=int, default=1000, metavar="QUERIES", help="default: %(default)s"
     )
+    parser.add_argument(
+        "--discriminants", nargs="*", type=int, metavar="REFERENCES", default=[4000, 10000],
+        help="reference counts at which the default fitness is measured; default: %(default)s",
+    )  # fmt: skip
     return parser
 
 
@@ -146,9 +162,14 @@ def _size(option: str, text: str) -> Size:
 
 
 def _run(
-    options: argparse.Namespace, sizes: list[Size], growth: list[Size], report: Report
+    options: argparse.Namespace,
+    sizes: list[Size],
+    growth: list[Size],
+    discriminants: list[Size],
+    report: Report,
 ) -> None:
-    references, queries = zip((_TRAIN_SIZE, 0), FEWEST, *sizes, *growth, strict=True)
+    wanted = (*sizes, *growth, *discriminants)
+    references, queries = zip((_TRAIN_SIZE, 0), FEWEST, *wanted, strict=True)
     most = max(references), max(queries)
     try:
         images = load(options.data, *most)
@@ -175,6 +196,13 @@ def _run(
             say(f"growth {_name(size)}")
             rounds = _rounds(size, options.repeats)
             report.growth.append(_measure_growth(stack, first(images, *size), rounds.ours))
+            report.save()
+        for n, _ in discriminants:
+            say(f"discriminants {n}")
+            measured = discriminant_speed.measure(
+                stack, images.references[:n], options.repeats, _EVALUATIONS
+            )
+            report.discriminants.append(measured)
             report.save()
     finally:
         print(report.text())

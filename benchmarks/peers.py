@@ -53,7 +53,7 @@ class KerasSklearn:
     """The paper's stack: a Keras model and scikit-learn's brute-force k-NN."""
 
     def __init__(self, stack: ConvStack, split: Split) -> None:
-        self._features = _KerasFeatures(stack, _images(split))
+        self._features = KerasFeatures(stack, _images(split))
         self._labels = split.references.labels
         self.way = self._features.way
 
@@ -109,7 +109,7 @@ class Faiss:
         try:
             self._features = _JaxFeatures(stack, _images(split))
         except ImportError:
-            self._features = _KerasFeatures(stack, _images(split))
+            self._features = KerasFeatures(stack, _images(split))
         self._index = import_module("faiss").IndexFlatL2(int(np.prod(stack.feature_shape)))
         self._labels = split.references.labels
         self.way = self._features.way
@@ -147,7 +147,7 @@ def find_peers() -> tuple[dict[str, type[Peer]], list[str]]:
     return found, missing
 
 
-class _KerasFeatures:
+class KerasFeatures:
     """Features by the faster of Keras' two ways, at this number of images."""
 
     def __init__(self, stack: ConvStack, images: NDArray[np.float32]) -> None:
@@ -163,6 +163,7 @@ class _KerasFeatures:
         self.way = min(times, key=times.__getitem__, default="predict_on_batch")
 
     def __call__(self, stack: ConvStack) -> NDArray[np.float32]:
+        """Predict the features of all images with the weights of ``stack``."""
         self._model.set_weights([array for pair in _weights(stack) for array in pair])
         return self._ways[self.way]()
 

@@ -102,6 +102,10 @@ def speed() -> str:
         None,
         [fitness_report.CaseResult(**case) for case in found["cases"]],
         [fitness_report.GrowthResult(**each) for each in found["growth"]],
+        [
+            fitness_report.DiscriminantResult(**each)
+            for each in _read("discriminant_speed")["discriminants"]
+        ],
     )
     # Its last line names the machine that this program runs on.
     return report.text().rpartition("\n\n")[0]

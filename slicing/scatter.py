@@ -15,7 +15,7 @@ _MOST = 10_000
 
 @njit(parallel=True, cache=True)
 def _add_products(transposed, products):  # type: ignore[no-untyped-def]
-    """Add to the lower triangle: ``transposed`` (n_features, n), ``products`` square, float64."""
+    """Add to the lower triangle of ``products``, float64: ``transposed`` is (n_features, n)."""
     n_features = len(transposed)
     n_tiles = (n_features + _TILE - 1) // _TILE
     for tile in prange(n_tiles):

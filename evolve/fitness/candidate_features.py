@@ -16,8 +16,9 @@ from evolve.fitness.candidate_convolution import CandidateConvolution
 from slicing.stack import Conv, ConvStack, Pool, forward, slide
 from slicing.threads import single_threaded_blas
 
-# Images that are sent through the layers at a time while a block is bound.
-_CHUNK = 4096
+# Images that are sent through the layers at a time while a block is bound, and through the fused
+# convolutions: their maps stay in the cache.
+_CHUNK, _SMALL_CHUNK = 4096, 1024
 # Features of candidates that are held at a time (bytes).
 _BATCH_BYTES = 1 << 28
 
@@ -40,7 +41,8 @@ class Stage:
 
     def __init__(self, stack: ConvStack, index: int, n_images: int) -> None:
         conv, pools = stack.stages[index]
-        self._stack, self._index = stack, index
+        self._index = index
+        self._earlier: list[tuple[Stage, NDArray[np.float32]]] = []
         shape = stack.input_shape
         for layer in stack.layers[: stack.conv_layers[index]]:
             shape = layer.output_shape(shape)
@@ -55,16 +57,30 @@ class Stage:
         )
         self.n_positions = int(np.prod(self._convolution.output_shape))
 
-    def load_from(self, images: NDArray[np.float32]) -> None:
-        """Send images of the stack's input shape through the layers before, and set the result."""
-        stack, n = self._stack, min(len(images), _CHUNK)
-        earlier = [Stage(stack, index, n) for index in range(self._index)]
-        for start in range(0, len(images), _CHUNK):
-            chunk = images[start : start + _CHUNK]
+    def load_from(self, stack: ConvStack, images: NDArray[np.float32]) -> None:
+        """Send images through the layers before, and set the result.
+
+        Parameters
+        ----------
+        stack : ConvStack
+            Of the same layers as the one given before, perhaps with other kernels.
+        images : ndarray of shape (n_images, height, width, channels), float32
+            Of the stack's input shape.
+        """
+        if not self._earlier:
+            n = min(len(images), _SMALL_CHUNK)
+            stages = [Stage(stack, index, n) for index in range(self._index)]
+            widths = [conv.n_kernels for conv in stack.convs]
+            self._earlier = [
+                (stage, np.empty((width, n, stage.n_positions), np.float32))
+                for stage, width in zip(stages, widths, strict=False)
+            ]
+        for start in range(0, len(images), _SMALL_CHUNK):
+            chunk = images[start : start + _SMALL_CHUNK]
             maps = forward(stack.layers[: stack.conv_layers[0]], chunk)
-            for conv, stage in zip(stack.convs, earlier, strict=False):
+            for conv, (stage, out) in zip(stack.convs, self._earlier, strict=False):
                 stage.load(maps)
-                channels = stage.finish(stage.convolve(*_kernels(conv)))
+                channels = stage.finish(stage.convolve(*_kernels(conv), out))
                 maps = channels.transpose(1, 2, 3, 0)[: len(chunk)]
             self.load(maps, start)
 
@@ -144,7 +160,7 @@ class NetworkFeatures:
             ).swapaxes(0, 1)
             for index, stage in zip(indices, self._stages, strict=True)
         ]
-        self._stages[0].load_from(images)
+        self._stages[0].load_from(stack, images)
         # Kernels of the first layer that stand still are computed once.
         moving = [kernel for layer, kernel in block.kernels if layer == self._first]
         self._moving = slice(moving[0], moving[-1] + 1)
@@ -251,7 +267,7 @@ class UpdatedFeatures:
     def __init__(self, stack: ConvStack, images: NDArray[np.float32], block: Block) -> None:
         ((layer, kernel),) = block.kernels
         self._stage = Stage(stack, layer, len(images))
-        self._stage.load_from(images)
+        self._stage.load_from(stack, images)
         self._kernel_shape = stack.convs[layer].weights.shape[:3]
         following, pools = stack.stages[layer + 1]
         self._pool = pools[0] if pools else Pool("max", (1, 1), (1, 1))

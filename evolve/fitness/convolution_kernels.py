@@ -293,6 +293,48 @@ def _transform_output(
     return types.void(m, n, n, n, bias, n, types.float32, pooled, n), generate
 
 
+@intrinsic
+def _pool_window(
+    typingctx: Any, m: Any, start: Any, stride: Any, height: Any, width: Any, group: Any,
+    bias: Any, bias_start: Any, least: Any, average: Any, pooled: Any, pooled_start: Any
+) -> Any:  # fmt: skip
+    """Add the bias to the products of one pooling window, activate and pool, for ``group``.
+
+    Product (i, j) of candidate c is at ``m[start + ((i stride + j) group + c) LANES:]``. The mean
+    is taken where ``average`` is true, else the maximum; NaN stays NaN.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        emit = _Emitter(context, builder, signature, args)
+        m, start, stride, height, width, group, bias, bias_start, least = emit.args[:9]
+        average, pooled, pooled_start = emit.args[9:]
+        count = builder.sitofp(emit.index((height, width)), emit.lane)
+        count = builder.select(average, count, emit.lane(1.0))
+        first = builder.select(average, emit.lane(0.0), emit.lane(-np.inf))
+        least, count, first = (emit.broadcast(value) for value in (least, count, first))
+        slot = cgutils.alloca_once(builder, emit.vector)
+        with cgutils.for_range(builder, group) as candidate:
+            shift = emit.broadcast(emit.scalar(bias, emit.index(bias_start, candidate.index)))
+            builder.store(first, slot)
+            with (
+                cgutils.for_range(builder, height) as row,
+                cgutils.for_range(builder, width) as column,
+            ):
+                place = emit.index((row.index, stride), column.index)
+                at = emit.index(start, (place, group, LANES), (candidate.index, LANES))
+                value = emit.larger(least, builder.fadd(emit.load(m, at), shift))
+                known = builder.load(slot)
+                larger = emit.larger(known, value)
+                builder.store(builder.select(average, builder.fadd(known, value), larger), slot)
+            value = builder.fdiv(builder.load(slot), count)
+            emit.store(value, pooled, emit.index(pooled_start, (candidate.index, LANES)))
+        return emit.none
+
+    n = types.intp
+    signature = (m, n, n, n, n, n, bias, n, types.float32, types.boolean, pooled, n)
+    return types.void(*signature), generate
+
+
 # --------------------------------------------------------------------------------------------------
 # Loops around them.
 
@@ -505,28 +547,10 @@ def direct_convolve(
                 for window in range(len(windows)):
                     corner, stride = windows[window, 0]
                     height, width = windows[window, 1]
-                    for c in range(group):
-                        at = (window * candidates + first + c) * LANES
-                        target = pooled[part, at : at + LANES]
-                        for lane in range(LANES):
-                            target[lane] = 0.0 if average else -np.inf
-                        for i in range(height):
-                            for j in range(width):
-                                at = ((corner + i * stride + j) * group + c) * LANES
-                                source = m[part, at : at + LANES]
-                                for lane in range(LANES):
-                                    value = source[lane] + bias[first + c]
-                                    # The second of the two where either is NaN: NaN stays NaN.
-                                    value = least if value < least else value
-                                    if average:
-                                        target[lane] += value
-                                    else:
-                                        known = target[lane]
-                                        is_new = value > known or value != value
-                                        target[lane] = value if is_new else known
-                        if average:
-                            for lane in range(LANES):
-                                target[lane] /= np.float32(height * width)
+                    _pool_window(
+                        m[part], corner * group * LANES, stride, height, width, group, bias, first,
+                        least, average, pooled[part], (window * candidates + first) * LANES,
+                    )  # fmt: skip
             _unpack(pooled[part], out, pack * LANES)
 
 

@@ -73,6 +73,7 @@ class DiscriminantFitness(Fitness):
         self._loss: float | None = None
         self._bound: Bound | None = None
         self._ridge: float | None = None
+        self._channels: LastChannels | None = None
         self._draw()
         self._ridge = self._regression.ridge
 
@@ -82,6 +83,11 @@ class DiscriminantFitness(Fitness):
         if self._loss is None:
             self._loss = self._regression.loss
         return self._loss
+
+    @property
+    def ridge(self) -> float:
+        """What the regression adds to the diagonal of the scatter matrix of the features."""
+        return self._regression.ridge
 
     @classmethod
     def _check(
@@ -116,6 +122,7 @@ class DiscriminantFitness(Fitness):
     def _draw(self) -> None:
         """Choose and shift the references for the current network."""
         self._loss = self._bound = None
+        vars(self).pop("_regression", None)  # let go of the old one first
         key = np.frombuffer(bytes.fromhex(self.stack.digest), np.uint32)
         rng = np.random.default_rng([self._seed, *key])
         references = self._split.references
@@ -126,7 +133,10 @@ class DiscriminantFitness(Fitness):
         shifted = replace(references, images=moved)
         self._images, labels, self._roles = Split(shifted, self._split.queries).stacked()
         self._targets = (labels[:, None] == np.arange(labels.max() + 1)).astype(np.float64)
-        self._channels = LastChannels(self.stack, self._images)
+        if self._channels is None:
+            self._channels = LastChannels(self.stack, self._images)
+        else:
+            self._channels.load(self.stack, self._images)
         self._regression = self._regress(self._channels.of_stack().reshape(len(labels), -1))
 
     def _regress(self, features: NDArray[np.float32]) -> LeaveOneOutRidge:
@@ -143,6 +153,7 @@ class DiscriminantFitness(Fitness):
         n_features = int(np.prod(stack.feature_shape))
         columns = np.arange(n_features).reshape(stack.convs[last].n_kernels, -1)
         if block.layers == (last,):
+            assert self._channels is not None
             columns = columns[[kernel for _, kernel in block.kernels]]
             self._bound = LastKernels(self._channels, self._regression, self._images, columns.size)
         else:
@@ -181,13 +192,12 @@ class _InBatches(ABC):
         losses = []
         for start in range(0, len(candidates), batch):
             part = candidates[start : start + batch]
-            moving = self._moving(part).reshape(self._n_images, len(part), -1)
-            losses.append(self._regression.query_losses(moving))
+            losses.append(self._regression.query_losses(self._moving(part)))
         return np.concatenate(losses)
 
     @abstractmethod
     def _moving(self, candidates: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Features that move, of shape (n_images, n, ...)."""
+        """Features that move, of shape (n, n_images, n_moving)."""
 
 
 class LastKernels(_InBatches):
@@ -212,8 +222,8 @@ class LastKernels(_InBatches):
 
     def _moving(self, candidates: NDArray[np.float64]) -> NDArray[np.float32]:
         channels = self._channels(candidates)
-        channels = channels.reshape(len(candidates), -1, *channels.shape[1:])
-        return channels.transpose(2, 0, 1, 3)
+        kernels = channels.reshape(len(candidates), -1, *channels.shape[1:]).swapaxes(1, 2)
+        return np.ascontiguousarray(kernels).reshape(*kernels.shape[:2], -1)
 
 
 class AllFeatures(_InBatches):
@@ -237,7 +247,7 @@ class AllFeatures(_InBatches):
         self._features = features
 
     def _moving(self, candidates: NDArray[np.float64]) -> NDArray[np.float32]:
-        moving = np.empty((self._n_images, len(candidates), self._n_moving), np.float32)
-        for place, features in enumerate(self._features(candidates)):
-            moving[:, place] = features
+        moving = np.empty((len(candidates), self._n_images, self._n_moving), np.float32)
+        for own, features in zip(moving, self._features(candidates), strict=True):
+            own[:] = features
         return moving

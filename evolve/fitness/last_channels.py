@@ -18,10 +18,14 @@ class LastChannels:
 
     def __init__(self, stack: ConvStack, images: NDArray[np.float32]) -> None:
         self._stage = Stage(stack, len(stack.convs) - 1, len(images))
-        self._stage.load_from(images)
-        self._convs = stack.convs
         self._kernel_shape = stack.convs[-1].weights.shape[:3]
-        self._out: NDArray[np.float32] | None = None
+        self._out = np.empty((0, len(images), self._stage.n_positions), np.float32)
+        self.load(stack, images)
+
+    def load(self, stack: ConvStack, images: NDArray[np.float32]) -> None:
+        """Replace the stack and the images by others of the same shapes."""
+        self._stage.load_from(stack, images)
+        self._convs = stack.convs
 
     def of_stack(self) -> NDArray[np.float32]:
         """Give the features of the stack's own kernels, one array for each image.
@@ -78,8 +82,9 @@ class LastChannels:
         self, weights: NDArray[np.float32], bias: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Features of kernels (n, height, width, channels)."""
-        if self._out is None or len(self._out) != len(weights):
-            self._out = None  # let go of the old one first
-        self._out = self._stage.convolve(weights, bias, self._out)
-        maps = self._stage.finish(self._out)
+        n = len(weights)
+        if len(self._out) < n:
+            self._out = self._out[:0]  # let go of the old one first
+            self._out = np.empty((n, *self._out.shape[1:]), np.float32)
+        maps = self._stage.finish(self._stage.convolve(weights, bias, self._out[:n]))
         return maps.reshape(*maps.shape[:2], maps.shape[2] * maps.shape[3])

@@ -17,7 +17,7 @@ from evolve.protocols import Split
 from slicing.data import mnist5k
 from slicing.stack import Conv, ConvStack, Pool
 
-FEW = ["--data", "mnist5k", "--sizes", "200/50", "--repeats", "2"]
+FEW = ["--data", "mnist5k", "--sizes", "200/50", "--repeats", "2", "--discriminants"]
 PEAK = 123 * 10**6
 
 
@@ -61,7 +61,8 @@ def complaint(arguments, capsys):
 @pytest.mark.usefixtures("_quicker")
 def test_all_cases_with_all_peers(tmp_path, capsys):
     path = tmp_path / "results.json"
-    fitness_speed.main([*FEW, "--growth", "100", "--growth-queries", "30", "--json", str(path)])
+    few = [*FEW, "200", "--growth", "100", "--growth-queries", "30", "--json", str(path)]
+    fitness_speed.main(few)
     peers, _ = find_peers()
     result = json.loads(path.read_text())
     assert [case["case"] for case in result["cases"]] == list(CASES)
@@ -79,13 +80,20 @@ def test_all_cases_with_all_peers(tmp_path, capsys):
     assert (growth["references"], growth["queries"]) == (100, 30)
     assert growth["ours_s"] > 0
     assert growth["bind_s"] > 0
+    [discriminants] = result["discriminants"]
+    assert discriminants["references"] == 200
+    assert discriminants["ours_with_block_s"] > discriminants["ours_s"] > 0
+    assert discriminants["block_s"] > 0
+    assert list(discriminants["peers"]) == ["keras+sklearn"]
+    assert discriminants["difference"]["keras+sklearn"] < 1e-3
+    assert discriminants["sgemm_share"] > 0
     assert result["machine"]["cores"] >= 1
     assert result["versions"]["numpy"] == np.__version__
     assert result["command"].startswith("python -m benchmarks.fitness_speed --data mnist5k")
     assert list(tmp_path.iterdir()) == [path]
     out = capsys.readouterr().out
     assert len(re.findall(r"\| +200 / 50 \|", out)) == 3
-    assert out.count("times faster than") == len(peers)
+    assert out.count("times faster than") == len(peers) + 1
     assert re.search(r"\| *100 *\| *30 *\|", out)
     assert "GFLOP/s" in out.splitlines()[-1]
 
@@ -128,6 +136,7 @@ def test_what_is_finished_survives_an_interruption(monkeypatch, tmp_path, capsys
         (["--sizes", "200/9"], "--sizes 200/9 is too small: give 100/10 or more."),
         (["--sizes", "5000/50"], "5000/1000 images cannot be had: train_size=5000 is out of range"),
         (["--growth", "0"], "--growth 0/1000 is too small"),
+        (["--discriminants", "9"], "--discriminants 9/10 is too small"),
         (["--repeats", "0"], "--repeats 0 is not possible: give 1 or more."),
         (["--json", "/nowhere/results.json"], "--json /nowhere/results.json cannot be written ("),
         (["--json", "/"], "--json / is a folder"),

@@ -90,6 +90,34 @@ def test_candidates_are_regressed_anew_without_their_query(rng, stack, kind, que
     assert fitness.loss_of(stack) == pytest.approx(fitness.loss, rel=1e-4)
 
 
+def exact_loss(fitness, stack):
+    """The loss of one regression in float64, by leverages."""
+    features = stack.forward(fitness._images).astype(np.float64)
+    features -= features.mean(axis=0)
+    targets = fitness._targets - fitness._targets.mean(axis=0)
+    scatter = features.T @ features + fitness.ridge * np.eye(features.shape[1])
+    by_feature = np.linalg.solve(scatter, features.T)
+    leverages = 1 / len(features) + np.einsum("ij,ji->i", features, by_feature)
+    errors = (targets - features @ (by_feature @ targets)) / (1 - leverages)[:, None]
+    return (errors**2).sum(axis=1).mean()
+
+
+def test_the_blocks_of_a_network_share_one_factor_and_are_exact_to_six_digits(rng):
+    stack = make_stack(rng, (8, 40))
+    fitness = DiscriminantFitness(stack, Split(make_images(rng, 700), None))
+    assert fitness.loss == pytest.approx(exact_loss(fitness, stack), rel=1e-6)
+    blocks = [
+        *make_blocks(stack, "kernel", [-1])[::39],
+        make_blocks(stack, "group", [-1], size=8)[1],
+    ]
+    for block in [*blocks, blocks[0]]:
+        fitness.bind(block)
+        start = block.read(stack)
+        candidates = start + [[0.01], [1.0]] * rng.normal(size=(2, len(start)))
+        expected = [exact_loss(fitness, block.write(stack, each)) for each in candidates]
+        assert fitness.losses(candidates) == pytest.approx(expected, rel=1e-6)
+
+
 def test_the_ridge_is_about_the_best(rng, stack):
     fitness = DiscriminantFitness(stack, Split(make_images(rng, 60), None))
     best, loss = fitness._ridge, fitness.loss
