@@ -64,8 +64,8 @@ nitpick_ignore_regex = [
     # Type variables, and classes that are private.
     (r"py:.*", r"evolve\.(checkpoint|executors\.(base|supervised)|jobs)\.(T|R|J|T_co|R_contra)"),
     (r"py:.*", r"slicing\.data\.(dataset|image_files)\.(P_co|Q|A|R)"),
-    # Pillow's, which is imported for type checkers alone.
-    (r"py:class", r"Image"),
+    # What is imported for type checkers alone.
+    (r"py:class", r"Image|Layer|Shape"),
     (r"py:.*", r"(.*\.)?_\w+"),
     # A signature with a default factory is no Python: it is split at its commas.
     (r"py:class", r"(dict|tuple)\[[~.\w]+"),
