@@ -27,7 +27,9 @@ class EngineModel(PythonModel):
         self._engine = load(context.artifacts["engine"])
         # Few images are compared by other code than many.
         for n in (1, 100):
-            self._engine.evidence(np.zeros((n, *self._engine.input_shape), np.float32))
+            images = np.zeros((n, *self._engine.input_shape), np.float32)
+            self._engine.predict(images)
+            self._engine.evidence(images)
 
     def predict(
         self,

@@ -8,7 +8,6 @@ without complaint, and wrongly.
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from slicing.errors import InputError
@@ -59,8 +58,12 @@ def unit_pixels(images: ArrayLike) -> NDArray[np.float32]:
             f"Pixels of type {pixels.dtype} are not taken: give them as uint8 from 0 to 255, or as "
             "floats from 0 to 1."
         )
-    if pixels.dtype == np.float32 and pixels.flags.c_contiguous and _are_unit(pixels.reshape(-1)):
-        return pixels
+    if pixels.dtype == np.float32 and pixels.flags.c_contiguous:
+        # Here, not above: who only reads files needs no Numba, which takes memory.
+        from slicing.pixel_range import lie_between
+
+        if lie_between(pixels.reshape(-1), -TOLERANCE, 1.0 + TOLERANCE):
+            return pixels
     # With a start, no images are no error; it is a pixel that is allowed.
     low, high = pixels.min(initial=0.0), pixels.max(initial=0.0)
     if not (np.isfinite(low) and np.isfinite(high)):
@@ -71,16 +74,6 @@ def unit_pixels(images: ArrayLike) -> NDArray[np.float32]:
             "to 255 by 255."
         )
     return pixels.astype(np.float32, copy=False)
-
-
-@njit(cache=True)
-def _are_unit(pixels):  # type: ignore[no-untyped-def]
-    """Whether all lie in [0, 1]: for one image, what numpy sets up would take longer."""
-    are_unit = True
-    for value in pixels:
-        # A NaN is neither.
-        are_unit &= value >= -TOLERANCE and value <= 1.0 + TOLERANCE
-    return are_unit
 
 
 def contrasts_of(images: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from benchmarks import study, study_systems
 from benchmarks.study import DATA, OURS, Job, main, measure
 from benchmarks.study_report import Cell, report
 from benchmarks.study_systems import LABELS, PACKAGES, SYSTEMS, TEST, TRAIN, Given, Model, drawn
-from evolve.trials.space import Parameter
+from evolve.trials.space import Parameter, label
 from experiments.overrides import check
 from experiments.programs import STUDY
 from experiments.statistics import Accuracy
@@ -123,12 +123,13 @@ def test_keras_tuner_draws_from_the_family_of_networks():
     (family,) = families(["cnn"])
     draws = Draws()
     values = family.values(lambda *each: drawn(draws, *each), {"files": False})
-    assert values["baseline.filters"] == [32, 64, 64]
-    assert draws.drawn["baseline.filters"] == "[32, 64, 64]"
+    options = family.options(values, 0)
+    assert options["baseline.filters"] == [32, 64, 64]
+    assert draws.drawn["network"] == label(values["network"])
     assert draws.drawn["baseline.learning_rate"] == "log"
     assert "data.image_size" not in values
     assert drawn(draws, "layers", Parameter(low=2, high=6)) == 2
-    model = study_systems.network({**family.fixed, **values}, (28, 28, 1), 10)
+    model = study_systems.network(options, (28, 28, 1), 10)
     assert model.output_shape == (None, 10)
     assert [layer.name for layer in model.layers if "conv" in layer.name] == [
         "conv1", "conv2", "conv3",
@@ -172,12 +173,12 @@ def test_the_cell_of_a_peer(monkeypatch):
 
 
 def test_photos_have_one_size_and_their_own_split(tmp_path):
-    for label in ("a", "b"):
-        (tmp_path / label).mkdir()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
         for number in range(8):
             pixels = np.random.default_rng(number).integers(0, 255, (20, 30, 3), np.uint8)
             pixels[0, 0] = ord(label)
-            Image.fromarray(pixels).save(tmp_path / label / f"{number}.png")
+            Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
     first, second = (Job("flowers17", 1.0, "flaml", seed, tmp_path).dataset() for seed in (0, 1))
     assert study.pixels(first.train).shape == (8, 64, 64, 3)
     assert {*first.train.paths} != {*second.train.paths}

@@ -25,7 +25,7 @@ from experiments.app.store import NotFoundError
 from experiments.statistics import Accuracy
 
 _PREDICT = '''\
-"""Say what photos show: python predict.py photo.jpg ... (after: pip install knn-slicing)."""
+"""Say what photos show: python predict.py photo.jpg ... (it needs the package knn-slicing)."""
 
 import sys
 from pathlib import Path

@@ -7,42 +7,45 @@ import pytest
 from experiments.study.pace import OutOfTimeError, Pace
 
 
+class Clock:
+    now = 100.0
+
+    def wait(self, seconds):
+        self.now += seconds
+
+
 @pytest.fixture
 def clock(monkeypatch):
-    passed = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: passed[0])
-
-    def wait(seconds):
-        passed[0] += seconds
-
-    return wait
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
+    return clock
 
 
 def train(pace, clock, n_steps, seconds=1.0, compiling=30.0):
-    """Take steps; give how many were taken."""
     with pace.task("training"):
         pace.show(0.0, "making the network")
-        clock(compiling)
+        clock.wait(compiling)
         for step in range(n_steps):
             pace.show((step + 1) / n_steps, "")
-            clock(seconds)
+            clock.wait(seconds)
 
 
 def test_a_training_that_has_time_is_left_alone(clock):
     train(Pace(100 + 30 + 101), clock, 100)
+    assert clock.now == 100 + 30 + 100
 
 
 def test_one_that_has_none_is_ended_after_a_few_steps(clock):
     with pytest.raises(OutOfTimeError) as caught:
         train(Pace(100 + 30 + 50), clock, 100)
     assert caught.value.seconds == pytest.approx(100)
-    assert time.monotonic() <= 100 + 30 + 5
+    assert clock.now <= 100 + 30 + 5
 
 
 def test_trainings_that_come_after_it_count(clock):
     train(Pace(100 + 30 + 101), clock, 20)
     with pytest.raises(OutOfTimeError) as caught:
-        train(Pace(time.monotonic() + 30 + 50, trainings=5), clock, 20)
+        train(Pace(clock.now + 30 + 50, trainings=5), clock, 20)
     assert caught.value.seconds == pytest.approx(100)
 
 
@@ -51,10 +54,11 @@ def test_what_is_shown_beside_a_training_says_nothing_of_it(clock):
     with pace.task("features"):
         for step in range(5):
             pace.show(step / 1000, "slow, but no training")
-            clock(3)
+            clock.wait(3)
     with pace.task("training"):
         # Maps of the images, quickly; then the first epoch.
         for step in range(10):
             pace.show((step + 1) / 10, "")
         pace.show(0.1, "")
         pace.show(1.0, "")
+    assert clock.now == 100 + 5 * 3
