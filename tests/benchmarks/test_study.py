@@ -177,7 +177,7 @@ def test_photos_have_one_size_and_their_own_split(tmp_path):
         (tmp_path / name).mkdir()
         for number in range(8):
             pixels = np.random.default_rng(number).integers(0, 255, (20, 30, 3), np.uint8)
-            pixels[0, 0] = ord(label)
+            pixels[0, 0] = ord(name)
             Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
     first, second = (Job("flowers17", 1.0, "flaml", seed, tmp_path).dataset() for seed in (0, 1))
     assert study.pixels(first.train).shape == (8, 64, 64, 3)
