@@ -7,11 +7,17 @@ import zipfile
 
 import numpy as np
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from PIL import Image
 
 from experiments.app import jobs as jobs_module
+from experiments.app.access import Access
+from experiments.app.api import Service, answer_faults, router_of
 from experiments.app.datasets import Datasets
 from experiments.app.jobs import Jobs, State
+from experiments.app.predictions import Predictions
+from experiments.app.storage import Storage
 
 # Says that it is at work; ends with a result once it hears Ctrl-C, or at once.
 SCRIPT = """
@@ -100,3 +106,23 @@ def jobs(tmp_path, datasets, scripted):
 @pytest.fixture
 def pets(datasets):
     return sent(datasets, archive())
+
+
+@pytest.fixture
+def service(tmp_path, datasets, jobs):
+    return Service(datasets, jobs, Storage(tmp_path, 1.0), Predictions())
+
+
+def app_of(service, token=""):
+    """The API and who may use it, without pages."""
+    app = FastAPI()
+    app.include_router(router_of(service))
+    answer_faults(app)
+    app.add_middleware(Access, token=token)
+    return app
+
+
+@pytest.fixture
+def client(service):
+    with TestClient(app_of(service)) as client:
+        yield client
