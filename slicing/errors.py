@@ -40,6 +40,10 @@ class InputError(ValueError):
         return InputError(sentence, option)
 
 
+class NotInstalledError(InputError):
+    """What the user gave is right, and a package that it needs is missing."""
+
+
 def installing(extra: str) -> str:
     """Give the command that installs an extra, in the versions that are known to work together.
 

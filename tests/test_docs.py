@@ -186,9 +186,10 @@ def write_digits(folder):
             header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
             (mnist / f"{part}-{kind}-ubyte").write_bytes(header + array.astype(np.uint8).tobytes())
     for number, (image, label) in enumerate(zip(images[:60], labels, strict=False)):
-        path = folder / f"path/to/images/{label}/{number:02}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(path)
+        for name in ("images", "new_images"):
+            path = folder / f"path/to/{name}/{label}/{number:02}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
     Image.fromarray(images[0]).save(folder / "one.png")
     Image.fromarray(images[1]).save(folder / "two.jpg")
     return images[..., np.newaxis], labels

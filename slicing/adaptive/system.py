@@ -22,7 +22,7 @@ from slicing.data.image_file import MAX_MEGAPIXELS
 from slicing.data.preparation import Preparation
 from slicing.engine.engine import Engine
 from slicing.engine.evidence import Evidence, margins_of
-from slicing.errors import InputError
+from slicing.errors import InputError, NotInstalledError
 from slicing.pixels import Pixels, unit_pixels
 from slicing.stack import Shape
 
@@ -239,5 +239,7 @@ class System:
             system = cls(**stored_system.parts_of(settings, arrays))
             stored_system.try_selector(system)
             return system
+        except NotInstalledError:
+            raise
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise InputError(f"{path} holds no system that fits together ({error}).") from error

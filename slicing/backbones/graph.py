@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from slicing.errors import InputError, installing
+from slicing.errors import InputError, NotInstalledError, installing
 from slicing.quantization import levels, step_of
 from slicing.stack import Shape
 
@@ -41,7 +41,7 @@ def load_onnx() -> Any:
         import onnx
         import onnx.reference
     except ImportError as error:
-        raise InputError(
+        raise NotInstalledError(
             f"ONNX is not installed: {installing('onnx')}, or '.[pretrained]' to cut networks, too."
         ) from error
     return onnx

@@ -22,7 +22,7 @@ from slicing.engine.evidence import Confidence, Evidence, evidence_of
 from slicing.engine.single import SingleImage
 from slicing.engine.stored_stack import quantized
 from slicing.engine.votes import count_votes
-from slicing.errors import InputError
+from slicing.errors import InputError, NotInstalledError
 from slicing.neighbors.by_class import NearestByClass, distances_by_class
 from slicing.neighbors.exact import Metric, NeighborSearch
 from slicing.pixels import Pixels, contrasts_of, unit_pixels
@@ -382,6 +382,8 @@ class Engine:
         settings, arrays = tensor_file.read(Path(path), _KIND)
         try:
             return cls(**stored_engine.parts_of(settings, arrays))
+        except NotInstalledError:
+            raise
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise InputError(f"{path} holds no engine that fits together ({error}).") from error
 

@@ -222,3 +222,10 @@ def test_images_at_hand_teach_as_files_do(files, maps, tmp_path):
     found = through(mean_colors(), Preparation(square, 3), at_hand, cache=tmp_path)
     assert isinstance(at_hand, Images)
     np.testing.assert_array_equal(found.images, maps.images)
+
+
+def test_an_engine_is_not_blamed_for_a_missing_package(engine, tmp_path, monkeypatch):
+    engine.save(tmp_path / "engine.safetensors")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(InputError, match=r"^ONNX is not installed: "):
+        Engine.load(tmp_path / "engine.safetensors")
