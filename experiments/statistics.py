@@ -87,9 +87,11 @@ class Comparison:
             return f"{subject} changed none of {self.total:,} answers"
         verdict = "chance explains that" if self.p >= _CHANCE else "more than chance explains"
         p = f"p = {self.p:.2g}" if self.p >= _LEAST else f"p < {_LEAST:g}"
+        still = self.changed - self.better - self.worse
+        both = f", {still:,} are wrong both times" if still else ""
         return (
             f"{subject} changed {self.changed:,} of {self.total:,} answers: {self.better:,} to the "
-            f"better, {self.worse:,} to the worse; {verdict} ({p})"
+            f"better, {self.worse:,} to the worse{both}; {verdict} ({p})"
         )
 
 

@@ -359,7 +359,7 @@ class _Study:
             search.ended = "interrupted"
             return as_tried, None, self._why_not_again(winner, search)
         if again.status != TRIED:
-            return as_tried, None, f"making it again ended early: {again.reason}"
+            return as_tried, None, f"making it again ended early: {again.reason.rstrip('.')}"
         metrics = {**winner.metrics, **again.metrics}
         if self.plan.objectives.limits.excess(metrics):
             size = f"{metrics['bytes']:,.0f} bytes, {metrics['parameters']:,.0f} parameters"

@@ -42,7 +42,8 @@ def test_answers_are_compared_image_by_image():
     # An answer that is wrong both times, otherwise, is neither better nor worse.
     assert found == Comparison(5, 8, 3, 1, mcnemar(3, 1))
     assert found.sentence("x") == (
-        "x changed 5 of 8 answers: 3 to the better, 1 to the worse; chance explains that (p = 0.62)"
+        "x changed 5 of 8 answers: 3 to the better, 1 to the worse, 1 are wrong both times; "
+        "chance explains that (p = 0.62)"
     )
     assert Comparison.of(first, first, labels).sentence("x") == "x changed none of 8 answers"
 

@@ -97,8 +97,8 @@ def test_it_says_whether_the_networks_can_be_told_apart():
     lines = SUMMARY.text().splitlines()
     assert "- making the engine smaller changed none of 10,000 answers" in lines
     assert (
-        "- evolution changed 300 of 10,000 answers: 150 to the better, 109 to the worse; more than "
-        "chance explains (p = 0.013)"
+        "- evolution changed 300 of 10,000 answers: 150 to the better, 109 to the worse, 41 are "
+        "wrong both times; more than chance explains (p = 0.013)"
     ) in lines
     assert (
         "- the saved engine instead of the baseline changed 12 of 1,000 answers: 7 to the better, "
