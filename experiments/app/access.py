@@ -104,9 +104,12 @@ class Access:
             else:
                 await send({"type": "websocket.close", "code": 1008})
             return
-        limited = receive if _kind_of(scope) == _UPLOAD else _limited(receive)
+        limited = receive if _kind_of(scope) == _UPLOAD else _Limited(receive)
 
         async def with_headers(message: Message) -> None:
+            # What the framework says of it then is not about the size.
+            if isinstance(limited, _Limited) and limited.is_too_large:
+                raise _TooLargeError
             if message["type"] == "http.response.start":
                 given = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
@@ -116,7 +119,7 @@ class Access:
         try:
             await (answer or self._app)(scope, limited, with_headers)
         except _TooLargeError:
-            await _fault(413, _TOO_LARGE)(scope, receive, with_headers)
+            await _fault(413, _TOO_LARGE)(scope, receive, send)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         """Say why a request is not let through; None: it is."""
@@ -191,18 +194,22 @@ class _TooLargeError(Exception):
     """A request has more bytes than it may."""
 
 
-def _limited(receive: Receive) -> Receive:
-    received = 0
+class _Limited:
+    """Receives a request, up to so many bytes."""
 
-    async def limited() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > _BODY:
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._received = receive, 0
+
+    @property
+    def is_too_large(self) -> bool:
+        return self._received > _BODY
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        if self.is_too_large:
             raise _TooLargeError
         return message
-
-    return limited
 
 
 def _kind_of(scope: Scope) -> tuple[str, str]:

@@ -18,7 +18,8 @@ from starlette.exceptions import HTTPException
 
 from experiments.app.commands import argv_of_export
 from experiments.app.datasets import Dataset, Datasets, Photo
-from experiments.app.jobs import Job, Jobs, State
+from experiments.app.job import Job, State
+from experiments.app.jobs import Jobs
 from experiments.app.mail import require_address
 from experiments.app.predictions import Predictions
 from experiments.app.storage import Storage
@@ -305,7 +306,8 @@ async def exported(job: Job, kind: str) -> Path:
         if not made.is_file() or made.stat().st_mtime < engine.stat().st_mtime:
             done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True)
             if done.returncode:
-                raise InputError(done.stderr.strip().splitlines()[-1])
+                said = done.stderr.strip().splitlines() or ["it was ended from outside: try again."]
+                raise InputError(said[-1])
     return made
 
 

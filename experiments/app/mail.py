@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
 
-from experiments.app.jobs import Job, State
+from experiments.app.job import Job, State
 from experiments.statistics import Accuracy
 from experiments.tables import percent
 from slicing.errors import InputError

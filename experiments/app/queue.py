@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from experiments.app.jobs import Job, Jobs, State
+from experiments.app.job import Job, State
+from experiments.app.jobs import Jobs
 from experiments.app.storage import Storage
 from slicing.errors import InputError
 

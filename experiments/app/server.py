@@ -14,7 +14,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from experiments.app.access import LOCAL, Access, token_of
 from experiments.app.api import Service, answer_faults, router_of
 from experiments.app.datasets import Datasets
-from experiments.app.jobs import Job, Jobs
+from experiments.app.job import Job
+from experiments.app.jobs import Jobs
 from experiments.app.mail import Mailer
 from experiments.app.pages import add_pages
 from experiments.app.predictions import Predictions

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.app import store
-from experiments.app.jobs import Job, Jobs, State
+from experiments.app.job import Job, State
+from experiments.app.jobs import Jobs
 
 _AT_WORK = (State.QUEUED, State.RUNNING)
 

@@ -3,6 +3,7 @@
 Nothing is kept in a page. A reload, a second tab or another server shows the same.
 """
 
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request
@@ -11,7 +12,8 @@ from nicegui import ui
 
 from experiments.app.api import Service
 from experiments.app.pages import datasets, job, jobs, new_job, result, start, try_it
-from experiments.app.pages.layout import COOKIE, LOOKS, TITLE
+from experiments.app.pages.layout import COOKIE, LOOKS, TITLE, missing
+from experiments.app.store import NotFoundError
 
 
 def add_pages(app: FastAPI, service: Service) -> None:
@@ -39,17 +41,23 @@ def add_pages(app: FastAPI, service: Service) -> None:
 def add_routes(service: Service) -> None:
     """Name the pages."""
 
+    async def draw(page: Callable[[Service, str], Awaitable[None]], identifier: str) -> None:
+        try:
+            await page(service, identifier)
+        except NotFoundError as error:
+            missing(error)
+
     @ui.page("/")
     async def _() -> None:
         await start.page(service)
 
     @ui.page("/datasets/{identifier}")
     async def _(identifier: str) -> None:
-        await datasets.page(service, identifier)
+        await draw(datasets.page, identifier)
 
     @ui.page("/datasets/{identifier}/new")
     async def _(identifier: str) -> None:
-        await new_job.page(service, identifier)
+        await draw(new_job.page, identifier)
 
     @ui.page("/jobs")
     async def _() -> None:
@@ -57,12 +65,12 @@ def add_routes(service: Service) -> None:
 
     @ui.page("/jobs/{identifier}")
     async def _(identifier: str) -> None:
-        await job.page(service, identifier)
+        await draw(job.page, identifier)
 
     @ui.page("/jobs/{identifier}/result")
     async def _(identifier: str) -> None:
-        await result.page(service, identifier)
+        await draw(result.page, identifier)
 
     @ui.page("/jobs/{identifier}/try")
     async def _(identifier: str) -> None:
-        await try_it.page(service, identifier)
+        await draw(try_it.page, identifier)

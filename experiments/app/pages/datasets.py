@@ -10,21 +10,19 @@ from nicegui.elements.mixins.text_element import TextElement
 
 from experiments.app.api import Service
 from experiments.app.datasets import Dataset, Photo
-from experiments.app.jobs import Job, State
+from experiments.app.job import Job, State
 from experiments.app.pages.faults import Fault, faults_of
 from experiments.app.pages.layout import (
     button,
     card,
     frame,
     link,
-    missing,
     telling_mistakes,
     thumbnail,
     watch,
     words,
 )
 from experiments.app.pages.wording import photos
-from experiments.app.store import NotFoundError
 
 # Photos of a class that are shown at first.
 _FIRST = 12
@@ -42,11 +40,7 @@ class _Look:
 
 async def page(service: Service, identifier: str) -> None:
     """Draw it."""
-    try:
-        dataset = await asyncio.to_thread(service.datasets.get, identifier)
-    except NotFoundError as error:
-        missing(error)
-        return
+    dataset = await asyncio.to_thread(service.datasets.get, identifier)
     with frame(dataset.name, "/"):
         with ui.element("div").classes("line apart"):
             with ui.element("div"):

@@ -10,7 +10,7 @@ from nicegui.elements.mixins.text_element import TextElement
 
 from experiments.app import store
 from experiments.app.api import Service
-from experiments.app.jobs import Job, State
+from experiments.app.job import Job, State
 from experiments.app.pages import charts
 from experiments.app.pages.layout import (
     button,
@@ -18,7 +18,6 @@ from experiments.app.pages.layout import (
     figure,
     frame,
     link,
-    missing,
     telling_mistakes,
     watch,
     words,
@@ -33,7 +32,6 @@ from experiments.app.pages.wording import (
     size,
     state_of,
 )
-from experiments.app.store import NotFoundError
 
 # Bytes of the log that are shown.
 _TAIL = 6000
@@ -44,11 +42,7 @@ _ENDED = (State.FINISHED, State.CANCELLED, State.FAILED)
 
 async def page(service: Service, identifier: str) -> None:
     """Draw it."""
-    try:
-        job = await asyncio.to_thread(service.jobs.get, identifier)
-    except NotFoundError as error:
-        missing(error)
-        return
+    job = await asyncio.to_thread(service.jobs.get, identifier)
     with frame(f"{KINDS[job.kind]}: {job.dataset_name}", "/jobs"):
         with ui.element("div"):
             words("h1", KINDS[job.kind])

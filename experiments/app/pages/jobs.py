@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from nicegui import ui
 
 from experiments.app.api import Service
-from experiments.app.jobs import Job, State
+from experiments.app.job import Job, State
 from experiments.app.pages.layout import frame, link, watch, words
 from experiments.app.pages.progress import Follower
 from experiments.app.pages.wording import (

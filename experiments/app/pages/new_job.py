@@ -14,10 +14,8 @@ from experiments.app.pages.layout import (
     card,
     frame,
     link,
-    missing,
     words,
 )
-from experiments.app.store import NotFoundError
 from experiments.console import no_access
 from slicing.errors import InputError
 
@@ -29,11 +27,7 @@ _KINDS = {
 
 async def page(service: Service, identifier: str) -> None:
     """Draw it."""
-    try:
-        dataset = await asyncio.to_thread(service.datasets.get, identifier)
-    except NotFoundError as error:
-        missing(error)
-        return
+    dataset = await asyncio.to_thread(service.datasets.get, identifier)
     with frame(f"New job: {dataset.name}", "/"):
         with ui.element("div"):
             words("h1", "What shall be found?")

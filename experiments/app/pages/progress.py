@@ -1,12 +1,13 @@
 """How far a study is, by what it has written down."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from experiments.app.jobs import Job, State
+from evolve.trials.results import SKIPPED
+from experiments.app.job import Job, State
 from experiments.statistics import Accuracy
 
 # Minutes of a study where nobody has said how many.
@@ -31,6 +32,8 @@ class Trial:
         When it ended, after the study began.
     training : tuple of tuple of (float or None)
         The fields of :class:`slicing.baselines.Epoch`, epoch by epoch.
+    is_engine : bool
+        Whether it gave a classifier to take; others are there to compare with.
     """
 
     number: int
@@ -41,6 +44,7 @@ class Trial:
     seconds: float
     minutes: float
     training: tuple[tuple[float | None, ...], ...]
+    is_engine: bool
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Progress:
     ----------
     state : State
     asked : str
-        See :class:`experiments.app.jobs.Job`.
+        See :class:`experiments.app.job.Job`.
     trials : tuple of Trial
         Those with a result, in the order in which they ended.
     n_failed : int
@@ -78,32 +82,38 @@ class Progress:
 
     @property
     def best(self) -> Trial | None:
-        """The most accurate trial."""
-        return max(self.trials, key=lambda each: each.accuracy.value, default=None)
+        """The most accurate trial that gave a classifier to take."""
+        return max(self._engines(), key=lambda each: each.accuracy.value, default=None)
 
     def bests(self) -> list[Trial]:
-        """List the trials that were better than all before."""
+        """List the trials that gave a classifier better than all before."""
         found = list[Trial]()
-        for each in self.trials:
+        for each in self._engines():
             if not found or each.accuracy.value > found[-1].accuracy.value:
                 found.append(each)
         return found
+
+    def _engines(self) -> Iterator[Trial]:
+        return (each for each in self.trials if each.is_engine)
 
 
 class Follower:
     """Reads what a job has written since it was last asked."""
 
     def __init__(self, job: Job) -> None:
+        self._begin(job)
+
+    def _begin(self, job: Job) -> None:
         self._since = 0
         self._begun = 0.0
         self._trials = dict[int, Trial | None]()
         self._message = self._now = ""
-        self._id, self._started = job.id, job.started
+        self._started = job.started
 
     def follow(self, job: Job) -> Progress:
         """Give the progress of the job as it is now."""
         if job.started != self._started:
-            self.__init__(job)  # type: ignore[misc]
+            self._begin(job)
         # First the state: what it wrote before its end is read after that.
         state = job.state
         events, since = job.events(self._since)
@@ -136,7 +146,8 @@ class Follower:
                 self._now = event["name"]
             case "progress":
                 self._now = event["text"] or event["task"]
-            case "trial":
+            # One that there was no time for has not failed.
+            case "trial" if event["status"] != SKIPPED:
                 self._trials[event["number"]] = _trial(event, self._begun)
 
 
@@ -153,6 +164,7 @@ def _trial(event: Mapping[str, Any], begun: float) -> Trial | None:
         event["seconds"],
         (event["ended"] - begun) / 60,
         tuple(map(tuple, details["training"])),
+        details["engine"],
     )
 
 

@@ -10,14 +10,13 @@ from nicegui import ui
 from starlette.responses import Response
 
 from experiments.app.api import Service
-from experiments.app.jobs import Job
+from experiments.app.job import Job
 from experiments.app.pages.layout import (
     button,
     card,
     figure,
     frame,
     link,
-    missing,
     words,
 )
 from experiments.app.pages.wording import between, duration, milliseconds, percent, size
@@ -54,11 +53,7 @@ _EXPORTS = {"onnx": ("ONNX", "onnx"), "litert": ("LiteRT (phones)", "tensorflow"
 
 async def page(service: Service, identifier: str) -> None:
     """Draw it."""
-    try:
-        job = await asyncio.to_thread(service.jobs.get, identifier)
-    except NotFoundError as error:
-        missing(error)
-        return
+    job = await asyncio.to_thread(service.jobs.get, identifier)
     summary = await asyncio.to_thread(job.summary)
     with frame(f"Result: {job.dataset_name}", "/jobs"):
         with ui.element("div").classes("line apart"):

@@ -14,14 +14,13 @@ from nicegui.elements.upload_files import FileUpload
 from nicegui.events import MultiUploadEventArguments
 
 from experiments.app.api import MAX_PHOTOS, Service
-from experiments.app.jobs import Job
+from experiments.app.job import Job
 from experiments.app.pages.layout import (
     button,
     card,
     frame,
     label_upload,
     link,
-    missing,
     telling_mistakes,
     thumbnail,
     words,
@@ -52,11 +51,7 @@ class _Tried:
 
 async def page(service: Service, identifier: str) -> None:
     """Draw it."""
-    try:
-        job = await asyncio.to_thread(service.jobs.get, identifier)
-    except NotFoundError as error:
-        missing(error)
-        return
+    job = await asyncio.to_thread(service.jobs.get, identifier)
     with frame(f"Try it: {job.dataset_name}", "/jobs"):
         with ui.element("div"):
             words("h1", "Try it")

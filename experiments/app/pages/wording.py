@@ -2,7 +2,7 @@
 
 import time
 
-from experiments.app.jobs import State
+from experiments.app.job import State
 from experiments.statistics import Accuracy
 
 KINDS = {"study": "Search for a classifier", "inspect": "Look at photos", "adaptive": "Fast system"}

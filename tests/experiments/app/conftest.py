@@ -15,7 +15,8 @@ from experiments.app import jobs as jobs_module
 from experiments.app.access import Access
 from experiments.app.api import Service, answer_faults, router_of
 from experiments.app.datasets import Datasets
-from experiments.app.jobs import Jobs, State
+from experiments.app.job import State
+from experiments.app.jobs import Jobs
 from experiments.app.predictions import Predictions
 from experiments.app.storage import Storage
 

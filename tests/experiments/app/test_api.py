@@ -7,7 +7,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
-from experiments.app.jobs import State
+from experiments.app.job import State
 from experiments.app.queue import Queue
 from slicing import Engine, UntrainedCNN
 from slicing.data.dataset import Images

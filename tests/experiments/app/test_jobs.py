@@ -3,13 +3,15 @@
 import json
 import os
 import signal
+import subprocess
 
 import pytest
 
 from experiments.app import commands
 from experiments.app.commands import KINDS
 from experiments.app.datasets import Datasets
-from experiments.app.jobs import Jobs, State
+from experiments.app.job import State
+from experiments.app.jobs import Jobs
 from experiments.overrides import check
 from experiments.schema.run import plain
 from slicing.errors import InputError
@@ -92,6 +94,30 @@ def test_another_server_sees_a_job_at_work_and_ends_it(tmp_path, datasets, jobs,
     second.delete(job.id)
     second.delete_dataset(pets.id)
     assert (second.all(), datasets.all()) == ([], [])
+
+
+def test_a_server_that_is_killed_at_a_start_does_not_start_it_twice(jobs, pets, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    started = []
+
+    def start(*args, **options):
+        started.append(popen(*args, **options))
+        raise Killed
+
+    popen = subprocess.Popen
+    job = jobs.create("study", pets.id, {})
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(subprocess, "Popen", start)
+        jobs.start(job.id)
+    after = Jobs(jobs.folder, jobs.datasets)
+    assert after.get(job.id).state in (State.RUNNING, State.FINISHED)
+    with pytest.raises(InputError, match="only one in the queue"):
+        after.start(job.id)
+    until(State.FINISHED, after, job.id)
+    assert len(started) == 1
+    started[0].wait()
 
 
 def test_a_job_that_was_killed_goes_on_where_it_was(tmp_path, datasets, jobs, pets):

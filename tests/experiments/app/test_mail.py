@@ -9,7 +9,7 @@ from email import message_from_bytes
 import pytest
 from aiosmtpd.controller import Controller
 
-from experiments.app.jobs import State
+from experiments.app.job import State
 from experiments.app.mail import Mailer, require_address
 from slicing.errors import InputError
 from tests.experiments.app.conftest import until

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from experiments.app.jobs import Jobs, State
+from experiments.app.job import State
+from experiments.app.jobs import Jobs
 from experiments.app.queue import Queue, waiting
 from experiments.app.storage import Storage
 from slicing.files import replacing

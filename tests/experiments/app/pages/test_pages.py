@@ -119,8 +119,10 @@ def test_a_live_job_shows_its_trials(opened, service, dataset):
     begun = "2026-12-01T10:00:00+00:00"
     trial = {
         "type": "trial", "time": "2026-12-01T10:01:00+00:00", "number": 0, "family": "sliced",
-        "values": [0.1],
-        "details": {"correct": 90, "total": 100, "training": [[0.5, 0.9, None, None]]},
+        "status": "tried", "values": [0.1],
+        "details": {
+            "engine": True, "correct": 90, "total": 100, "training": [[0.5, 0.9, None, None]],
+        },
         "metrics": {"bytes": 2_000_000, "milliseconds": 3.14}, "seconds": 50,
         "ended": datetime.fromisoformat(begun).timestamp() + 60,
     }  # fmt: skip

@@ -1,18 +1,19 @@
 """What a study's events say of it."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from experiments.app.jobs import State
+from experiments.app.job import State
 from experiments.app.pages import charts
-from experiments.app.pages.progress import Progress, Trial
+from experiments.app.pages.progress import Follower, Progress, Trial
 from experiments.app.pages.wording import between, duration, size
 from experiments.statistics import Accuracy
 
 
 def trial(number, correct, minutes):
-    return Trial(number, "cnn", Accuracy(correct, 100), 1000, 2.0, 30, minutes, ())
+    return Trial(number, "cnn", Accuracy(correct, 100), 1000, 2.0, 30, minutes, (), True)
 
 
 def test_the_best_over_time_rises_and_goes_on_to_the_last_trial():
@@ -25,6 +26,30 @@ def test_the_best_over_time_rises_and_goes_on_to_the_last_trial():
     wilson = Accuracy(80, 100).interval()
     assert low["data"][0][1] == pytest.approx(100 * wilson[0], abs=0.01)
     assert low["data"][0][1] + band["data"][0][1] == pytest.approx(100 * wilson[1], abs=0.02)
+
+
+def test_the_best_is_one_that_can_be_taken():
+    ahead = replace(trial(1, 95, 2), is_engine=False)
+    progress = Progress(State.RUNNING, "", (trial(0, 80, 1), ahead))
+    assert progress.best.number == 0
+    assert [each.number for each in progress.bests()] == [0]
+
+
+def test_a_trial_that_there_was_no_time_for_has_not_failed(jobs, pets):
+    job = jobs.create("study", pets.id, {})
+    job.run.mkdir()
+    trials = [("tried", [0.2], True), ("skipped", [], True), ("failed", [], True)]
+    with (job.run / "events.jsonl").open("w") as file:
+        for number, (status, values, is_engine) in enumerate(trials):
+            event = {
+                "type": "trial", "time": "2026-01-31T12:00:00+00:00", "number": number,
+                "family": "cnn", "status": status, "values": values, "seconds": 1.0,
+                "ended": 1769860801.0, "metrics": {"bytes": 1.0, "milliseconds": 1.0},
+                "details": {"engine": is_engine, "training": [], "correct": 8, "total": 10},
+            }  # fmt: skip
+            print(json.dumps(event), file=file)
+    progress = Follower(job).follow(job)
+    assert (len(progress.trials), progress.n_failed) == (1, 1)
 
 
 def test_a_network_has_curves_and_those_of_choice_images_where_they_are_known():
