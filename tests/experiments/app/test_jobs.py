@@ -108,9 +108,10 @@ def test_a_server_that_is_killed_at_a_start_does_not_start_it_twice(jobs, pets, 
 
     popen = subprocess.Popen
     job = jobs.create("study", pets.id, {})
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(subprocess, "Popen", start)
-        jobs.start(job.id)
+        with pytest.raises(Killed):
+            jobs.start(job.id)
     after = Jobs(jobs.folder, jobs.datasets)
     assert after.get(job.id).state in (State.RUNNING, State.FINISHED)
     with pytest.raises(InputError, match="only one in the queue"):
