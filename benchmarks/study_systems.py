@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from evolve.trials.space import Parameter, label
 from experiments.environment import cores
-from experiments.study.spaces import families
+from experiments.study.families import families
 from slicing.backend import configure_threads, load_keras
 from slicing.baselines.hog import hog
 from slicing.baselines.layers import conv_part

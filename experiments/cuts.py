@@ -67,9 +67,9 @@ def cuts(configs: Sequence[DictConfig], folder: Path, terminal: Terminal) -> str
     from experiments.components import Components
     from experiments.environment import set_threads
     from experiments.json_values import plain_values
+    from experiments.mlflow_run import MLflowRun, leaves
     from experiments.mlflow_store import given_address, hide_password
     from experiments.secrets import masked_values
-    from experiments.tracking import MLflowRun, leaves
     from slicing.files import replacing
     from slicing.machine import processor
 
@@ -117,7 +117,7 @@ def cuts(configs: Sequence[DictConfig], folder: Path, terminal: Terminal) -> str
 
 def _require_same_images(each: Sequence[Mapping[str, Any]]) -> None:
     """Refuse several values of an option that is not about the networks."""
-    from experiments.tracking import leaves
+    from experiments.mlflow_run import leaves
 
     first, *others = (leaves(options) for options in each)
     for name, value in first.items():

@@ -2,7 +2,7 @@
 
 A run tells its monitor what it does, how far it is and what evolution yields, and asks it whether
 to stop. :class:`~experiments.progress.Terminal` shows it to a person,
-:class:`~experiments.recorder.Recorder` writes it down, :class:`~experiments.tracking.MLflowRun`
+:class:`~experiments.recorder.Recorder` writes it down, :class:`~experiments.mlflow_run.MLflowRun`
 logs it.
 """
 

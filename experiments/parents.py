@@ -1,7 +1,8 @@
 """Parent MLflow runs: one for a sweep, one for a paper table."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -16,14 +17,17 @@ if TYPE_CHECKING:
 
 _KEY = "parent_of"
 
-# Metrics of each child in the note of a parent, and their format.
+# Metrics of each child in the note of a parent, and how they are written.
 _METRICS = {
     "baseline": ("baseline/test_accuracy", "{:.2%}"),
     "not evolved": ("sliced/test_accuracy", "{:.2%}"),
     "evolved": ("evolved/test_accuracy", "{:.2%}"),
     "loss after": ("evolved/loss", "{:.4f}"),
     "engine bytes": ("engine/total_bytes", "{:,.0f}"),
+    "test images": ("test/images", "{:,.0f}"),
 }
+# Those of them whose mean over seeds is shown.
+_AVERAGED = ("baseline", "not evolved", "evolved", "loss after")
 # Most runs of one query to MLflow; most characters of a name, and of a note, which MLflow would
 # cut in the middle of a line.
 _MOST, _NAME, _NOTE = 1000, 250, 7900
@@ -138,12 +142,51 @@ class ParentRun:
         runs = self._of_children()
         lines = [run.data.tags.get(OVERRIDES, "").split() for run in runs]
         common = set.intersection(*map(set, lines)) if lines else set()
-        body = []
-        for run, words in zip(runs, lines, strict=True):
-            own = " ".join(word for word in words if word not in common)
-            cells = [run.info.run_name, own, run.data.tags.get("status", "-")]
-            for metric, form in _METRICS.values():
-                known = run.data.metrics.get(metric)
-                cells.append("-" if known is None else form.format(known))
-            body.append([*cells, run.data.tags.get("folder", "-")])
-        return "\n".join(table(["run", "options", "status", *_METRICS, "folder"], body))
+        own = [[word for word in words if word not in common] for words in lines]
+        body = [
+            [
+                run.info.run_name,
+                " ".join(words),
+                run.data.tags.get("status", "-"),
+                *(_written(name, _values([run], name)) for name in _METRICS),
+                run.data.tags.get("folder", "-"),
+            ]
+            for run, words in zip(runs, own, strict=True)
+        ]
+        each = table(["run", "options", "status", *_METRICS, "folder"], body)
+        return "\n".join([*each, *_over_seeds(runs, own)])
+
+
+def _over_seeds(runs: "Sequence[Run]", options: Sequence[Sequence[str]]) -> list[str]:
+    """Set the means of runs that differ in the seed alone in a table; nothing without such."""
+    groups: dict[str, list[Run]] = {}
+    for run, words in zip(runs, options, strict=True):
+        if run.info.status == "FINISHED":
+            others = " ".join(word for word in words if not word.startswith("seed="))
+            groups.setdefault(others, []).append(run)
+    body = [
+        [
+            others or "-",
+            str(len(same)),
+            *(_written(name, _values(same, name)) for name in _AVERAGED),
+        ]
+        for others, same in groups.items()
+        if len(same) > 1
+    ]
+    if not body:
+        return []
+    words = "The mean over seeds, and the standard deviation of a run:"
+    return ["", words, "", *table(["options", "runs", *_AVERAGED], body)]
+
+
+def _values(runs: "Iterable[Run]", name: str) -> list[float]:
+    metric, _ = _METRICS[name]
+    return [run.data.metrics[metric] for run in runs if metric in run.data.metrics]
+
+
+def _written(name: str, values: Sequence[float]) -> str:
+    """Write a value, or the mean of several and their standard deviation; a dash for none."""
+    if not values:
+        return "-"
+    form = _METRICS[name][1].format
+    return form(mean(values)) + (f" ± {form(stdev(values))}" if len(values) > 1 else "")

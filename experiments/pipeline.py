@@ -11,6 +11,7 @@ from experiments import new_classes, resume
 from experiments.components import Components
 from experiments.environment import commit, machine, set_threads, versions
 from experiments.history import BLOCKS, GENERATIONS
+from experiments.mlflow_run import MLflowRun, leaves
 from experiments.mlflow_store import OVERRIDES, connect, given_address, hide_password
 from experiments.monitor import Monitor, Monitors
 from experiments.progress import Terminal
@@ -22,7 +23,6 @@ from experiments.secrets import masked, masked_values
 from experiments.signals import deferred
 from experiments.stages import Experiment
 from experiments.summary import LEAKS, SUMMARY, Summary
-from experiments.tracking import MLflowRun, leaves
 from slicing.files import clear_parts
 from slicing.memory import set_bound
 from slicing.names import class_name, shown

@@ -22,13 +22,13 @@ from experiments.tools import run_tool
 from slicing.adaptive import System, load
 from slicing.checks import positive
 from slicing.data.archive import MAX_GIGABYTES, is_archive
+from slicing.data.find_photos import unpacked_photos
 from slicing.data.image_file import (
     MAX_MEGAPIXELS,
     UnreadableImageError,
     is_left_by_system,
     is_text,
 )
-from slicing.data.layouts import unpacked_photos
 from slicing.engine.engine import Engine
 from slicing.errors import InputError
 from slicing.memory import set_bound

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments import pages
+from experiments.mlflow_run import leaves
 from experiments.statistics import ClassFigures
 from experiments.summary import Summary
 from experiments.tables import (
@@ -20,7 +21,6 @@ from experiments.tables import (
     confidence_cells,
     confused_cells,
 )
-from experiments.tracking import leaves
 from slicing.data.dataset import Images
 from slicing.data.survey import Survey
 from slicing.engine.engine import Engine

@@ -10,8 +10,8 @@ from typing import Any
 from evolve.checkpoint import Checkpoint
 from evolve.protocols import Split
 from evolve.schedule_state import STATE
+from experiments.mlflow_run import leaves
 from experiments.secrets import masked_values
-from experiments.tracking import leaves
 from slicing.data.dataset import Dataset
 from slicing.errors import InputError
 

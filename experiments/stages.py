@@ -22,6 +22,7 @@ from experiments.environment import commit, machine, versions
 from experiments.evolution import Evolution, run_schedule
 from experiments.making import Options
 from experiments.measuring import Measured, measured
+from experiments.mlflow_run import MLflowRun
 from experiments.monitor import Monitor, Monitors
 from experiments.new_classes import ClassAddition
 from experiments.reading import Read, features_of
@@ -29,7 +30,6 @@ from experiments.recorder import Recorder
 from experiments.reliability import Reliability
 from experiments.secrets import masked_values
 from experiments.summary import SUMMARY, Summary, addition_metrics
-from experiments.tracking import MLflowRun
 from slicing.backbones.maps import MapsAtHand
 from slicing.baselines import Baseline
 from slicing.data.dataset import Dataset, Images

@@ -251,6 +251,7 @@ class Summary:
             for suffix, accuracy in (("", row.test), ("_all", row.test_all)):
                 if accuracy is not None:
                     metrics[f"{key}/test_accuracy{suffix}"] = accuracy.value
+                    metrics[f"test/images{suffix}"] = accuracy.total
         for name, each in self.reliability.items():
             metrics[f"engine/{name}_calibration_error"] = each.calibration_error
             metrics[f"engine/{name}_brier"] = each.brier

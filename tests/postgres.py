@@ -26,8 +26,9 @@ def server() -> Iterator[str]:
     program = pg_ctl()
     if program is None:
         pytest.skip("PostgreSQL is not installed")
-    # Not pytest's own folder, which nobody else may enter; its path would be long for a socket.
-    folder = Path(mkdtemp(prefix="pg"))
+    # Not pytest's own folder, nor $TMPDIR: nobody else may enter the first, perhaps not the second,
+    # and the path of a socket is short.
+    folder = Path(mkdtemp(prefix="pg", dir="/tmp"))
     # It refuses to run as root.
     who = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []}
     options = who if os.geteuid() == 0 else {}

@@ -36,7 +36,7 @@ from experiments.predict import Options
 from experiments.programs import ADAPTIVE, CUTS, INSPECT, STUDY
 from experiments.schema.docs import CONF, PRESETS, field_docs, option_doc
 from experiments.schema.run import GROUPS, Config
-from experiments.study.spaces import families
+from experiments.study.families import families
 from experiments.tools import parse as parse_options
 from tests.experiments.runs import give_store
 

@@ -10,7 +10,7 @@ from evolve.block import Block
 from evolve.fitness.base import Fitness
 from evolve.fitness.bound import Bound
 from evolve.fitness.candidate_features import NetworkFeatures, UpdatedFeatures
-from evolve.fitness.incremental import IncrementalKNN
+from evolve.fitness.incremental_knn import IncrementalKNN
 from evolve.fitness.knn_objectives import query_losses
 from evolve.fitness.last_channels import LastChannels
 from evolve.fitness.moved_features import MovedKNN

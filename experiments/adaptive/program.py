@@ -23,12 +23,12 @@ from experiments.environment import machine, set_threads, versions
 from experiments.folders import folder_for_output
 from experiments.json_values import plain_values
 from experiments.making import Options
+from experiments.mlflow_run import MLflowRun, leaves
 from experiments.mlflow_store import given_address, hide_password
 from experiments.monitor import Monitor
 from experiments.schema.run import plain
 from experiments.secrets import masked, masked_values
 from experiments.statistics import Accuracy, ratio_interval
-from experiments.tracking import MLflowRun, leaves
 from slicing.adaptive import System
 from slicing.adaptive.measuring import batch_milliseconds, single_milliseconds
 from slicing.adaptive.outcome import oracle

@@ -16,8 +16,8 @@ from typing import Any
 
 from experiments.app import store
 from slicing.data.archive import MAX_GIGABYTES, SUFFIXES, unpack
+from slicing.data.find_photos import find_photos
 from slicing.data.image_file import MAX_MEGAPIXELS, picture_of
-from slicing.data.layouts import find_photos
 from slicing.errors import InputError
 from slicing.files import replacing
 from slicing.names import shown

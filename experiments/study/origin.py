@@ -10,9 +10,9 @@ from typing import Any
 import optuna
 
 from experiments.json_values import plain_values
+from experiments.mlflow_run import leaves
 from experiments.secrets import HIDDEN
 from experiments.study.budget import Clock
-from experiments.tracking import leaves
 from slicing.errors import InputError
 from slicing.files import replacing
 

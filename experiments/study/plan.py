@@ -9,9 +9,9 @@ from evolve.trials.proposers import Proposer
 from evolve.trials.pruning import Pruner
 from experiments.making import Options
 from experiments.study.budget import seconds_of, target_of
+from experiments.study.families import can_be_tried, families
 from experiments.study.objectives import Limits, Objectives
 from experiments.study.roles import Roles
-from experiments.study.spaces import can_be_tried, families
 from slicing.checks import at_least, positive
 from slicing.errors import InputError
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from evolve.trials.results import TRIED, Finished
+from experiments.mlflow_run import MLflowRun, leaves
 from experiments.mlflow_store import OVERRIDES
 from experiments.secrets import masked_values
 from experiments.study.engines import folder_of
 from experiments.study.trial import words_of
-from experiments.tracking import MLflowRun, leaves
 from slicing.errors import InputError
 
 log = logging.getLogger(__name__)

@@ -30,13 +30,13 @@ from experiments.study import lines
 from experiments.study.budget import REPORT, Clock, fold_seconds, run_seconds
 from experiments.study.ending import WINNER, Remaking, Testing
 from experiments.study.engines import ENGINE, ENGINE_OF_RUN, at_hand, engine_of, keep, tidy
+from experiments.study.families import starts
 from experiments.study.handed import Handed
 from experiments.study.importance import importance
 from experiments.study.objectives import accuracy_of
 from experiments.study.origin import ORIGIN, Notes, StudyOrigin
 from experiments.study.plan import Plan
 from experiments.study.recording import StudyRecord
-from experiments.study.spaces import starts
 from experiments.study.summary import SUMMARY, StudySummary
 from experiments.study.trial import words_of
 from experiments.study.work import group_of, n_workers, of_runs, work_of

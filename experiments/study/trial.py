@@ -183,10 +183,10 @@ def _fold(
     """Go through the stages of a run, up to its engine, and judge it by the choice images."""
     from evolve.checkpoint import Checkpoint
     from experiments.measuring import measured
+    from experiments.mlflow_run import MLflowRun
     from experiments.monitor import Monitors
     from experiments.recorder import Recorder
     from experiments.stages import Experiment
-    from experiments.tracking import MLflowRun
 
     recorder = Recorder(folder)
     monitor = Monitors(recorder, pace)

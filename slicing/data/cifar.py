@@ -19,8 +19,8 @@ from slicing.data.archive import is_archive
 from slicing.data.archive_cache import unpacked
 from slicing.data.dataset import Dataset, Images
 from slicing.data.download import download
+from slicing.data.find_photos import find_photos
 from slicing.data.image_file import MAX_MEGAPIXELS, read_image
-from slicing.data.layouts import find_photos
 from slicing.data.listing import Listing, folders_in
 from slicing.data.mnist_family import Sample
 from slicing.data.sampling import require_classes, stratified_order

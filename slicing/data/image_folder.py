@@ -13,6 +13,7 @@ from slicing.checks import at_least, between, positive
 from slicing.data.archive import MAX_GIGABYTES
 from slicing.data.dataset import Dataset, Images
 from slicing.data.duplicates import RADIUS
+from slicing.data.find_photos import find_photos, require_photos
 from slicing.data.image_file import (
     MAX_MEGAPIXELS,
     Fit,
@@ -20,7 +21,6 @@ from slicing.data.image_file import (
     has_color,
 )
 from slicing.data.image_files import ImageFiles
-from slicing.data.layouts import find_photos, require_photos
 from slicing.data.listing import LISTED, Listing, some
 from slicing.data.preparation import Preparation
 from slicing.data.sampling import require_classes, stratified_order
@@ -116,7 +116,7 @@ def image_files(
     Parameters
     ----------
     directory : path
-        What :func:`slicing.data.layouts.find_photos` takes: a folder for each class; these in
+        What :func:`slicing.data.find_photos.find_photos` takes: a folder for each class; these in
         ``train``, ``val`` and ``test``; a table of paths and labels; an archive. The test images
         are those of ``test``, else of ``val``; beside ``test``, those of ``val`` are training
         images.

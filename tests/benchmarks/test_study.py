@@ -20,7 +20,7 @@ from evolve.trials.space import Parameter, label
 from experiments.overrides import check
 from experiments.programs import STUDY
 from experiments.statistics import Accuracy
-from experiments.study.spaces import families
+from experiments.study.families import families
 from slicing.data import mnist5k
 
 CELL = Cell(

@@ -12,8 +12,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from experiments import logged_model
+from experiments.mlflow_run import MLflowRun
 from experiments.mlflow_store import connect
-from experiments.tracking import MLflowRun
 from slicing.data import Images
 from slicing.errors import InputError
 from slicing.files import clear_parts

@@ -75,6 +75,29 @@ def test_runs_of_one_name_are_told_apart(uri, monkeypatch, tmp_path):
     assert cells == [["one", "slicing.k=3"], ["one", "slicing.k=5"]]
 
 
+def test_runs_that_differ_in_the_seed_alone_have_a_mean(uri, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    client = MlflowClient(uri)
+    accuracies = {("cmaes", 0): 0.9, ("cmaes", 1): 0.94, ("pso", 0): 0.5, ("random", 0): 0.7}
+    with ParentRun(uri, "e", "sweep") as parent:
+        experiment = client.get_run(parent.run_id).info.experiment_id
+        for (optimizer, seed), accuracy in accuracies.items():
+            words = f"optimizer={optimizer} seed={seed} threads=1"
+            tags = {"mlflow.parentRunId": parent.run_id, OVERRIDES: words}
+            run_id = client.create_run(experiment, tags=tags).info.run_id
+            client.log_metric(run_id, "evolved/test_accuracy", accuracy)
+            client.set_terminated(run_id, "FAILED" if optimizer == "random" else "FINISHED")
+    _, means = note_of(client, parent.run_id).split("The mean over seeds")
+    [row] = means.splitlines()[4:]
+    assert [cell.strip() for cell in row.split("|")[1:6]] == [
+        "optimizer=cmaes",
+        "2",
+        "-",
+        "-",
+        "92.00% ± 2.83%",
+    ]
+
+
 def test_a_long_note_ends_with_a_whole_line(uri, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     lines = [f"| line {number:05} |" for number in range(1000)]

@@ -17,13 +17,13 @@ from experiments import pipeline
 from experiments.components import BY_DEFAULT, Components
 from experiments.environment import set_threads
 from experiments.history import GENERATIONS
+from experiments.mlflow_run import leaves
 from experiments.monitor import Interrupts, Silent
 from experiments.overrides import check
 from experiments.recorder import EVENTS, Recorder
 from experiments.schema.docs import CONF
 from experiments.schema.run import plain
 from experiments.statistics import Comparison
-from experiments.tracking import leaves
 from slicing.baselines import SavedCNN
 from slicing.data import mnist
 from slicing.engine.engine import Engine

@@ -70,6 +70,8 @@ def test_metrics_by_their_names():
         "engine/total_bytes": 25000,
         "sliced/loss": 0.2,
         "evolved/loss": 0.15,
+        "test/images": 1000,
+        "test/images_all": 10000,
         "time/train_seconds": 12.0,
         "time/evolve_seconds": 60.0,
     }

@@ -21,7 +21,7 @@ from PIL import Image
 from experiments import predict
 from experiments.schema.docs import CONF
 from experiments.tools import run_tool
-from slicing.data import idx, layouts
+from slicing.data import find_photos, idx
 from slicing.engine.engine import Engine
 from slicing.memory import set_bound
 
@@ -171,7 +171,7 @@ def test_an_archive_that_cannot_be_unpacked_is_one_sentence(
     found = tool("predict", given, f"images={tmp_path}/cut.zip")
     assert (found.returncode, found.stdout) == (2, "")
     assert re.fullmatch(r".*cut\.zip is damaged, or no zip or tar archive .*\n", found.stderr)
-    monkeypatch.setattr(layouts, "unpacked", partial(too_small, layouts.unpacked))
+    monkeypatch.setattr(find_photos, "unpacked", partial(too_small, find_photos.unpacked))
     found = tool("predict", given, f"images={archive}", "max_gigabytes=5")
     assert (found.returncode, found.stdout) == (2, "")
     assert re.fullmatch(

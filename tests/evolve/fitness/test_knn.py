@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 
 from evolve.block import Block
-from evolve.fitness import incremental
+from evolve.fitness import incremental_knn
 from evolve.fitness import moved_features as shifted
-from evolve.fitness.incremental import IncrementalKNN
+from evolve.fitness.incremental_knn import IncrementalKNN
 from evolve.fitness.knn import KNNFitness
 from evolve.fitness.knn_objectives import query_loss
 from evolve.protocols import Split
@@ -27,7 +27,7 @@ OBJECTIVES = ("accuracy", "neighbors")
 def _short_lists():
     """Let lists be too short now and then: of their own length, few images fill none."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(incremental, "_SHORTLIST", 4)
+        patch.setattr(incremental_knn, "_SHORTLIST", 4)
         patch.setattr(shifted, "_SHORTLIST", 4)
         yield
 
@@ -221,7 +221,7 @@ def test_losses_equal_the_plain_path_in_any_stack(data, seed, metric, kind, whol
 @pytest.mark.parametrize("n_queries", [0, 150])
 def test_losses_equal_the_plain_path_where_projections_prune(metric, kind, n_queries, monkeypatch):
     monkeypatch.setattr(knn, "_AXES", 3)
-    monkeypatch.setattr(incremental, "_SHORTLIST", 2)
+    monkeypatch.setattr(incremental_knn, "_SHORTLIST", 2)
     monkeypatch.setattr(shifted, "_SHORTLIST", 2)
     rng = np.random.default_rng(7)
     stack, split = make_stack(rng), make_split(rng, 300, n_queries)
@@ -272,7 +272,7 @@ def test_short_lists_fall_back_to_all_references(metric, kind, n_queries, monkey
     candidates = start + 30 * rng.normal(size=(4, len(start)))
 
     def evaluate(shortlist, axes):
-        monkeypatch.setattr(incremental, "_SHORTLIST", shortlist)
+        monkeypatch.setattr(incremental_knn, "_SHORTLIST", shortlist)
         monkeypatch.setattr(shifted, "_SHORTLIST", shortlist)
         monkeypatch.setattr(knn, "_AXES", axes)
         fitness = KNNFitness(stack, split, "accuracy", 3, metric)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from experiments.app.datasets import THUMBNAIL, Datasets
 from experiments.app.store import NotFoundError
-from slicing.data.layouts import find_photos
+from slicing.data.find_photos import find_photos
 from slicing.errors import InputError
 from tests.experiments.app.conftest import archive, picture, sent
 

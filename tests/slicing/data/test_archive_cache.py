@@ -14,7 +14,7 @@ from PIL import Image
 
 from slicing.data import archive_cache, folder
 from slicing.data.archive_cache import unpacked
-from slicing.data.layouts import find_photos
+from slicing.data.find_photos import find_photos
 from slicing.errors import InputError
 from tests.slicing.data.photos import COLORS, count, paint, paint_classes
 

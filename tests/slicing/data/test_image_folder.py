@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from slicing.data import folder
+from slicing.data.find_photos import name_of
 from slicing.data.image_files import ImageFiles
-from slicing.data.layouts import name_of
 from slicing.errors import InputError
 
 COLORS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slicing.data import folder
+from slicing.data.find_photos import find_photos
 from slicing.data.image_table import read_table
-from slicing.data.layouts import find_photos
 from slicing.errors import InputError
 from tests.slicing.data.photos import COLORS, count, paint
 

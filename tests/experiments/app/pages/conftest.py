@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import sys
 import zipfile
 from contextlib import asynccontextmanager
 
@@ -54,9 +55,12 @@ def opened(service):
 
     @asynccontextmanager
     async def opening():
+        # NiceGUI forgets the modules of pages, and all above them: later tests would have others.
+        ours = {name: each for name, each in sys.modules.items() if name.startswith("experiments")}
         async with user_simulation() as user:
             add_routes(service)
             yield user
+        sys.modules.update(ours)
 
     def run(test):
         async def running():

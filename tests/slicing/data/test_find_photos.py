@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from slicing.data import folder
-from slicing.data.layouts import find_photos
+from slicing.data.find_photos import find_photos
 from slicing.errors import InputError
 from tests.slicing.data.photos import COLORS, count, paint, paint_classes
 

@@ -5,13 +5,13 @@ import pytest
 
 from evolve.trials.space import Space
 from experiments.overrides import check
-from experiments.study import spaces
+from experiments.study import families
 from experiments.study.trial import words_of
 from slicing.baselines import TrainedCNN
 from slicing.errors import InputError
 
 FOLDER = ["data=folder", "data.directory=photos"]
-EVERY = spaces.families([spaces.ALL])
+EVERY = families.families([families.ALL])
 
 
 @pytest.mark.parametrize("family", EVERY, ids=lambda family: family.name)
@@ -33,7 +33,7 @@ def test_a_run_takes_what_is_proposed(family, of_files):
 
 
 def test_cnns_have_one_to_four_layers():
-    [family] = spaces.families(["cnn"])
+    [family] = families.families(["cnn"])
     networks = family.parameters["network"].choices
     assert {len(each["baseline.filters"]) for each in networks} == {1, 2, 3, 4}
     for shape in ((28, 28, 1), (32, 32, 3)):
@@ -43,7 +43,7 @@ def test_cnns_have_one_to_four_layers():
 
 
 def test_all_families_say_where_they_start_from():
-    assert [each.name for each in EVERY] == [*spaces._NAMES]
+    assert [each.name for each in EVERY] == [*families._NAMES]
     for family in EVERY:
         assert family.source
         assert family.start
@@ -52,7 +52,7 @@ def test_all_families_say_where_they_start_from():
 def test_a_family_of_ones_own_is_read(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("baseline: random\nslicing.k: {low: 1, high: 9, step: 2}\n")
-    [family] = spaces.families([str(path)])
+    [family] = families.families([str(path)])
     assert family.name == "mine"
     assert [family.parameters["slicing.k"].at(share) for share in (0, 0.5, 1)] == [1, 5, 9]
 
@@ -67,7 +67,7 @@ def test_a_family_of_ones_own_is_read(tmp_path):
 )
 def test_a_mistake_in_the_space_is_one_sentence(tmp_path, names, sentence):
     with pytest.raises((InputError, OSError), match=sentence):
-        spaces.families([name.format(folder=tmp_path) for name in names])
+        families.families([name.format(folder=tmp_path) for name in names])
 
 
 @pytest.mark.parametrize("text", ["- a\n- b\n", "a: [", "3", "a: ${b}"])
@@ -75,12 +75,12 @@ def test_a_file_that_is_no_family_is_one_sentence(tmp_path, text):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=r"mine\.yaml"):
-        spaces.families([str(path)])
+        families.families([str(path)])
 
 
 def test_shallow_classifiers_see_maps_where_there_are_networks(monkeypatch):
-    monkeypatch.setattr(spaces, "find_spec", lambda name: name)
-    space, left_out = spaces.can_be_tried(EVERY, {"files": False})
+    monkeypatch.setattr(families, "find_spec", lambda name: name)
+    space, left_out = families.can_be_tried(EVERY, {"files": False})
     assert not left_out
     shallow = space.families["shallow"]
     assert shallow.parameters["baseline.features"].choices == ("hog", "pixels", "maps")
@@ -90,8 +90,8 @@ def test_shallow_classifiers_see_maps_where_there_are_networks(monkeypatch):
 
 
 def test_what_cannot_run_here_is_left_out_and_said(monkeypatch):
-    monkeypatch.setattr(spaces, "find_spec", lambda name: None)
-    space, left_out = spaces.can_be_tried(EVERY, {"files": False})
+    monkeypatch.setattr(families, "find_spec", lambda name: None)
+    space, left_out = families.can_be_tried(EVERY, {"files": False})
     assert isinstance(space, Space)
     assert not {"sliced", "finetuned"} & set(space.families)
     assert [line.split(" is left out")[0] for line in left_out] == ["sliced", "finetuned"]
@@ -101,4 +101,4 @@ def test_what_cannot_run_here_is_left_out_and_said(monkeypatch):
     assert shallow.parameters["baseline.features"].choices == ("hog", "pixels")
     assert len(shallow.start) == 3
     with pytest.raises(InputError, match="sliced is left out"):
-        spaces.can_be_tried(spaces.families(["sliced"]), {})
+        families.can_be_tried(families.families(["sliced"]), {})

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 
-from evolve.fitness import incremental
-from evolve.fitness.incremental import IncrementalKNN
+from evolve.fitness import incremental_knn
+from evolve.fitness.incremental_knn import IncrementalKNN
 from evolve.fitness.knn_objectives import query_losses
 from evolve.roles import Roles
 
@@ -37,7 +37,7 @@ def of_neighbors(features, labels, roles, metric):
     "roles", [Roles(N_REFERENCES, N_REFERENCES, True), Roles(N_REFERENCES, 40, False)]
 )
 def test_many_replaced_channels_leave_no_drift(roles, metric, monkeypatch):
-    monkeypatch.setattr(incremental, "_SHORTLIST", 4)
+    monkeypatch.setattr(incremental_knn, "_SHORTLIST", 4)
     rng = np.random.default_rng(0)
     channels = rng.random((roles.n_images, 4, 9)).astype(np.float32)
     labels = rng.integers(0, 3, roles.n_images)

@@ -8,10 +8,10 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from evolve.events import BlockEnd, Generation
-from experiments import tracking
+from experiments import mlflow_run
 from experiments.dead_runs import PROCESS, this_process
+from experiments.mlflow_run import MLflowRun, leaves
 from experiments.mlflow_store import connect
-from experiments.tracking import MLflowRun, leaves
 from slicing.data import Images
 from slicing.errors import InputError
 from slicing.names import shown
@@ -103,7 +103,7 @@ def test_metrics_are_gathered_and_none_is_lost(tracker, latest, tmp_path, monkey
 
 
 def test_metrics_arrive_while_the_run_goes_on(tracker, latest, monkeypatch):
-    monkeypatch.setattr(tracking, "_SECONDS", 0.0)
+    monkeypatch.setattr(mlflow_run, "_SECONDS", 0.0)
     tracker.log({"first": 1.0})  # begin() set the time of the first flush
     tracker._next_flush = 0.0
     tracker.log({"loss": 2.0})
@@ -112,8 +112,8 @@ def test_metrics_arrive_while_the_run_goes_on(tracker, latest, monkeypatch):
 
 
 def test_an_outage_costs_no_point(tracker, latest, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(tracking, "_SECONDS", 0.0)
-    monkeypatch.setattr(tracking, "_PATIENCE", 0.0)
+    monkeypatch.setattr(mlflow_run, "_SECONDS", 0.0)
+    monkeypatch.setattr(mlflow_run, "_PATIENCE", 0.0)
     tracker._next_flush = 0.0
     with monkeypatch.context() as outage:
         outage.setattr(MlflowClient, "log_batch", _unreachable)
