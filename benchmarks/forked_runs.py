@@ -5,26 +5,27 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from experiments.run import main
-
 _FORKS = get_context("forkserver")
-_FORKS.set_forkserver_preload(["experiments.pipeline", "mlflow.store.tracking.sqlalchemy_store"])
+_FORKS.set_forkserver_preload(["benchmarks.run_modules"])
 
 
-def _run(project: Path, said: Path, arguments: Sequence[str], prepare: Callable[[], None]) -> None:
-    """Do what ``python -m experiments.run`` does, its output in files of the folder ``said``."""
+def _run(
+    project: Path, said: Path, program: str, arguments: Sequence[str], prepare: Callable[[], None]
+) -> None:
+    """Do what ``python -m`` does with a program, its output in files of the folder ``said``."""
     os.chdir(project)
     for number in (1, 2):
         os.dup2(os.open(said / f"std{number}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     # What was started in the background ignores a closed terminal, and would hand that on.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    sys.argv = ["experiments.run", *arguments]
+    sys.argv = [program, *arguments]
     prepare()
-    main()
+    import_module(program).main()
 
 
 def _as_it_is() -> None:
@@ -36,13 +37,16 @@ def begin(
     project: Path,
     said: Path | None = None,
     prepare: Callable[[], None] = _as_it_is,
+    program: str = "experiments.run",
 ) -> ForkServerProcess:
     """Start an experiment in a process of its own, with ``project`` as its directory.
 
     What it prints goes into ``std1`` and ``std2`` of the folder ``said``, by default the project.
     Before it starts, the process calls ``prepare``, a function of a module.
     """
-    process = _FORKS.Process(target=_run, args=(project, said or project, arguments, prepare))
+    process = _FORKS.Process(
+        target=_run, args=(project, said or project, program, arguments, prepare)
+    )
     process.start()
     return process
 

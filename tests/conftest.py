@@ -77,6 +77,12 @@ def visible_figures(monkeypatch):
     figures.draw(monkeypatch)
 
 
+def pytest_collection_finish():
+    """Let the collector leave alone what the modules of the tests hold: it stays to the end."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(items):
     """Begin with the pages: a worker takes a file at a time, and that one would end alone."""
     items.sort(key=lambda item: item.path.name != "test_docs.py")

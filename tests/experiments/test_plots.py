@@ -134,7 +134,7 @@ def overlap(found):
     return [pair for pair in combinations(found, 2) if pair[0].overlaps(pair[1])]
 
 
-@pytest.mark.parametrize("n", [2, 10, 12, 13, 20, 40, 100])
+@pytest.mark.parametrize("n", [2, 12, 13, 100])
 def test_the_names_of_a_confusion_matrix_do_not_run_into_each_other(n, drawn, tmp_path):
     names = [f"{number} is a class with a long name" for number in range(n)]
     labels = np.repeat(np.arange(n), 200)

@@ -3,12 +3,10 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
-from experiments.schema.docs import CONF
+from benchmarks import forked_runs
 from slicing.engine.engine import Engine
 from tests.experiments.runs import give_store
 from tests.experiments.study.test_study import FAMILY
@@ -29,17 +27,18 @@ def project(tmp_path):
     return tmp_path
 
 
+def in_a_group_of_its_own():
+    os.setsid()
+
+
 def started(project, digits, *words):
     if not any(word.startswith("resume=") for word in words):
         words = (
             "data=mnist", f"data.directory={digits}", "data.train_size=300", "data.test_size=60",
             "output=study", "threads=1", "folds=1", *words,
         )  # fmt: skip
-    return subprocess.Popen(
-        [sys.executable, "-m", "experiments.study", *words],
-        cwd=project, env={**os.environ, "PYTHONPATH": str(CONF.parent)}, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    study = "experiments.study.__main__"
+    return forked_runs.begin(words, project, prepare=in_a_group_of_its_own, program=study)
 
 
 def summary_of(project):
@@ -49,16 +48,13 @@ def summary_of(project):
 def test_a_killed_study_goes_on_and_counts_each_trial_once(project, digits):
     words = ("space=[few.yaml]", "budget.trials=4", "executor=processes", "executor.workers=2")
     process = started(project, digits, *words)
-    for line in process.stderr:
-        if line.startswith("Trial "):
-            break
+    forked_runs.wait_for(process, project, "\nTrial ")
     os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.join()
     # There is an engine from the first trial on.
     assert Engine.load(project / "study" / "engine.safetensors")
-    process = started(project, digits, "resume=study")
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
+    code, err = forked_runs.finish(started(project, digits, "resume=study"), project)
+    assert code == 0, err
     assert "Traceback" not in err
     trials = summary_of(project)["trials"]
     assert [each["number"] for each in trials] == [0, 1, 2, 3]
@@ -66,22 +62,20 @@ def test_a_killed_study_goes_on_and_counts_each_trial_once(project, digits):
 
 
 def test_a_trial_that_does_not_end_is_ended_and_the_study_goes_on(project, digits):
-    words = ("space=[few.yaml,slow.yaml]", "budget.trials=2", "limits.trial_minutes=0.15")
-    process = started(project, digits, *words)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
+    words = ("space=[few.yaml,slow.yaml]", "budget.trials=2", "limits.trial_minutes=0.1")
+    code, err = forked_runs.finish(started(project, digits, *words), project)
+    assert code == 0, err
     assert "Traceback" not in err
     trials = {each["family"]: each for each in summary_of(project)["trials"]}
     assert trials["few"]["status"] == "tried"
     assert trials["slow"]["status"] == "time"
-    assert "of which 1 failed" in out
+    assert "of which 1 failed" in (project / "std1").read_text()
 
 
 def test_trials_without_enough_memory_are_recorded(project, digits):
     words = ("space=[few.yaml]", "budget.trials=1", "limits.trial_gigabytes=0.05")
-    process = started(project, digits, *words)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 2
+    code, err = forked_runs.finish(started(project, digits, *words), project)
+    assert code == 2
     assert "Traceback" not in err
     last = err.strip().splitlines()[-1]
     assert last.startswith("No trial has given an engine that keeps the limits.")
