@@ -68,7 +68,7 @@ def cuts(configs: Sequence[DictConfig], folder: Path, terminal: Terminal) -> str
     from experiments.environment import set_threads
     from experiments.json_values import plain_values
     from experiments.mlflow_run import MLflowRun, leaves
-    from experiments.mlflow_store import given_address, hide_password
+    from experiments.mlflow_store import hide_password, require_given
     from experiments.secrets import masked_values
     from slicing.files import replacing
     from slicing.machine import processor
@@ -77,6 +77,8 @@ def cuts(configs: Sequence[DictConfig], folder: Path, terminal: Terminal) -> str
     _require_same_images(each)
     options = each[0]
     set_threads(options["threads"])
+    options["tracking"]["uri"] = hide_password(options["tracking"]["uri"])
+    require_given(options["tracking"])
     components = [Components({**one, "slicing": _EVERY}, {}) for one in each]
     for one in components:
         one.frozen_baseline()
@@ -84,7 +86,6 @@ def cuts(configs: Sequence[DictConfig], folder: Path, terminal: Terminal) -> str
     terminal.say("Reading the images")
     dataset = components[0].dataset(terminal)
     loaded = _distinct([_adapted(one, dataset, terminal) for one in components])
-    uri = options["tracking"]["uri"] = hide_password(options["tracking"]["uri"])
     tracker = MLflowRun(**options["tracking"])
     try:
         tags = {
@@ -94,9 +95,6 @@ def cuts(configs: Sequence[DictConfig], folder: Path, terminal: Terminal) -> str
             "machine.processor": processor(),
         }
         tracker.begin(f"cuts-{dataset.name}", leaves(masked_values(options)), tags)
-        if given_address(uri):
-            # The user's own server: a mistake shows before anything is computed.
-            tracker.ready()
         places = _score(loaded, dataset, terminal)
         with replacing(folder / FIGURES) as file:
             text = json.dumps(plain_values(places.values()), indent=1, allow_nan=False)

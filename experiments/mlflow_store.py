@@ -6,10 +6,10 @@ import shlex
 import sqlite3
 import tempfile
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -91,6 +91,22 @@ def hide_password(uri: str | None) -> str | None:
         return uri
     os.environ[_PRIVATE] = uri
     return masked(uri)
+
+
+def require_given(tracking: Mapping[str, Any]) -> None:
+    """Refuse a store that the user gives and MLflow cannot use: before anything is read or done.
+
+    Parameters
+    ----------
+    tracking : mapping of str to object
+        Options of the group ``tracking``.
+
+    Raises
+    ------
+    InputError
+    """
+    if given_address(tracking["uri"]):
+        connect(tracking["uri"], tracking["experiment"])
 
 
 def connect(uri: str | None, experiment: str | None) -> tuple["MlflowClient", str]:

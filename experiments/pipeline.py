@@ -12,7 +12,7 @@ from experiments.components import Components
 from experiments.environment import commit, machine, set_threads, versions
 from experiments.history import BLOCKS, GENERATIONS
 from experiments.mlflow_run import MLflowRun, leaves
-from experiments.mlflow_store import OVERRIDES, connect, given_address, hide_password
+from experiments.mlflow_store import OVERRIDES, given_address, hide_password, require_given
 from experiments.monitor import Monitor, Monitors
 from experiments.progress import Terminal
 from experiments.reading import Read
@@ -127,24 +127,22 @@ def _run(
 ) -> Summary:
     options, builder = components.options, components.baseline()
     uri = options["tracking"]["uri"]
-    if given_address(uri):
-        # The user's own server, and then the network: a mistake shows before images are read.
-        connect(uri, options["tracking"]["experiment"])
+    require_given(options["tracking"])
     threads = set_threads(options["threads"])
     # A network of the user's own is read to check it; the others are checked without TensorFlow.
     is_read = builder.uses_tensorflow and not builder.is_trained
     if is_read:
         threads = _start_tensorflow(monitor, threads)
     components.settle()
+    # As the dataset writes them: letters may come composed or in parts.
+    options["new"]["classes"] = [class_name(name) for name in options["new"]["classes"]]
+    if origin is not None:
+        origin.check_options(options)
     if builder.is_frozen:
         components.load(monitor)
     monitor.say("Reading the images")
     source = components.dataset(monitor)
-    # As the dataset writes them: letters may come composed or in parts.
-    options["new"]["classes"] = [class_name(name) for name in options["new"]["classes"]]
     digest = source.train.digest
-    if origin is not None:
-        origin.check_options(options)
     OmegaConf.save(OmegaConf.create(masked_values(options)), folder / "config.yaml")
     dataset = whole = source
     names = options["new"]["classes"]

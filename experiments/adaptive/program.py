@@ -24,7 +24,7 @@ from experiments.folders import folder_for_output
 from experiments.json_values import plain_values
 from experiments.making import Options
 from experiments.mlflow_run import MLflowRun, leaves
-from experiments.mlflow_store import given_address, hide_password
+from experiments.mlflow_store import hide_password, require_given
 from experiments.monitor import Monitor
 from experiments.schema.run import plain
 from experiments.secrets import masked, masked_values
@@ -68,6 +68,8 @@ def adaptive(config: DictConfig, overrides: Sequence[str], monitor: Monitor) -> 
     _check(options)
     set_bound(options["max_gigabytes"])
     set_threads(options["threads"])
+    options["tracking"]["uri"] = hide_password(options["tracking"]["uri"])
+    require_given(options["tracking"])
     given = given_engines(options)
     with folder_for_output(options["output"]) as folder:
         return _made(options, masked(" ".join(overrides)), given, folder, monitor)
@@ -80,7 +82,6 @@ def _made(
     monitor.say("Reading the images")
     dataset = Components(options, {}).dataset(monitor)
     roles = Roles.of(dataset, options["certify_fraction"], options["seed"])
-    uri = options["tracking"]["uri"] = hide_password(options["tracking"]["uri"])
     tracker = MLflowRun(**options["tracking"])
     try:
         tags = {
@@ -90,9 +91,6 @@ def _made(
             "folder": folder,
         }
         tracker.begin(f"adaptive-{dataset.name}", leaves(masked_values(options)), tags)
-        if given_address(uri):
-            # The user's own server: a mistake shows before anything is computed.
-            tracker.ready()
         engines = given or made(options, dataset, monitor)
         asked = ask(options, engines, roles, monitor)
         found = candidates(options, asked, roles, monitor)

@@ -20,7 +20,7 @@ from experiments.dead_runs import has_ended, this_process
 from experiments.environment import machine, versions
 from experiments.folders import made_for_output, remove_if_only
 from experiments.making import Options
-from experiments.mlflow_store import given_address
+from experiments.mlflow_store import given_address, require_given
 from experiments.monitor import Monitor, Monitors
 from experiments.recorder import Recorder
 from experiments.schema.run import plain
@@ -84,6 +84,7 @@ def study(
     options = plain(config)
     set_bound(options["max_gigabytes"])
     plan = Plan.of(options)
+    require_given(options["tracking"])
     is_new = options["resume"] is None
     folder = Path(options["resume"] or made_for_output(options["output"])).expanduser().absolute()
     try:
@@ -176,8 +177,6 @@ class _Study:
         )  # fmt: skip
         if address := given_address(self.options["tracking"]["uri"]):
             self.monitor.say(f"Recording in MLflow at {masked(address)}")
-            # The user's own server: a mistake shows before anything is computed.
-            self.record.ready()
         work = work_of(self.options, self.overrides, self.plan, self.folder)
         try:
             search = self._search(work)

@@ -22,6 +22,7 @@ from experiments.study.objectives import Limits
 from experiments.study.pace import OutOfTimeError, Pace
 from experiments.study.roles import Roles
 from slicing.errors import InputError
+from slicing.memory import TooLargeError
 
 if TYPE_CHECKING:
     from experiments.components import Components
@@ -63,7 +64,7 @@ class Trial:
     limits : Limits
         What is known to break them before it is trained is refused.
     gigabytes : float
-        Memory that a trial may take: one that would take more, by an estimate, is refused.
+        Memory that a trial may take: one that would take more, by an estimate, is not tried.
     """
 
     def __init__(
@@ -86,6 +87,9 @@ class Trial:
         """Try the options of a task, or do what the end of the study wants."""
         try:
             return self._try(task) if isinstance(task, Task) else task.do()
+        except TooLargeError:
+            most = f"{self._gigabytes:.2g} GB (limits.trial_gigabytes)"
+            return Tried("memory", f"It needs more memory than a trial may take, {most}.")
         except InputError as error:
             return Tried("refused", str(error))
         except OutOfTimeError as error:

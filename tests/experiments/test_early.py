@@ -212,8 +212,15 @@ def test_a_store_that_is_not_there_is_said_before_any_image(tiny, tmp_path, monk
         raise AssertionError("The images were read.")
 
     monkeypatch.setattr(Components, "dataset", read)
-    with pytest.raises(InputError, match=r"tracking\.uri=sqlite:////dev/null/runs\.db"):
-        run_here([*tiny, "tracking.uri=sqlite:////dev/null/runs.db"], tmp_path)
+    store = "tracking.uri=sqlite:////dev/null/runs.db"
+    with pytest.raises(InputError, match=re.escape(store)):
+        run_here([*tiny, store], tmp_path)
+    [config] = check([store, f"data.directory={tmp_path}"], program=CUTS)
+    with pytest.raises(InputError, match=re.escape(store)):
+        cuts([config], tmp_path, Terminal())
+    [config] = check([store], program=ADAPTIVE)
+    with pytest.raises(InputError, match=re.escape(store)):
+        adaptive(config, [], Terminal())
 
 
 def test_members_are_read_before_any_image(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ import pytest
 from evolve.checkpoint import Checkpoint
 from evolve.protocols import leave_one_out, test_set
 from experiments import run as program
+from experiments.components import Components
 from experiments.history import History
 from experiments.overrides import resumed
 from experiments.resume import RunOrigin, checkpoint_of, digest_of, load
@@ -132,15 +133,20 @@ def test_threads_that_cannot_start_are_one_sentence_and_leave_nothing(tiny, tmp_
     assert not (tmp_path / "results").exists()
 
 
-def test_a_changed_configuration_is_refused_and_nothing_is_lost(broken_off, tiny):
+def test_a_changed_configuration_is_refused_and_nothing_is_lost(broken_off, tiny, monkeypatch):
+    def read(*args, **more):
+        raise AssertionError("The images were read.")
+
     for change, sentence in (
         ("seed=1", "^seed was 0 when the run began and is 1 now"),
         ("strategy.passes=3", r"strategy\.passes was 2 when the run began and is 3 now"),
         ("optimizer=pso", r"optimizer\._target_ was evolve\.optimizers\.CMAES"),
         ("data.train_size=100", r"data\.train_size was 120"),
     ):
-        with pytest.raises(InputError, match=sentence):
-            run_here([*tiny, change, f"resume={broken_off}"], broken_off.parent)
+        with monkeypatch.context() as patch:
+            patch.setattr(Components, "dataset", read)
+            with pytest.raises(InputError, match=sentence):
+                run_here([*tiny, change, f"resume={broken_off}"], broken_off.parent)
     assert run_here([*tiny, f"resume={broken_off}"], broken_off.parent).summary.ended == "passes"
 
 

@@ -449,6 +449,7 @@ def test_other_families_do_not_go_on(study, project):
         (["storage=postgresql://host/base"], "give this one a name"),
         (["objectives=[speed]"], "objectives=speed is unknown"),
         (["slicing.k=3"], "slicing"),
+        (["tracking.uri=sqlite:////dev/null/runs.db"], "tracking.uri=sqlite:////dev/null"),
         (["resume=nowhere"], "resume=nowhere cannot go on"),
         (["--trials", "5"], "--trials is no flag"),
     ],
