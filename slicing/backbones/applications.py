@@ -1,6 +1,7 @@
 """Networks of ``keras.applications``, with the weights of ImageNet or those of a file."""
 
 import hashlib
+import os
 import sys
 import warnings
 from functools import partial
@@ -15,6 +16,7 @@ from slicing.backend import configure_threads, load_keras
 from slicing.checks import one_of
 from slicing.errors import InputError
 from slicing.files import open_regular
+from slicing.memory import demand
 from slicing.stack import Shape
 
 if TYPE_CHECKING:
@@ -64,33 +66,45 @@ def application(
     path, digest = None, "imagenet"
     if weights is not None:
         path = Path(weights).expanduser()
-        digest = hashlib.sha256(content_of(path)).hexdigest()
+        digest = _digest_of(path)
     load = partial(_load, name, shape, path, threads)
     return Network(name, shape, f"{name} {digest}", load, cache_dir)
 
 
-def content_of(path: Path) -> bytes:
-    """Read a file of weights; its format alone is looked at.
+def check_weights(path: Path) -> None:
+    """Refuse what is no file of weights, as far as its first bytes and its size tell.
 
     Raises
     ------
     InputError
-        Where it cannot be read, or is of none of the formats of Keras.
+        Where it cannot be read, is of none of the formats of Keras, or takes more memory than there
+        is.
     """
     try:
         with open_regular(path) as file:
-            content = file.read()
+            start, size = file.read(len(_FORMATS[0])), os.fstat(file.fileno()).st_size
     except OSError as error:
-        raise InputError(
-            f"weights={path} cannot be read: {error.strerror or error}.", "weights"
-        ) from error
-    if not content.startswith(_FORMATS):
+        raise _unread(path, error) from error
+    if not start.startswith(_FORMATS):
         raise InputError(
             f"weights={path} is no file of weights: give one that Keras offers, whose name ends in "
             "notop.h5 or no_top.h5, or one that model.save_weights has written.",
             "weights",
         )
-    return content
+    demand(size, f"weights={path} takes", "choose a smaller network", "weights")
+
+
+def _digest_of(path: Path) -> str:
+    check_weights(path)
+    try:
+        with open_regular(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _unread(path, error) from error
+
+
+def _unread(path: Path, error: OSError) -> InputError:
+    return InputError(f"weights={path} cannot be read: {error.strerror or error}.", "weights")
 
 
 def _load(

@@ -3,10 +3,12 @@
 import re
 from pathlib import Path
 
-from slicing.backbones.applications import application
+from slicing.backbones.applications import application, check_weights
 from slicing.backbones.efficientnet_lite import efficientnet_lite
 from slicing.backbones.network import Network
 from slicing.errors import InputError
+
+_LITE = re.compile(r"efficientnet_lite(\d)")
 
 
 def named(
@@ -43,12 +45,24 @@ def named(
         See :func:`application` and
         :func:`~slicing.backbones.efficientnet_lite.efficientnet_lite`.
     """
-    if not (found := re.fullmatch(r"efficientnet_lite(\d)", name)):
-        return application(name, image_size, weights, threads, cache_dir)
     if weights is not None:
+        require_weights(name, weights)
+    if found := _LITE.fullmatch(name):
+        return efficientnet_lite(int(found[1]), image_size, threads, cache_dir)
+    return application(name, image_size, weights, threads, cache_dir)
+
+
+def require_weights(name: str, weights: str | Path) -> None:
+    """Refuse weights that a network does not take, and what is no file of weights.
+
+    Raises
+    ------
+    InputError
+    """
+    if _LITE.fullmatch(name):
         raise InputError(
             f"weights={weights} is not possible with {name}, whose weights are those of its "
             "package: leave it out.",
             "weights",
         )
-    return efficientnet_lite(int(found[1]), image_size, threads, cache_dir)
+    check_weights(Path(weights).expanduser())

@@ -35,14 +35,10 @@ def check_file(path: Path) -> int:
     int
         Bytes to which it unpacks.
 
-    Returns
-    -------
-    keras.Model
-        With plain tensors instead of lists or dicts of one.
-
     Raises
     ------
     InputError
+        Naming ``path``.
     """
     if not path.is_file():
         fault = "is no file" if path.exists() else "is not there"

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
-from slicing.backbones.applications import content_of
 from slicing.backbones.backbone import Backbone
-from slicing.backbones.named import named
+from slicing.backbones.named import named, require_weights
 from slicing.backbones.network import Network
 from slicing.baselines.base import Adapted, Baseline, BaselineBuilder
-from slicing.baselines.keras_file import check_file, network_of, read_model
+from slicing.baselines.keras_file import check_file, network_of, pixel_range, read_model
 from slicing.baselines.untrained import UntrainedCNN
 from slicing.checks import at_least, one_of
 from slicing.data.dataset import Images, Part
@@ -56,8 +55,8 @@ class Pretrained(BaselineBuilder):
     Raises
     ------
     InputError
-        Where the file of weights is none, or the ``.keras`` file. Whether weights fit is found out
-        when they are read.
+        For options that exclude each other, and where the file of weights is none, or the
+        ``.keras`` file. Whether weights fit is found out when they are read.
     """
 
     name: str = "efficientnet_lite0"
@@ -84,9 +83,16 @@ class Pretrained(BaselineBuilder):
                         "own: leave it out.",
                         option,
                     )
+            pixel_range(self.pixels)
             check_file(Path(self.path).expanduser())
+        elif tuple(self.pixels) != Pretrained.pixels:
+            raise InputError(
+                f"pixels={[*self.pixels]} is for path=..., a network of one's own, and {self.name} "
+                "knows its range: leave it out.",
+                "pixels",
+            )
         if self.weights is not None:
-            content_of(Path(self.weights).expanduser())
+            require_weights(self.name, self.weights)
 
     @property
     def is_frozen(self) -> bool:

@@ -65,6 +65,19 @@ class Shallow(BaselineBuilder):
         if self.is_frozen:
             # It looks at the file, if there is one.
             _ = self._pretrained
+            return
+        if self.image_size is not None:
+            raise InputError(
+                f"image_size={[*self.image_size]} is for features=maps: give both. Pixels and "
+                "histograms are those of the size in which the images are read.",
+                "image_size",
+            )
+        for option in ("name", "path"):
+            if (value := getattr(self, option)) != getattr(Shallow, option):
+                raise InputError(f"{option}={value} is for features=maps: give both.", option)
+        if tuple(self.pixels) != Shallow.pixels:
+            words = f"pixels={[*self.pixels]} is for features=maps and path=...: give both."
+            raise InputError(words, "pixels")
 
     @property
     def is_frozen(self) -> bool:
@@ -107,8 +120,6 @@ class Shallow(BaselineBuilder):
         """Give a stack without layers; see :meth:`BaselineBuilder.shape`."""
         one_of("features", self.features, get_args(FeatureKind))
         at_least("threads", self.threads, 1)
-        if self.path is not None and not self.is_frozen:
-            raise InputError(f"path={self.path} is for features=maps: give both.", "path")
         if self.features == "hog":
             check_cells(self.cells, image_shape)
         self._check()

@@ -246,6 +246,17 @@ def test_images_in_place_of_maps_are_refused(train):
     with pytest.raises(InputError, match=words) as caught:
         SVM(features="maps").build(train, CLASSES)
     assert caught.value.option == "features"
-    with pytest.raises(InputError, match=r"^path=mine\.keras is for features=maps") as caught:
-        SVM(path="mine.keras").build(train, CLASSES)
-    assert caught.value.option == "path"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"path": "mine.keras"}, {"name": "MobileNetV2"}, {"image_size": [64, 64]},
+        {"pixels": [0, 255]},
+    ],
+)  # fmt: skip
+def test_options_of_a_network_are_not_ignored_where_there_is_none(given):
+    [option] = given
+    with pytest.raises(InputError, match=rf"^{option}=.* is for features=maps") as caught:
+        SVM(features="hog", **given)
+    assert caught.value.option == option
