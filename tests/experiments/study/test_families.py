@@ -94,7 +94,11 @@ def test_what_cannot_run_here_is_left_out_and_said(monkeypatch):
     space, left_out = families.can_be_tried(EVERY, {"files": False})
     assert isinstance(space, Space)
     assert not {"sliced", "finetuned"} & set(space.families)
-    assert [line.split(" is left out")[0] for line in left_out] == ["sliced", "finetuned"]
+    assert [line.split(":")[0] for line in left_out] == [
+        "sliced is left out",
+        "shallow does without some choices",
+        "finetuned is left out",
+    ]
     assert all("[pretrained]" in line for line in left_out)
     # Their maps are features of a shallow classifier, which has others.
     shallow = space.families["shallow"]
@@ -102,3 +106,22 @@ def test_what_cannot_run_here_is_left_out_and_said(monkeypatch):
     assert len(shallow.start) == 3
     with pytest.raises(InputError, match="sliced is left out"):
         families.can_be_tried(families.families(["sliced"]), {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "baseline: efficientnet_lite0\nslicing.k: {choices: [1, 3]}\n",
+        "judged: baseline\nbaseline: svm\nbaseline.features: {choices: [maps]}\n",
+        "judged: baseline\nbaseline: svm\nbaseline.features: maps\n",
+    ],
+)
+def test_a_family_of_ones_own_is_left_out_where_all_of_it_needs_a_network(
+    text, tmp_path, monkeypatch
+):
+    (tmp_path / "mine.yaml").write_text(text)
+    every = families.families([str(tmp_path / "mine.yaml"), "cnn"])
+    monkeypatch.setattr(families, "find_spec", lambda name: None)
+    space, left_out = families.can_be_tried(every, {"files": False})
+    assert [*space.families] == ["cnn"]
+    assert [line.split(":")[0] for line in left_out] == ["mine is left out"]

@@ -34,11 +34,8 @@ def test_a_file_of_weights_that_does_not_fit_into_memory_is_not_read(tmp_path):
         file.truncate(10**12)  # it takes no room on the disk
     memory.set_bound(1)
     try:
-        for make in (
-            lambda: Pretrained(name="VGG16", weights=path),
-            lambda: named("VGG16", weights=path),
-        ):
-            with pytest.raises(memory.TooLargeError, match="takes at least 1,?000.* of memory"):
-                make()
+        for make in (Pretrained, named):
+            with pytest.raises(memory.TooLargeError, match=r"takes at least 1,?000.* of memory"):
+                make(name="VGG16", weights=path)
     finally:
         memory.set_bound(None)
