@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.damage import DAMAGES, EXECUTED
 from benchmarks.forked_runs import begin, finish, kill, wait_for
+from benchmarks.readers import keep_within_bound
 from evolve.optimizers import BY_NAME
 from experiments.resume import has_begun
 
@@ -35,9 +36,8 @@ EXECUTORS = {
     "ray": ("executor=ray", "executor.workers=2"),
 }
 
-# Seconds within which what belonged to a killed process has ended: Ray's agents take half a minute
-# on busy cores.
-_GRACE = 90.0
+# Seconds within which Ray's agents have ended on busy cores.
+_GRACE_OF_RAY = 90.0
 # What a killed process may leave beside its results.
 _LEFT = (".part", ".new", ".previous", ".tmp")
 
@@ -112,8 +112,8 @@ def faults_of_store(project: Path) -> Iterator[str]:
             yield "a model that is not READY"
 
 
-def faults_of_folder(project: Path) -> Iterator[str]:
-    """Name what is left that should not be there."""
+def faults_of_folder(project: Path, grace: float = 30.0) -> Iterator[str]:
+    """Name what is left that should not be there, processes after some seconds."""
     for path in project.rglob("*"):
         if path.suffix in _LEFT:
             yield f"a file {path.suffix}"
@@ -121,7 +121,7 @@ def faults_of_folder(project: Path) -> Iterator[str]:
             yield "a checkpoint"
         if path.name == EXECUTED:
             yield "executed"
-    deadline = time.monotonic() + _GRACE
+    deadline = time.monotonic() + grace
     while processes := _processes_in(project):
         if time.monotonic() > deadline:
             yield from ("a process" for _ in processes)
@@ -220,7 +220,8 @@ def _killed(
                 os.utime(left, (0, 0))
         code, said = finish(begin(arguments, project), project)
         folder = run_folder(project)
-    faults = [*faults_of_store(project), *faults_of_folder(project)]
+    grace = {"grace": _GRACE_OF_RAY} if case.executor == "ray" else {}
+    faults = [*faults_of_store(project), *faults_of_folder(project, **grace)]
     if not has_ended and [*project.glob(".mlflow-*")]:
         faults.append("a folder .mlflow")
     if "Traceback" in said:
@@ -237,7 +238,7 @@ def _killed(
 def damaged(
     source: Path, target: str, content: bytes, expected: Mapping[str, Any], project: Path
 ) -> str:
-    """Resume a copy of a killed run with one file damaged; name what came of it.
+    """Resume a copy of a killed run with one file damaged, within the readers' bound of memory.
 
     Returns
     -------
@@ -248,7 +249,9 @@ def damaged(
     shutil.copytree(source, project)
     [path] = [*project.glob(f"outputs/*/*/{target}"), *project.glob(target)]
     path.write_bytes(content)
-    code, said = finish(begin([f"resume={run_folder(project)}"], project), project, 120.0)
+    words = [f"resume={run_folder(project)}"]
+    process = begin(words, project, prepare=keep_within_bound)
+    code, said = finish(process, project, 120.0)
     if [*project.rglob(EXECUTED)]:
         return "executed"
     if "Traceback" in said:

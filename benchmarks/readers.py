@@ -65,6 +65,13 @@ READERS: dict[str, Callable[[Path], object]] = {
 """Reads a file of a kind, or raises an InputError."""
 
 
+def keep_within_bound() -> None:
+    """Let this process take no more memory than it has, and the bound."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + BOUND
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
 def main() -> None:
     """Read what is asked for."""
     reader = READERS[sys.argv[1]]
@@ -72,9 +79,7 @@ def main() -> None:
     # The first is whole: what is imported and compiled for it does not count.
     reader(Path(warm))
     print("read", flush=True)
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + BOUND
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    keep_within_bound()
     for line in sys.stdin:
         try:
             reader(Path(line.rstrip("\n")))

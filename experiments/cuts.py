@@ -30,8 +30,6 @@ FIGURES, PICTURE = "cuts.json", "cuts.png"
 
 # Images with which the time is measured.
 _TIMED = 5
-# The options of the group slicing that a run would have.
-_EVERY = {"cut": "auto", "pool": 1}
 
 
 def main() -> None:
@@ -69,6 +67,7 @@ def cuts(configs: Sequence[DictConfig], folder: Path, terminal: Terminal) -> str
     from experiments.json_values import plain_values
     from experiments.mlflow_run import MLflowRun, leaves
     from experiments.mlflow_store import hide_password, require_given
+    from experiments.reading import ALL_CUTS
     from experiments.secrets import masked_values
     from slicing.files import replacing
     from slicing.machine import processor
@@ -79,7 +78,7 @@ def cuts(configs: Sequence[DictConfig], folder: Path, terminal: Terminal) -> str
     set_threads(options["threads"])
     options["tracking"]["uri"] = hide_password(options["tracking"]["uri"])
     require_given(options["tracking"])
-    components = [Components({**one, "slicing": _EVERY}, {}) for one in each]
+    components = [Components({**one, "slicing": ALL_CUTS}, {}) for one in each]
     for one in components:
         one.frozen_baseline()
         one.load(terminal)

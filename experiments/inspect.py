@@ -57,7 +57,7 @@ def inspect(config: DictConfig, folder: Path, terminal: Terminal) -> str:
     from experiments.components import Components
     from experiments.environment import set_threads
     from experiments.json_values import plain_values
-    from experiments.reading import features_of, through_network
+    from experiments.reading import ALL_CUTS, features_of, through_network
     from experiments.tables import finding_cells, table
     from slicing.data.quality import Quality
     from slicing.files import replacing
@@ -66,7 +66,7 @@ def inspect(config: DictConfig, folder: Path, terminal: Terminal) -> str:
     options["data"]["calibration_fraction"] = 0.0
     if "max_unreadable" in options["data"]:
         options["data"]["max_unreadable"] = _ALL
-    components = Components({**options, "slicing": {"cut": "auto", "pool": 1}}, {})
+    components = Components({**options, "slicing": ALL_CUTS}, {})
     if options["baseline"]:
         set_threads(options["threads"])
         components.frozen_baseline()

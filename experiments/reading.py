@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 # Images a class, of those that a network was not trained with, that can tell where to cut it.
 _JUDGES = 10
 
+ALL_CUTS = {"cut": "auto", "pool": 1}
+"""Options of the group ``slicing`` for a network that is looked at, and not cut for an engine."""
+
 OF_FILES = ("image_size", "channels", "fit")
 """Options of a dataset that say how its files become images."""
 

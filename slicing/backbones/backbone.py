@@ -140,7 +140,7 @@ class Backbone:
             chunk = np.ascontiguousarray(self.checked(images[start : start + size]))
             if len(chunk) > 1:
                 # A foreign graph may be small for one image and for many, and large in between.
-                self._require_small(self._numbers_for(len(chunk)), _NUMBERS)
+                self._require_small(self._numbers_for(len(chunk)), _NUMBERS, len(chunk))
             maps[start : start + size] = self._run(session, chunk)
         return maps
 
@@ -175,11 +175,12 @@ class Backbone:
     def _counted(self) -> dict[int, int]:
         return {}
 
-    def _require_small(self, numbers: int, most: int) -> None:
+    def _require_small(self, numbers: int, most: int, n: int = 1) -> None:
         if numbers > most:
+            images = "an image" if n == 1 else f"{n} images at a time"
             raise InputError(
-                f"The backbone {self.name} takes {4 * numbers / 2**30:,.1f} GB for a single map: "
-                "use smaller images."
+                f"The backbone {self.name} takes {4 * numbers / 2**30:,.1f} GB for a single map of "
+                f"{images}: use smaller images, or another network."
             )
 
     @cached_property

@@ -97,10 +97,9 @@ def test_what_is_left_in_a_folder_is_a_fault(tmp_path):
     assert found == {"a file .part", "a checkpoint", "executed"}
 
 
-def test_a_process_that_is_left_is_a_fault(tmp_path, monkeypatch):
-    monkeypatch.setattr(fault_runs, "_GRACE", 0.0)
+def test_a_process_that_is_left_is_a_fault(tmp_path):
     with subprocess.Popen(["sleep", "100"], cwd=tmp_path) as process:
-        assert list(fault_runs.faults_of_folder(tmp_path)) == ["a process"]
+        assert list(fault_runs.faults_of_folder(tmp_path, grace=0.0)) == ["a process"]
         process.kill()
 
 
