@@ -361,6 +361,8 @@ def _suggest_name(program: Program, name: str, known: Sequence[str]) -> str:
     if field in program.groups:
         return f"did you mean {field}={'|'.join(program.groups[field])}?"
     if others:
+        # One's own images come first: people look for them here.
+        others.sort(key=lambda option: option != "folder")
         choices = " or ".join(f"{owner}={option}" for option in others)
         return f"it belongs to {choices}: add {'it' if len(others) == 1 else 'one'}."
     if words := advice(name):

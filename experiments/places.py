@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-import numba
 import numpy as np
 
 from evolve.cuts import CutScore, best
 from experiments.tables import table
 from slicing.backbones.backbone import Backbone
 from slicing.pixels import Pixels
+from slicing.threads import one_thread
 
 # Rows of the table, at most.
 _ROWS = 10
@@ -159,14 +159,11 @@ def milliseconds_per_image(backbone: Backbone, images: Pixels) -> float:
     images : ndarray of shape (n, ``*backbone.input_shape``)
         One at least; they take turns.
     """
-    threads, seconds = numba.get_num_threads(), list[float]()
-    numba.set_num_threads(1)
-    try:
+    seconds = list[float]()
+    with one_thread():
         for number in range(_WARM_UP + _CALLS):
             row = number % len(images)
             begun = perf_counter()
             backbone.maps(images[row : row + 1])
             seconds.append(perf_counter() - begun)
-    finally:
-        numba.set_num_threads(threads)
     return float(1000 * np.median(seconds[_WARM_UP:]))

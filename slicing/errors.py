@@ -31,13 +31,15 @@ class InputError(ValueError):
         self.option = option
 
     def within(self, group: str) -> "InputError":
-        """Return the same error about the option of a group: ``slicing.k`` for ``k``."""
+        """Return the same error about the option of a group: ``slicing.k`` for ``k``.
+
+        The option is renamed where its name begins the sentence, and where a value follows.
+        """
         if self.option is None:
             return self
-        option, sentence = f"{group}.{self.option}", str(self)
-        if re.match(rf"{re.escape(self.option)}\b", sentence):
-            sentence = f"{group}.{sentence}"
-        return InputError(sentence, option)
+        name = re.escape(self.option)
+        sentence = re.sub(rf"^{name}\b|(?<= ){name}(?==)", f"{group}.{self.option}", str(self))
+        return InputError(sentence, f"{group}.{self.option}")
 
 
 class NotInstalledError(InputError):

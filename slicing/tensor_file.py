@@ -78,7 +78,9 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
         raise
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"{path} cannot be read ({reason}): give {what}.") from error
+        inside = sorted(path.glob("*.safetensors")) if path.is_dir() else []
+        give = inside[0] if len(inside) == 1 else what
+        raise InputError(f"{path} cannot be read ({reason}): give {give}.") from error
     except MemoryError as error:
         sentence = f"{path} is larger than the memory that is free: give {what}."
         raise TooLargeError(sentence) from error

@@ -55,3 +55,18 @@ def usable_processors() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread, for the length of a ``with`` statement: parallel loops and BLAS."""
+    # Here, not above: reading images needs none of it.
+    import numba
+
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        with single_threaded_blas():
+            yield
+    finally:
+        numba.set_num_threads(before)

@@ -5,11 +5,9 @@ only adds to it, and adds other times to each. Over images, it is the median.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,24 +16,12 @@ from slicing.adaptive.selector import Selector
 from slicing.adaptive.system import System
 from slicing.adaptive.table import Costs
 from slicing.classifier import Classifier
-from slicing.threads import single_threaded_blas
+from slicing.threads import one_thread
 
 # How often each image is timed, beside the first time, which compiles and loads.
 _ROUNDS = 5
 # How often a batch is.
 _BATCHES = 2
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread, for the length of a ``with`` statement."""
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        with single_threaded_blas():
-            yield
-    finally:
-        numba.set_num_threads(before)
 
 
 def member_costs(members: Members, images: NDArray[np.float32]) -> Costs:

@@ -296,9 +296,8 @@ def _require_readable(unreadable: Sequence[UnreadableImageError], n: int, most: 
             paths.setdefault(error.reason, []).append(error.path)
         reasons = " and ".join(f"{some(paths[each], LISTED)} ({each})" for each in paths)
         raise InputError(
-            f"max_unreadable={most} is fewer than the {len(unreadable):,} of {n:,} files that "
-            f"cannot be read as images, {reasons}: give intact copies, or "
-            f"max_unreadable={len(unreadable)} to leave them out.",
+            f"{len(unreadable):,} of {n:,} files cannot be read as images, {reasons}: give intact "
+            f"copies, or max_unreadable={len(unreadable)} to leave them out.",
             "max_unreadable",
         )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slicing.errors import installing
+from slicing.errors import InputError, installing
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [
@@ -34,6 +34,16 @@ def test_an_extra_is_installed_in_the_versions_that_work_together(
     expected = f"{name.format(tmp_path)} -m pip install -c constraints.txt -e '.[onnx]'"
     assert installing("onnx") == expected
     assert (ROOT / "constraints.txt").exists()
+
+
+def test_the_option_of_a_group_is_named_wherever_it_has_a_value():
+    error = InputError("2 files of /k=1/k=2 cannot be read: k=3, or k= 4 in all k.", "k")
+    found = error.within("slicing")
+    assert found.option == "slicing.k"
+    assert str(found) == (
+        "2 files of /k=1/k=2 cannot be read: slicing.k=3, or slicing.k= 4 in all k."
+    )
+    assert str(InputError("k must be odd.", "k").within("slicing")) == "slicing.k must be odd."
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

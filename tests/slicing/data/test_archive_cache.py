@@ -111,7 +111,7 @@ def test_damaged_images_and_strays_are_those_of_any_folder(tmp_path, cache):
         "test_fraction": 0.25,
         "duplicate_radius": None,
     }
-    with pytest.raises(InputError, match=r"fewer than the 2 of 14 files .*colors/red/9\.png \("):
+    with pytest.raises(InputError, match=r"2 of 14 files .*colors/red/9\.png \("):
         folder(**options)
     data = folder(**options, max_unreadable=2)
     assert len(data.train) + len(data.read_test()) == 12

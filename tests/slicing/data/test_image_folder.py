@@ -124,14 +124,12 @@ def test_damaged_images_are_found_before_hours_of_work(tmp_path):
         intact.read_test()
     with pytest.raises(InputError) as error:
         folder(directory=tmp_path)
-    assert str(error.value).startswith(
-        "max_unreadable=0 is fewer than the 2 of 10 files that cannot be read as images, "
-    )
+    assert str(error.value).startswith("2 of 10 files cannot be read as images, ")
     assert str(error.value).count(".png") == 2
     assert str(error.value).endswith(": give intact copies, or max_unreadable=2 to leave them out.")
     assert str(error.value).count("(image file is truncated") == 1
     truncate(intact.train[:3])
-    with pytest.raises(InputError, match=r"the 5 of 10 files") as error:
+    with pytest.raises(InputError, match=r"^5 of 10 files") as error:
         folder(directory=tmp_path)
     # All at once and in order: a refused run leaves no log in which to look them up.
     named = re.findall(r"\S+\.png", str(error.value))
@@ -339,8 +337,7 @@ def test_a_fault_of_the_input_is_one_sentence(colors, fault):
     FAULTS[fault](colors)
     with pytest.raises(InputError) as error:
         folder(directory=colors)
-    unreadable = "max_unreadable=0 is fewer than the 1 of 31 files that cannot be read as "
-    unreadable += "images"
+    unreadable = "1 of 31 files cannot be read as images"
     assert str(error.value).startswith(fault.format(root=colors, unreadable=unreadable))
     assert ". " not in str(error.value)
 

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -383,6 +384,15 @@ def test_what_is_no_file_is_not_opened(tmp_path, name):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match=r"cannot be read \(it"):
         Engine.load(tmp_path / name)
+
+
+def test_of_a_folder_with_one_engine_the_engine_is_named(file, tmp_path):
+    inside = file.rename(tmp_path / "engine.safetensors")
+    with pytest.raises(InputError, match=rf"is a folder\): give {re.escape(str(inside))}\.$"):
+        Engine.load(tmp_path)
+    (tmp_path / "another.safetensors").touch()
+    with pytest.raises(InputError, match="give a file of a knn-slicing engine"):
+        Engine.load(tmp_path)
 
 
 @pytest.mark.parametrize("settings", ["[1]", '"text"', "no JSON", "[" * 100_000])
