@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -142,7 +143,6 @@ def _run(
         components.load(monitor)
     monitor.say("Reading the images")
     source = components.dataset(monitor)
-    digest = source.train.digest
     OmegaConf.save(OmegaConf.create(masked_values(options)), folder / "config.yaml")
     dataset = whole = source
     names = options["new"]["classes"]
@@ -150,7 +150,8 @@ def _run(
         new_classes.check_options(source, names, options["new"]["images"])
         old = [name for name in source.classes if name not in names]
         whole, dataset = source.of_classes([*old, *names]), source.of_classes(old)
-    read = components.read(dataset, whole, monitor)
+    digest = dataset.train.digest
+    read = replace(components.read(dataset, whole, monitor), digest=digest)
     dataset = read.dataset
     images = components.split(dataset)
     all_images = resume.digest_of(dataset, images)

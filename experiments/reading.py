@@ -49,6 +49,8 @@ class Read:
         The whole network, where it has a head of its own: its maps are scores.
     adapted : Adapted or None
         The network that was cut.
+    digest : str
+        Of the training images without the new classes, as they were given.
     """
 
     dataset: Dataset[Images]
@@ -57,6 +59,7 @@ class Read:
     backbone: "Backbone | None" = None
     classifier: "Backbone | None" = None
     adapted: "Adapted | None" = None
+    digest: str = ""
 
     @property
     def input_shape(self) -> Shape:

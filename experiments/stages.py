@@ -343,6 +343,7 @@ class Experiment:
             leaks=self.images.leaks and self.components.evolves,
             baseline_warning=baseline.warning,
             quality=quality,
+            train_digest=self.read.digest,
             seed=self.options["seed"],
             threads=self.threads,
             versions=versions(),

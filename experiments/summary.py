@@ -118,6 +118,8 @@ class Summary:
     reliability : mapping of str to Reliability
         How true ``confidence`` is on the chosen test images but for outliers, and the share of the
         ``votes``, which is none; empty without a confidence.
+    train_digest : str
+        Of the training images, as they were given.
     seed, threads : int
     versions : mapping of str to str
         Of Python and the libraries that results depend on.
@@ -155,6 +157,7 @@ class Summary:
     leaks: bool = False
     baseline_warning: str | None = None
     quality: Quality = field(default_factory=Quality)
+    train_digest: str = ""
     seed: int = 0
     threads: int = 1
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -24,11 +24,11 @@ class Beginning(NamedTuple):
     peak_bytes: int | None
 
 
-def beginning(system: Path) -> Beginning:
-    """Measure it for the file of a system."""
+def beginning(system: Path) -> Beginning | None:
+    """Measure it for the file of a system; None where the process did not come to its end."""
     command = [sys.executable, "-m", "experiments.adaptive.beginning", str(system)]
-    found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return Beginning(*json.loads(found.stdout.splitlines()[-1]))
+    found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    return None if found.returncode else Beginning(*json.loads(found.stdout.splitlines()[-1]))
 
 
 def _measured(path: str) -> Beginning:

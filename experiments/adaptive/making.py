@@ -1,5 +1,6 @@
 """The members of a system: engines of files, or made here."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -12,6 +13,7 @@ from experiments.adaptive.roles import Roles, pixels_of
 from experiments.components import Components
 from experiments.making import Options
 from experiments.monitor import Monitor
+from experiments.summary import SUMMARY
 from slicing.adaptive.measuring import member_costs
 from slicing.adaptive.members import Members, shift_members
 from slicing.adaptive.table import Costs, Table
@@ -23,13 +25,18 @@ from slicing.stack import Conv, ConvStack
 
 # Share of the images held out that may be as near to a reference as if they were it.
 _COPIES = 0.05
+_SAME = (
+    "make it with the same data options, data.seed and data.calibration_fraction among them, or "
+    "let members=front make members."
+)
 
 
 class Named(NamedTuple):
-    """An engine, and what tables call it."""
+    """An engine, what tables call it, and its file, if it comes from one."""
 
     name: str
     engine: Engine
+    path: Path | None = None
 
 
 def given_engines(options: Options) -> list[Named]:
@@ -43,7 +50,10 @@ def given_engines(options: Options) -> list[Named]:
     members = options["members"]
     if isinstance(members, list):
         paths = [Path(str(each)).expanduser() for each in members]
-        return [Named(_named(path), Engine.load(path)) for path in paths]
+        found = [Named(_named(path), Engine.load(path), path) for path in paths]
+        if options["selector"]["name"] == "shifts":
+            shift_members(found[-1].engine)
+        return found
     if members not in ("front", "nested"):
         raise InputError(
             f"members={members} is unknown: give front, nested, or several files in brackets.",
@@ -54,6 +64,11 @@ def given_engines(options: Options) -> list[Named]:
             "slicing.tuning_generations moves prototypes in a run: make such members with "
             "experiments.run, and give their files.",
             "slicing.tuning_generations",
+        )
+    if options["selector"]["name"] == "shifts" and not options["slicing"]["average"]:
+        raise InputError(
+            "selector=shifts asks one copy of an image first and then all: give slicing.average=1.",
+            "slicing.average",
         )
     filters = options["filters"]
     is_list = isinstance(filters, list) and all(isinstance(each, list) for each in filters)
@@ -151,11 +166,14 @@ def ask(options: Options, named: Sequence[Named], roles: Roles, monitor: Monitor
         one, every = shift_members(last.engine)
         named = [Named(f"{last.name}, one copy", one), Named(f"{last.name}, all copies", every)]
     monitor.say(f"Measuring {len(named)} members")
+    _require_taught_by(roles, named, monitor)
     pixels = pixels_of(roles.select, named[0].engine)
     timed = unit_pixels(pixels[: options["timed"]])
     alone = member_costs(Members([each.engine for each in named]), timed).alone
     named = [named[each] for each in np.argsort(alone, kind="stable")]
-    table = _table(named, roles, "select", np.sort(alone))
+    alone = np.sort(alone)
+    every = Members([each.engine for each in named])
+    table = every.table(pixels, roles.select.labels, Costs(alone, alone))
     _require_unseen(named, table)
     kept, left_out = _front_of(named, table)
     if len(kept) < 2:
@@ -175,12 +193,6 @@ def ask(options: Options, named: Sequence[Named], roles: Roles, monitor: Monitor
         members.table(pixels_of(roles.certify, kept[0].engine), roles.certify.labels, costs),
         left_out,
     )
-
-
-def _table(named: Sequence[Named], roles: Roles, role: str, alone: Any) -> Table:
-    part = getattr(roles, role)
-    members = Members([each.engine for each in named])
-    return members.table(pixels_of(part, named[0].engine), part.labels, Costs(alone, alone))
 
 
 def _front_of(named: Sequence[Named], table: Table) -> tuple[list[Named], tuple[str, ...]]:
@@ -206,8 +218,30 @@ def _require_unseen(named: Sequence[Named], table: Table) -> None:
         copies = float((scores.min(axis=1) <= 1e-6 * typical).mean())
         if copies > _COPIES:
             raise InputError(
-                f"{copies:.0%} of the images held out taught the member {each.name}: make it with "
-                "the same data options, data.calibration_fraction among them, and the same seed, "
-                "or let members=front make members.",
+                f"{copies:.0%} of the images held out taught the member {each.name}: {_SAME}",
                 "members",
             )
+
+
+def _require_taught_by(roles: Roles, named: Sequence[Named], monitor: Monitor) -> None:
+    """Refuse members that other images taught, as far as the records of their runs tell."""
+    for name, _, path in named:
+        if path is None:
+            continue
+        digest = _taught_by(path)
+        if digest is None:
+            monitor.say(
+                f"Nothing beside {path} says which images taught it: what is certified holds only "
+                "if those held out here did not"
+            )
+        elif digest != roles.train.digest:
+            raise InputError(f"Other images taught the member {name}: {_SAME}", "members")
+
+
+def _taught_by(path: Path) -> str | None:
+    """Find the digest of the images that taught an engine, in the summary of its run."""
+    try:
+        known = json.loads((path.parent / SUMMARY).read_text("utf-8"))
+        return str(known["train_digest"]) or None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None

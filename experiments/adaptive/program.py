@@ -5,6 +5,7 @@ selectors are on disk, and nothing that they say changes either.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -30,10 +31,12 @@ from experiments.schema.run import plain
 from experiments.secrets import masked, masked_values
 from experiments.statistics import Accuracy, ratio_interval
 from slicing.adaptive import System
+from slicing.adaptive.dial import most_flips, upper_bound
 from slicing.adaptive.measuring import batch_milliseconds, single_milliseconds
 from slicing.adaptive.outcome import oracle
 from slicing.checks import at_least, between
 from slicing.data.dataset import Images
+from slicing.errors import InputError
 from slicing.files import replacing
 from slicing.memory import set_bound
 from slicing.pixels import unit_pixels
@@ -82,6 +85,7 @@ def _made(
     monitor.say("Reading the images")
     dataset = Components(options, {}).dataset(monitor)
     roles = Roles.of(dataset, options["certify_fraction"], options["seed"])
+    _require_certifiable(len(roles.certify), options["loss"], options["confidence"])
     tracker = MLflowRun(**options["tracking"])
     try:
         tags = {
@@ -123,6 +127,18 @@ def _check(options: Options) -> None:
     between("confidence", options["confidence"], 0.5, 0.9999)
     at_least("folds", options["folds"], 2)
     at_least("timed", options["timed"], 5)
+
+
+def _require_certifiable(n: int, loss: float, confidence: float) -> None:
+    """Refuse a loss that no system could be certified for, before members are made."""
+    if most_flips(n, loss, confidence) is None:
+        least = float(upper_bound(0, n, confidence))
+        raise InputError(
+            f"loss={loss:g} cannot be certified at confidence={confidence:g} with {n:,} images, "
+            f"even if no answer is lost: give loss={math.ceil(1000 * least) / 1000:g} or more, or "
+            "hold out more images (data.calibration_fraction).",
+            "loss",
+        )
 
 
 def _assembled(
@@ -207,7 +223,9 @@ def _tested(
         roles={**roles.sizes, "test": len(test)},
         members=members,
         left_out=asked.left_out,
-        selectors=tuple(evaluated(each, table, looks) for each in found.values()),
+        selectors=tuple(
+            evaluated(each, table, looks, options["loss"]) for each in found.values()
+        ),
         chosen=options["selector"]["name"],
         loss=options["loss"],
         confidence=options["confidence"],

@@ -39,6 +39,8 @@ class Roles:
     def of(cls, dataset: Dataset[Any], certify_fraction: float, seed: int) -> "Roles":
         """Divide the images that are held out for calibration.
 
+        Of copies, one certifies: a bound counts independent images.
+
         Raises
         ------
         InputError
@@ -53,7 +55,16 @@ class Roles:
                 f"{n:,} images are held out to choose and to certify, and each takes {_LEAST:,}: "
                 "give more images, or a larger data.calibration_fraction."
             )
-        select, certify = held_out(calibration.labels, n_certify, seed, calibration.groups)
+        groups = calibration.groups
+        select, certify = held_out(calibration.labels, n_certify, seed, groups)
+        if groups is not None:
+            certify = certify[np.sort(np.unique(groups[certify], return_index=True)[1])]
+            if len(certify) < _LEAST:
+                raise InputError(
+                    f"{len(certify):,} of the images held out to certify are no copies of others, "
+                    f"and {_LEAST:,} are needed: give more images, or a larger "
+                    "data.calibration_fraction."
+                )
         return cls(
             dataset.train,
             calibration[select],

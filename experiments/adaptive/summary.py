@@ -97,8 +97,8 @@ class AdaptiveSummary:
         Of the file.
     classes : tuple of ClassOutcome
         Of the system in the file, in label order.
-    beginning : Beginning
-        What its file takes until the first answer.
+    beginning : Beginning or None
+        What its file takes until the first answer; None where that could not be measured.
     folder : str
     seed : int
     versions, machine : mapping of str to str
@@ -116,7 +116,7 @@ class AdaptiveSummary:
     oracle: tuple[float, float]
     total_bytes: int
     classes: tuple[ClassOutcome, ...]
-    beginning: Beginning
+    beginning: Beginning | None
     folder: str
     seed: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -133,8 +133,9 @@ class AdaptiveSummary:
             "system/milliseconds": self.assembled.milliseconds,
             "system/largest_milliseconds": self.assembled.largest,
             "system/bytes": float(self.total_bytes),
-            "system/first_answer_seconds": self.beginning.seconds,
         }
+        if self.beginning is not None:
+            found["system/first_answer_seconds"] = self.beginning.seconds
         for each in self.selectors:
             found |= {
                 f"{each.name}/test_accuracy": each.test.value,
@@ -190,7 +191,7 @@ class AdaptiveSummary:
                 f"{each.times_faster:.2f}",
                 f"{100 * each.escalated:.1f}",
                 percent(each.test),
-                f"{100 * each.bound:.2f}",
+                f"{100 * each.bound:g}",
                 "-" if each.gap_closed is None else f"{100 * each.gap_closed:.0f} %",
                 "-" if each.auroc is None else f"{each.auroc:.3f}",
             ]
@@ -258,10 +259,11 @@ class AdaptiveSummary:
             )
         else:
             sentences.append(
-                f"{own.name} loses {100 * own.bound:.2f} points at most against the largest "
-                f"member, at a level of {self.confidence:.0%}: {own.flips:,} of {own.certify:,} "
-                "images that chose nothing were right with the largest member, and wrong with the "
-                "system; this holds for images like these, on average"
+                f"{own.name} loses {100 * own.bound:g} points at most against the largest "
+                f"member, at a level of {self.confidence:.0%}: of {own.certify:,} images, which "
+                f"chose nothing but the place on the dial, {own.flips:,} were right with the "
+                "largest member and wrong with the system; this holds for images like these, on "
+                "average"
             )
         faster = took.largest / took.milliseconds
         sentences.append(
@@ -275,11 +277,13 @@ class AdaptiveSummary:
                 f"the sum of the parts, {took.parts:.3f} ms for the same images, is more than 10 % "
                 "away from that: of the times in the table, only their order counts"
             )
-        peak = self.beginning.peak_bytes
-        sentences.append(
-            f"its file has {self.total_bytes:,} bytes, all members included; a process that reads "
-            f"it answers after {self.beginning.seconds:.1f} s"
-            + ("" if peak is None else f", and holds {peak / 1e6:,.0f} MB at most")
-        )
+        begins = ""
+        if self.beginning is not None:
+            peak = self.beginning.peak_bytes
+            begins = f"; a process that reads it answers after {self.beginning.seconds:.1f} s" + (
+                "" if peak is None else f", and holds {peak / 1e6:,.0f} MB at most"
+            )
+        size = f"its file has {self.total_bytes:,} bytes, all members included"
+        sentences.append(size + begins)
         sentences.append(own.comparison.sentence("asking smaller members first"))
         return [*sentences, *self.left_out]

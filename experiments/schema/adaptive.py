@@ -44,12 +44,12 @@ class Adaptive:
     tracking: MLflow = MISSING
     """Where it is recorded."""
     members: Any = "front"
-    """The engines: files of runs with the same data and seed, as [a.safetensors,b.safetensors]; or
+    """The engines: files of runs with the same data options, as [a.safetensors,b.safetensors]; or
     made here, one for each of filters. front: each by itself; nested: each grows on the frozen
     convolutions of the one before."""
     filters: Any = field(default_factory=lambda: [[4], [16, 32], [64, 128]])
     """Kernels of each convolution, for each member that is made here."""
-    loss: float = 0.005
+    loss: float = 0.02
     """Accuracy that may be lost against the largest member, 0 to 1: the system's file answers at
     the fastest point that is certified for it."""
     confidence: float = 0.95
@@ -63,7 +63,8 @@ class Adaptive:
     output: str | None = None
     """Folder for all that is made; null: a new one in outputs."""
     seed: int = 0
-    """Seed of the members, and of which images are held out."""
+    """Seed of the members, and of which of the images held out choose and which certify; data.seed
+    says which are held out."""
     threads: int | None = None
     """Threads to train with; null: one a core. Times are measured with one."""
     max_gigabytes: float | None = None

@@ -100,8 +100,8 @@ class Dial:
         to it. The largest member alone loses nothing.
     milliseconds : ndarray of shape (n_points,), float64
         Mean for an image of the *certify* role.
-    escalated : ndarray of shape (n_points,), float64
-        Share of these images about which the largest of their members was asked.
+    asked : ndarray of shape (n_points, n_members), float64
+        Share of these images about which each member was asked.
     accuracies : ndarray of shape (n_points,), float64
         On the images of the *select* role, which chose much else: they flatter.
     n : int
@@ -113,17 +113,19 @@ class Dial:
     flips: NDArray[np.int64]
     bounds: NDArray[np.float64]
     milliseconds: NDArray[np.float64]
-    escalated: NDArray[np.float64]
+    asked: NDArray[np.float64]
     accuracies: NDArray[np.float64]
     n: int
     confidence: float
 
     def __post_init__(self) -> None:
-        sizes = {np.shape(each) for each in self.arrays().values()}
+        sizes = {len(each) for each in self.arrays().values()}
         rising = np.diff(self.thresholds) > 0.0
-        if len(sizes) != 1 or len(self.thresholds) < 2 or not rising.all():
+        shapes = {np.ndim(each) for name, each in self.arrays().items() if name != "asked"}
+        if len(sizes) != 1 or shapes != {1} or np.ndim(self.asked) != 2 or not rising.all():
             raise InputError("The thresholds of a dial rise, and each has the same figures.")
-        if (self.thresholds[0], self.thresholds[-1]) != (LARGEST, SMALLEST):
+        ends = (self.thresholds[:1].tolist(), self.thresholds[-1:].tolist())
+        if ends != ([LARGEST], [SMALLEST]):
             raise InputError("A dial ends with the largest member alone, and the smallest.")
 
     @classmethod
@@ -165,7 +167,7 @@ class Dial:
             flips,
             bounds,
             np.array([each.milliseconds.mean() for each in found]),
-            np.array([each.asked[:, -1].mean() for each in found]),
+            np.array([each.asked.mean(axis=0) for each in found]),
             accuracies[kept],
             len(table),
             confidence,
@@ -189,7 +191,7 @@ class Dial:
         """Give the figures of all points, by name."""
         return {
             "thresholds": self.thresholds, "flips": self.flips, "bounds": self.bounds,
-            "milliseconds": self.milliseconds, "escalated": self.escalated,
+            "milliseconds": self.milliseconds, "asked": self.asked,
             "accuracies": self.accuracies,
         }  # fmt: skip
 

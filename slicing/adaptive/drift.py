@@ -1,8 +1,9 @@
 """Whether images still are what a system was certified for, by how many of them go on.
 
-A system that meets other images asks its largest member more often, or less. That it cannot tell
-which answers are wrong is no hindrance: it falls back to the largest member, which every loss was
-measured against, and stays there. It never changes its thresholds.
+A system that meets other images asks its larger members more often, or less. It cannot tell which
+answers are wrong, and need not: it falls back to the largest member, which every loss was measured
+against, and stays there. It never changes its thresholds. Images that change, and about which the
+members are asked as often as before, are not noticed.
 """
 
 import numpy as np
@@ -18,10 +19,11 @@ from slicing.pixels import Pixels
 class Watched:
     """A system whose escalations are counted: a :class:`~slicing.classifier.Classifier`.
 
-    Each time that a window is full, the number of its images about which the largest member was
-    asked is tested against the certified share: a two-sided exact binomial test. That share was
-    itself measured, so it is the end of its interval that is nearest to what is observed. Without
-    drift, one window in 1 / level raises a false alarm, at most.
+    Each time that a window is full, the number of its images about which each member was asked is
+    tested against the certified share: two-sided exact binomial tests. That share was itself
+    measured, so it is the end of its interval that is nearest to what is observed. The level is
+    divided among the members, so that without drift one window in 1 / level raises a false alarm,
+    at most.
 
     Parameters
     ----------
@@ -35,19 +37,25 @@ class Watched:
     ----------
     has_drifted : bool
         Whether a window has failed: since then, the largest member alone answers.
-    images, escalated : int
-        Counted in the window so far.
+    images : int
+        In the window so far.
+    asked : ndarray of shape (n_members,), int64
+        About how many of these each member was asked.
     """
 
     def __init__(self, system: System, window: int = 1000, level: float = 0.001) -> None:
         at_least("window", window, 1)
         between("level", level, 0.0, 0.5)
-        self._system, self._window, self._level = system, window, level
-        n = system.dial.n
-        certified = binomtest(round(system.dial.escalated[system.point] * n), n)
-        interval = certified.proportion_ci(1 - level, "exact")
-        self._low, self._high = float(interval.low), float(interval.high)
-        self.images = self.escalated = 0
+        self._system, self._window = system, window
+        dial, n_members = system.dial, len(system.engines)
+        self._level = level / n_members
+        intervals = [
+            binomtest(round(share * dial.n), dial.n).proportion_ci(1 - self._level, "exact")
+            for share in dial.asked[system.point]
+        ]
+        self._low = np.array([each.low for each in intervals])
+        self._high = np.array([each.high for each in intervals])
+        self.images, self.asked = 0, np.zeros(n_members, np.int64)
         self.has_drifted = False
 
     @property
@@ -75,19 +83,21 @@ class Watched:
         budget: Budget | None = MaxLoss(0.0) if self.has_drifted else None
         found = self._system.answers(images, budget)
         if not self.has_drifted:
-            self._count(found.asked[:, -1])
+            self._count(found.asked)
         return found.shares
 
-    def _count(self, escalated: NDArray[np.bool_]) -> None:
-        while len(escalated):
-            some = escalated[: self._window - self.images]
-            escalated = escalated[len(some) :]
+    def _count(self, asked: NDArray[np.bool_]) -> None:
+        while len(asked):
+            some, asked = np.split(asked, [self._window - self.images])
             self.images += len(some)
-            self.escalated += int(some.sum())
+            self.asked += some.sum(axis=0)
             if self.images == self._window:
                 self.has_drifted |= self._fails()
-                self.images = self.escalated = 0
+                self.images, self.asked = 0, np.zeros_like(self.asked)
 
     def _fails(self) -> bool:
-        nearest = float(np.clip(self.escalated / self._window, self._low, self._high))
-        return bool(binomtest(self.escalated, self._window, nearest).pvalue < self._level)
+        nearest = np.clip(self.asked / self._window, self._low, self._high)
+        return any(
+            binomtest(int(count), self._window, float(share)).pvalue < self._level
+            for count, share in zip(self.asked, nearest, strict=True)
+        )

@@ -22,7 +22,7 @@ from slicing.errors import InputError
 if TYPE_CHECKING:
     from slicing.adaptive.system import System
 
-KIND = "knn-slicing system 1"
+KIND = "knn-slicing system 2"
 """Name and version of what such a file holds."""
 
 _MOST_MEMBERS = 100
@@ -129,7 +129,7 @@ def _dial(settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Di
         raise InputError(f"its confidence is {confidence}")
     floats = {
         name: arrays[name].astype(np.float64)
-        for name in ("thresholds", "bounds", "milliseconds", "escalated", "accuracies")
+        for name in ("thresholds", "bounds", "milliseconds", "asked", "accuracies")
     }
     flips = arrays["flips"].astype(np.int64)
     return Dial(**floats, flips=flips, n=settings["images"], confidence=confidence)

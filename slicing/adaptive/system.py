@@ -116,7 +116,7 @@ class System:
             Chooses a point of the dial; by default that of the system.
         deadline : float
             Milliseconds that the members asked about an image may take together, as they were
-            measured; the smallest is always asked.
+            measured; the smallest is always asked. With one, nothing is certified.
         """
         point = self.point if budget is None else self.dial.point(budget)
         threshold = float(self.dial.thresholds[point])

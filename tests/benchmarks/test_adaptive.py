@@ -52,7 +52,9 @@ def test_the_tables_have_means_over_the_seeds(cells):
         if each["name"] == "cascade"
     ]
     assert cascade[0] == "mnist5k, 2 seeds"
-    assert cascade[2] == f"{np.mean(found):.2f}"
+    wholes = [cell["summary"]["assembled"] for cell in cells]
+    adds_up = all(abs(each["parts"] / each["milliseconds"] - 1) <= 0.1 for each in wholes)
+    assert cascade[2] == (f"{np.mean(found):.2f}" if adds_up else "-")
     named = [row[1] for row in rows if row[:1] == ["mnist5k"]]
     assert named == ["0", "1", "none", "noise", "blur", "turned"]
 

@@ -1,6 +1,7 @@
 """An adaptive system, from its command line."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 
@@ -198,17 +199,25 @@ def files(words, digits, tmp_path_factory):
         stack = builder.build(images, whole.classes).stack
         found[name] = folder / f"{name}.safetensors"
         Recipe(shift=0, **options).build(stack, images, whole.classes).save(found[name])
+    for name, digest in (("recorded", train.digest), ("other", whole.train.digest)):
+        found[name] = folder / name / "engine.safetensors"
+        found[name].parent.mkdir()
+        shutil.copy(found["small"], found[name])
+        (folder / name / "summary.json").write_text(json.dumps({"train_digest": digest}))
     return found
 
 
 def test_members_may_be_files(monkeypatch, capsys, tmp_path, words, files, digits):
-    members = f"members=[{files['large']},{files['small']}]"
+    members = f"members=[{files['large']},{files['recorded']}]"
     code, out, err = start(
         monkeypatch, capsys, tmp_path, *words, members, "selector=fixed", "output=made"
     )
     assert code == 0, err
     rows = [line.split("|")[1].strip() for line in out.splitlines() if line.startswith("|")]
-    assert rows[2:4] == ["small", "large"]
+    assert rows[2:4] == ["recorded", "large"]
+    # Of the other, a summary beside it says which images taught it.
+    assert err.count("says which images taught it") == 1
+    assert f"Nothing beside {files['large']} says" in err
     assert "fixed (in the file)" in rows
 
 
@@ -241,6 +250,14 @@ def faults(files):
         (f"members=[{files['small']},{files['seen']}]",): (
             "of the images held out taught the member seen: make it with the same data options"
         ),
+        (f"members=[{files['other']},{files['large']}]",): (
+            "Other images taught the member other: make it with the same data options, data.seed "
+        ),
+        ("loss=0.001",): (
+            "loss=0.001 cannot be certified at confidence=0.95 with 200 images, even if no answer "
+            "is lost: give loss=0.015 or more"
+        ),
+        ("selector=shifts",): "slicing.average=1",
         ("members=[nowhere.safetensors,b.safetensors]",): "nowhere.safetensors cannot be read",
         ("members=back",): (
             "members=back is unknown: give front, nested, or several files in brackets."
@@ -257,7 +274,7 @@ def faults(files):
     }
 
 
-@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("number", range(15))
 def test_a_mistake_is_one_sentence(number, monkeypatch, capsys, tmp_path, words, files):
     mistaken, sentence = [*faults(files).items()][number]
     code, out, err = start(monkeypatch, capsys, tmp_path, *words, *mistaken)
@@ -280,7 +297,7 @@ def test_every_selector_has_its_file_and_is_learned():
 def test_help_has_its_options_alone(monkeypatch, capsys, tmp_path):
     code, out, _ = start(monkeypatch, capsys, tmp_path, "--help")
     assert code == 0
-    for word in ("selector=deferral", "selector=premodel_tree", "slicing=prototypes", "loss=0.005"):
+    for word in ("selector=deferral", "selector=premodel_tree", "slicing=prototypes", "loss=0.02"):
         assert word in out
     assert "optimizer=" not in out
     assert "strategy" not in out

@@ -50,7 +50,8 @@ def test_flips_and_times_are_those_of_the_certify_role():
     assert (dial.flips[0], dial.bounds[0], dial.milliseconds[0]) == (0, 0.0, 10.0)
     harmful = table.right[-1] & ~table.right[0]
     assert (dial.flips[-1], dial.milliseconds[-1]) == (harmful.sum(), 1.0)
-    assert (dial.escalated[0], dial.escalated[-1]) == (1.0, 0.0)
+    # The first asks the largest member alone, the last the smallest.
+    assert dial.asked[[0, -1]].tolist() == [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     assert (np.diff(dial.bounds) >= 0).all()
 
 

@@ -283,6 +283,22 @@ def test_no_drift_is_seen_where_there_is_none_and_drift_is(cascade):
     assert noisy.classes == CLASSES
 
 
+def test_drift_is_seen_by_any_member(cascade):
+    """Also where the largest is asked as often as before."""
+    watched = Watched(cascade, window=100, level=0.01)
+    usual = np.rint(100 * cascade.dial.asked[cascade.point]).astype(int)
+    asked = np.zeros((100, len(usual)), bool)
+    for member, count in enumerate(usual):
+        asked[:count, member] = True
+    watched._count(asked)
+    assert not watched.has_drifted
+    # The smallest is always asked, as a rule.
+    assert usual[0] == 100
+    asked[:20, 0] = False
+    watched._count(asked)
+    assert watched.has_drifted
+
+
 @pytest.mark.parametrize(
     ("name", "array", "change"),
     [
