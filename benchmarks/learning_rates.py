@@ -176,10 +176,11 @@ def report(cells: Sequence[Cell]) -> str:
 
 
 def _compared(cells: Sequence[Cell]) -> list[Cell]:
-    """Leave out the seeds that some policies lack."""
-    seeds = dict[str, set[int]]()
+    """Leave out the seeds that some policies, or some of their rates, lack."""
+    seeds = dict[tuple[str, float], set[int]]()
     for each in cells:
-        seeds.setdefault(each.training.policy, set()).add(each.training.seed)
+        key = each.training.policy, each.training.rate
+        seeds.setdefault(key, set()).add(each.training.seed)
     common = set.intersection(*seeds.values())
     return [each for each in cells if each.training.seed in common]
 

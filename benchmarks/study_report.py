@@ -82,7 +82,10 @@ class Cell:
 
 
 def report(cells: Sequence[Cell], data: str) -> str:
-    """Write the table of a dataset: of each system and budget, means over the seeds."""
+    """Write the table of a dataset: of each system and budget, means over the seeds.
+
+    Of several seeds, ± is the standard deviation.
+    """
     header = ["minutes", "system", "seeds", "% of the test images", "s to what it hands over"]
     header += ["s beyond the budget, most", "bytes", "choosing what to try, % of the time"]
     own = [each for each in cells if each.data == data]
@@ -109,7 +112,7 @@ def _row(cells: Sequence[Cell]) -> list[str]:
     ]
     spread = f" ± {stdev(percents):.2f}" if len(percents) > 1 else ""
     return [
-        str(len(cells)),
+        str(len(cells)) if len(percents) == len(cells) else f"{len(percents)} of {len(cells)}",
         f"{mean(percents):.2f}{spread}" if percents else "none",
         f"{mean(found):.0f}" if found else "-",
         f"{max(each.overrun for each in cells):.0f}",

@@ -172,8 +172,8 @@ def ask(options: Options, named: Sequence[Named], roles: Roles, monitor: Monitor
     alone = member_costs(Members([each.engine for each in named]), timed).alone
     named = [named[each] for each in np.argsort(alone, kind="stable")]
     alone = np.sort(alone)
-    every = Members([each.engine for each in named])
-    table = every.table(pixels, roles.select.labels, Costs(alone, alone))
+    members = Members([each.engine for each in named])
+    table = members.table(pixels, roles.select.labels, Costs(alone, alone))
     _require_unseen(named, table)
     kept, left_out = _front_of(named, table)
     if len(kept) < 2:

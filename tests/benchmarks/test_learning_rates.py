@@ -66,7 +66,8 @@ def test_a_table_has_the_rate_that_the_choice_images_chose():
         CELL, training=replace(TRAINING, rate=0.01), choice=Accuracy(3, 6), test=Accuracy(20, 20)
     )
     other_seed = replace(CELL, training=replace(TRAINING, seed=1), test=Accuracy(14, 20))
-    text = report([CELL, other_seed, better_test])
+    both = replace(better_test, training=replace(TRAINING, rate=0.01, seed=1))
+    text = report([CELL, other_seed, better_test, both])
     assert text.startswith("4 epochs, 60 training images, 10 a step:")
     row = [cell.strip() for cell in text.splitlines()[-1].strip("|").split("|")]
     assert row[2:4] == ["0.001", "2"]
@@ -82,6 +83,10 @@ def test_policies_are_compared_by_the_seeds_that_all_have():
         ("cosine", "1", "60.00"),
         ("step", "1", "40.00"),
     ]
+    # A rate that lacks a seed is no better for it.
+    rate = replace(CELL, training=replace(TRAINING, rate=0.01), test=Accuracy(20, 20))
+    [row] = report([CELL, other, rate]).splitlines()[-1:]
+    assert row.split("|")[4].strip() == "1"
 
 
 def test_a_mistake_is_one_sentence(capsys):

@@ -50,7 +50,7 @@ def test_a_table_has_means_and_says_what_failed():
         replace(CELL, data="cifar10"),
     ]
     rows = rows_of(report(cells, "mnist5k"))
-    assert rows[2] == ["0.5", "AutoKeras", "1", "none", "-", "95", "-", "-"]
+    assert rows[2] == ["0.5", "AutoKeras", "0 of 1", "none", "-", "95", "-", "-"]
     assert rows[3] == ["2", "a study", "1", "90.00", "60", "5", "3,000", "1.0"]
     assert rows[4][2:] == ["2", "91.00 ± 1.41", "60", "10", "3,000", "-"]
     assert rows[6] == ["- AutoKeras, 0.5 minutes, seed 0: no."]
