@@ -93,7 +93,9 @@ class Jobs:
             final = self.folder / store.id_of(folder)
             table = images.write_table(folder)
             data = images.images if table is None else final / table.relative_to(folder)
-            words = words_of(what, {"threads": self._threads, **options}, data, self._always(kind))
+            words = words_of(
+                what, {"threads": self._threads, **options}, data, self._always(kind, final.name)
+            )
             words.append(f"output={final / RUN}")
             now = time.time()
             job = Job(
@@ -180,7 +182,7 @@ class Jobs:
                 raise InputError(f"The job is {job.state}: it goes on by itself.")
             argv = job.argv
             if job.what.later and (job.run / "study.json").exists():
-                words = later_words(job.what, options, job.run, self._always(job.kind))
+                words = later_words(job.what, options, job.run, self._always(job.kind, job.id))
                 argv = argv_of(job.what, words)
             elif options:
                 raise InputError("It begins again, with the options that it had: give none.")
@@ -238,8 +240,11 @@ class Jobs:
                 change(asked="cancel")
         return self.get(identifier)
 
-    def _always(self, kind: str) -> tuple[str, ...]:
-        return self._study if kind == "study" else ()
+    def _always(self, kind: str, identifier: str) -> tuple[str, ...]:
+        """Give the words that the server adds: studies that share a database need names."""
+        words = self._study if kind == "study" else ()
+        shared = any(each.startswith("storage=") for each in words)
+        return (*words, f"name={identifier}") if shared else words
 
     @contextmanager
     def _changing(self, identifier: str) -> Iterator[tuple[Job, Any]]:

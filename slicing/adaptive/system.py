@@ -118,11 +118,8 @@ class System:
             Milliseconds that the members asked about an image may take together, as they were
             measured; the smallest is always asked. With one, nothing is certified.
         """
-        point = self.point if budget is None else self.dial.point(budget)
-        threshold = float(self.dial.thresholds[point])
-        if not np.isfinite(threshold) and deadline == np.inf:
-            # One member alone, with nothing around it.
-            number = len(self.engines) - 1 if threshold == LARGEST else 0
+        threshold = self._threshold(budget)
+        if (number := self._alone(threshold, deadline)) is not None:
             shares = self.engines[number].predict_proba(images)
             asked = np.zeros((len(shares), len(self.engines)), np.bool_)
             asked[:, number] = True
@@ -134,6 +131,16 @@ class System:
             scores = asking.scores[:, several]
             shares[several] = self.combination.combined(asked[several], scores)
         return Answers(shares, asked)
+
+    def _threshold(self, budget: Budget | None) -> float:
+        point = self.point if budget is None else self.dial.point(budget)
+        return float(self.dial.thresholds[point])
+
+    def _alone(self, threshold: float, deadline: float) -> int | None:
+        """Give the member that answers alone, with nothing around it; None where several may."""
+        if np.isfinite(threshold) or deadline != np.inf:
+            return None
+        return len(self.engines) - 1 if threshold == LARGEST else 0
 
     def _asked(
         self, images: Pixels, threshold: float, deadline: float = np.inf
@@ -161,6 +168,8 @@ class System:
         self, images: Pixels, budget: Budget | None = None, deadline: float = np.inf
     ) -> NDArray[np.int64]:
         """Classify images: indices of shape (n,), int64; see :meth:`answers`."""
+        if (number := self._alone(self._threshold(budget), deadline)) is not None:
+            return self.engines[number].predict_labels(images)
         labels: NDArray[np.int64] = self.predict_proba(images, budget, deadline).argmax(axis=1)
         return labels
 
