@@ -1,6 +1,7 @@
 """Unpack an archive of images, zip or tar, whoever made it: nothing but files, within bounds."""
 
 import bz2
+import errno
 import gzip
 import importlib
 import lzma
@@ -94,8 +95,9 @@ def unpack(archive: Path, folder: Path, max_gigabytes: float) -> None:
     except InputError:
         raise
     except Exception as error:
-        # Decoders raise errors of all kinds; only those of the system have numbers.
-        if isinstance(error, OSError) and error.errno is not None:
+        # Decoders raise errors of all kinds; only those of the system have numbers. A place before
+        # the file's beginning is the archive's fault, too.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         reason = (str(error).splitlines() or ["it ends too early"])[0].rstrip(".")
         raise InputError(
@@ -240,3 +242,8 @@ def _write(archive: Path, folder: Path, name: str, content: Any) -> None:
             shutil.copyfileobj(content, file, _CHUNK)
     except (FileExistsError, NotADirectoryError) as error:
         raise _refused(archive, f"{name} twice", "keep one") from error
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        begins = f"{name[:40]}…"
+        raise _refused(archive, f"a name that is too long, {begins}", "shorten it") from error

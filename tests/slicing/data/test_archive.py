@@ -320,3 +320,23 @@ def test_damage_is_one_sentence_and_leaves_the_folder_alone(tmp_path_factory, co
     with suppress(InputError, OSError):
         unpack(root / "a.zip", root / "in", 1.0)
     assert sorted(path.name for path in root.iterdir()) == ["a.zip", "in"]
+
+
+def test_a_place_before_the_beginning_is_damage(tmp_path, folder):
+    path = zipped(tmp_path / "a.zip", {"cat/1.jpg": b"content"})
+    content = bytearray(path.read_bytes())
+    # Where the list of all files begins, in the last record.
+    at = content.rindex(b"PK\5\6") + 16
+    content[at : at + 4] = (int.from_bytes(content[at : at + 4], "little") + 50).to_bytes(
+        4, "little"
+    )
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is damaged, or no zip"):
+        unpack(path, folder, 1.0)
+
+
+@pytest.mark.parametrize("name", ["a" * 300 + "/1.jpg", "cat/" + "b" * 300 + ".jpg"])
+def test_names_too_long_for_the_disk_are_one_sentence(tmp_path, folder, name):
+    path = zipped(tmp_path / "a.zip", {name: b"content"})
+    with pytest.raises(InputError, match=r"holds a name that is too long, .{,50}: shorten it"):
+        unpack(path, folder, 1.0)
