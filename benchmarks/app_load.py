@@ -129,7 +129,8 @@ def _archive(directory: Path, n: int) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for path in chosen:
-            archive.write(path, f"{path.parent.name}/{path.name}")
+            # Not with its own time: zip knows none before 1980.
+            archive.writestr(f"{path.parent.name}/{path.name}", path.read_bytes())
     return content.getvalue()
 
 
