@@ -17,6 +17,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from benchmarks import (
     adaptive,
+    app,
     faults,
     fitness_report,
     inference,
@@ -312,5 +313,6 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "samplers sliced": lambda folder: samplers_table("sliced"),
     "learning_rates": lambda folder: learning_rates_table(),
     "adaptive": lambda folder: adaptive.report(_read("adaptive")["cells"]),
+    "app": lambda folder: app.report(_read("app")),
 }
 """What can stand in a page, by the name that the page gives it."""

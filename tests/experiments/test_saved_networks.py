@@ -120,3 +120,28 @@ def test_a_shallow_classifier_sees_the_maps_of_a_cut(project, tmp_path):
         places = [names.index(f"{path.parent.name}/{path.name}") for path in paths]
         np.testing.assert_array_equal(arrays["baseline"][places], wanted)
     assert rows["baseline"].test.value > 0.7
+
+
+def test_kernels_on_its_maps_are_evolved(project, tmp_path):
+    folder, paths, _ = project
+    others = [each for each in words(folder) if not each.startswith("baseline=")]
+    done = run_here(
+        [
+            *others, "baseline=efficientnet_lite0", "baseline.pixels=[0,255]", "baseline.kernels=3",
+            "slicing.cut=joined", "slicing.pool=3", "fitness=neighbors", "slicing.projection=none",
+            "strategy.generations=2", "strategy.max_evaluations=60", "threads=1",
+        ],
+        tmp_path,
+    )  # fmt: skip
+    assert done.summary.evaluations > 0
+    assert done.summary.loss_after < done.summary.loss_before
+    engine = Engine.load(done.folder / "engine.safetensors")
+    # The network below is frozen, and its maps are what the kernels see.
+    assert engine.backbone.cuts == ("joined",)
+    [conv] = engine.stack.convs
+    assert conv.weights.shape[-1] == 3
+    assert any(np.array_equal(conv.weights, each) for each in done.kernels.values())
+    wanted = [engine.classes[label] for label in engine.predict_labels(
+        np.stack([engine.preparation.of_file(path) for path in paths])
+    )]  # fmt: skip
+    assert [each.name for each in predict(engine, paths)] == wanted
