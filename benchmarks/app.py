@@ -15,13 +15,13 @@ first
 
 import argparse
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.app_faults import archives, kills
-from benchmarks.app_load import first, load
+from benchmarks.app_faults import Archives, Kills, archives, kills
+from benchmarks.app_load import First, Load, first, load
 from benchmarks.machine import command_line, origin
 from benchmarks.output import Output
 from experiments.console import exit_on_mistake, say
@@ -100,7 +100,7 @@ def main() -> None:
     found: dict[str, Any] = origin(command_line("benchmarks.app"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        work = {
+        work: dict[str, Callable[[], Archives | Kills | Load | First]] = {
             "archives": lambda: archives(folder / "archives", given.archives, given.seed),
             "kills": lambda: kills(folder / "kills", given.kills, given.seed),
             "load": lambda: load(folder / "load", given.viewers, given.uploads, given.seconds),

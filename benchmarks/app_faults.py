@@ -78,9 +78,9 @@ def photos(n: int, side: int = 32, seed: int = 0) -> bytes:
     return content.getvalue()
 
 
-def _zip(files: dict[str, bytes], **options: int) -> bytes:
+def _zip(files: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", **options) as archive:
+    with zipfile.ZipFile(content, "w", method) as archive:
         for name, data in files.items():
             archive.writestr(name, data)
     return content.getvalue()
@@ -104,7 +104,7 @@ def hostile() -> Iterator[bytes]:
     for name in ("../../outside.jpg", "/tmp/outside.jpg", "a/../../outside.jpg", "a\\..\\b.jpg"):
         yield _zip({name: image, "cat/1.jpg": image, "dog/1.jpg": image})
     yield _tar({"cat/1.jpg": "/etc/passwd", "dog/1.jpg": "../../outside.jpg"})
-    yield _zip({"cat/1.bmp": bytes(3 * 10**8)}, compression=zipfile.ZIP_DEFLATED)
+    yield _zip({"cat/1.bmp": bytes(3 * 10**8)}, zipfile.ZIP_DEFLATED)
     yield _zip({f"cat/{n}.zip": good for n in range(2)})
     yield _zip({".hidden/1.jpg": image, "__MACOSX/cat/1.jpg": image})
     yield _zip({"cat/readme.txt": b"no photo", "dog/2.txt": b"none"})
