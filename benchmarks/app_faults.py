@@ -199,14 +199,14 @@ def _counts_twice(job: dict[str, object]) -> bool:
 def _killed_job(server: Server, dataset: str, folder: Path) -> str:
     """Kill a job that works, and let it go on."""
     identifier = server.study(dataset, {**_SHORT, "budget.trials": 6})
-    record = folder / "jobs" / identifier / "job.json"
+    lock = folder / "jobs" / identifier / "lock"
     deadline = time.monotonic() + 60
-    while not (pid := json.loads(record.read_text()).get("pid")):
+    while not (lock.exists() and lock.read_text()):
         if time.monotonic() > deadline:
             raise InputError("The app starts no job: look at its log.")
         time.sleep(0.1)
     time.sleep(5.0)
-    os.killpg(pid, signal.SIGKILL)
+    os.killpg(int(lock.read_text()), signal.SIGKILL)
     first = server.until_ended(identifier)["state"]
     server.post(f"/api/jobs/{identifier}/continue", {"options": {}})
     return f"{first}, then {server.until_ended(identifier)['state']}"

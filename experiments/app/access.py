@@ -96,7 +96,8 @@ class Access:
             return
         headers = Headers(scope=scope)
         answer = self._refusal(scope, headers)
-        if answer is None and scope["path"] == LOGIN and self._token:
+        is_login = scope["type"] == "http" and scope["path"] == LOGIN
+        if answer is None and is_login and self._token:
             answer = await self._login(scope, receive)
         if scope["type"] == "websocket":
             if answer is None:
@@ -132,7 +133,8 @@ class Access:
         length = headers.get("content-length", "")
         if _kind_of(scope) != _UPLOAD and length.isdecimal() and int(length) > _BODY:
             return _fault(413, _TOO_LARGE)
-        if not self._token or scope["path"] in (LOGIN, HEALTH) or self._is_known(headers):
+        is_open = scope["type"] == "http" and scope["path"] in (LOGIN, HEALTH)
+        if not self._token or is_open or self._is_known(headers):
             return None
         if "text/html" in headers.get("accept", ""):
             return RedirectResponse(LOGIN, 303)

@@ -1,4 +1,4 @@
-"""The same over HTTP, for programs: ``/api``, described in ``/docs``."""
+"""The same over HTTP, for programs: ``/api``, described in ``/openapi.json``."""
 
 import asyncio
 import re
@@ -16,7 +16,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from experiments.app.commands import argv_of_export
+from experiments.app.commands import argv_of_export, environment
 from experiments.app.datasets import Dataset, Datasets, Photo
 from experiments.app.job import Job, State
 from experiments.app.jobs import Jobs
@@ -39,6 +39,8 @@ _REPORT = {
     "sandbox allow-popups"
 }
 _EXPORTING = asyncio.Lock()
+# Seconds that it may take.
+_EXPORT = 300.0
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,7 @@ def router_of(service: Service) -> APIRouter:
     @router.post("/datasets/linked", status_code=201)
     async def link(given: Link) -> dict[str, Any]:
         """Name a folder of photos on the server."""
+        service.storage.require_room()
         return _dataset(await asyncio.to_thread(datasets.link, given.path, given.person))
 
     @router.get("/datasets")
@@ -304,11 +307,21 @@ async def exported(job: Job, kind: str) -> Path:
     argv, made = argv_of_export(engine, kind, job.folder)
     async with _EXPORTING:
         if not made.is_file() or made.stat().st_mtime < engine.stat().st_mtime:
-            done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True)
+            done = await asyncio.to_thread(_run, argv)
             if done.returncode:
                 said = done.stderr.strip().splitlines() or ["it was ended from outside: try again."]
                 raise InputError(said[-1])
     return made
+
+
+def _run(argv: list[str]) -> "subprocess.CompletedProcess[str]":
+    """Run a command line without the server's secrets; one that hangs is ended."""
+    try:
+        return subprocess.run(
+            argv, capture_output=True, text=True, check=False, env=environment(), timeout=_EXPORT
+        )
+    except subprocess.TimeoutExpired as error:
+        raise InputError(f"It took more than {_EXPORT:.0f} s, and was ended.") from error
 
 
 def answer_faults(app: FastAPI) -> None:

@@ -1,8 +1,9 @@
 """What a job does: a command line of this package, made of the options that somebody chose."""
 
+import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -82,6 +83,8 @@ KINDS: dict[str, Kind] = {
 
 # A look at the images names those that cannot be read: they stop nobody else's.
 _DAMAGED = "data.max_unreadable=1000000"
+# Of the environment, what is the server's business alone.
+_SECRETS = ("APP_TOKEN", "SMTP_")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 # Hydra keeps what it composes in one place.
 _CHECKING = Lock()
@@ -99,7 +102,7 @@ def kind_of(name: str) -> Kind:
     return KINDS[name]
 
 
-def words_of(kind: Kind, options: Options, data: Path, always: Iterable[str] = ()) -> list[str]:
+def words_of(kind: Kind, options: Options, data: Path, always: Sequence[str] = ()) -> list[str]:
     """Write options as the words of a command line, and check them; this takes a second.
 
     Parameters
@@ -108,8 +111,8 @@ def words_of(kind: Kind, options: Options, data: Path, always: Iterable[str] = (
     options : mapping of str to object
     data : Path
         The images.
-    always : iterable of str
-        Words that the server adds.
+    always : sequence of str
+        Words that the server adds when the job starts: they are checked, and not given.
 
     Raises
     ------
@@ -133,18 +136,24 @@ def words_of(kind: Kind, options: Options, data: Path, always: Iterable[str] = (
                 Plan.of(plain(config))
         except InputError as error:
             raise InputError(str(error), error.option or _named(str(error), options)) from error
-    return words
+    return [word for word in words if word not in always]
 
 
-def later_words(kind: Kind, options: Options, run: Path, always: Iterable[str]) -> list[str]:
-    """Write the words of a command line that goes on with a run folder.
+def later_words(kind: Kind, options: Options, run: Path) -> list[str]:
+    """Write the words of a command line that goes on with a run folder, and check them.
 
     Raises
     ------
     InputError
-        For an option that may not change.
+        For an option that may not change, and for the first mistake.
     """
-    return [f"resume={quoted(run)}", *always, *_written(options, kind.later)]
+    own = _written(options, kind.later)
+    with _CHECKING:
+        try:
+            check(own, complete=False, program=kind.program)
+        except InputError as error:
+            raise InputError(str(error), error.option or _named(str(error), options)) from error
+    return [f"resume={quoted(run)}", *own]
 
 
 def argv_of(kind: Kind, words: Iterable[str]) -> list[str]:
@@ -155,8 +164,13 @@ def argv_of(kind: Kind, words: Iterable[str]) -> list[str]:
 def argv_of_export(engine: Path, form: str, folder: Path) -> tuple[list[str], Path]:
     """Give the command line that converts an engine, and the file that it then writes."""
     made = folder / f"{engine.stem}{Format[form].value}"
-    words = [f"engine={engine}", f"format={form}", f"output={made}"]
+    words = [f"engine={quoted(engine)}", f"format={form}", f"output={quoted(made)}"]
     return [sys.executable, "-m", "experiments.export", *words], made
+
+
+def environment() -> dict[str, str]:
+    """Give the environment of a command line: without what is the server's business alone."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)}
 
 
 def _written(options: Options, known: tuple[str, ...]) -> list[str]:

@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from experiments.app import store
 from slicing.data.archive import MAX_GIGABYTES, SUFFIXES, unpack
-from slicing.data.find_photos import find_photos
+from slicing.data.find_photos import photos_of_others, require_photos
 from slicing.data.image_file import MAX_MEGAPIXELS, picture_of
 from slicing.errors import InputError
 from slicing.files import replacing
@@ -173,11 +174,12 @@ class Datasets:
         self.folder = folder
         self.roots = [root.expanduser().resolve() for root in roots]
         self.upload_gigabytes = upload_gigabytes
+        self._lock = Lock()
         store.clear(folder)
 
     def all(self) -> list[Dataset]:
         """List all, the newest first."""
-        found = [_read(each) for each in store.folders_in(self.folder)]
+        found = store.records(self.folder, _read)
         return sorted(found, key=lambda each: -each.created)
 
     def get(self, identifier: str) -> Dataset:
@@ -201,9 +203,12 @@ class Datasets:
         InputError
             Where it is not below an allowed root, or holds no images.
         """
-        root = Path(path).expanduser().resolve()
+        try:
+            root = Path(path).expanduser().resolve()
+        except (ValueError, RuntimeError, OSError) as error:  # NUL, ~nobody, a circle of links
+            raise InputError(f"{shown(path)} is no folder: name another.", "path") from error
         if not any(root.is_relative_to(each) for each in self.roots):
-            allowed = " or ".join(map(str, self.roots)) or "none: folders=[...] names some"
+            allowed = " or ".join(map(str, self.roots)) or "none: roots=[...] names some"
             raise InputError(
                 f"{path} is in no folder that this server may read ({allowed}).", "path"
             )
@@ -224,9 +229,12 @@ class Datasets:
         n_images = len(dataset.photos())
         if unknown := sorted(number for number in numbers if not 0 <= number < n_images):
             raise InputError(f"{dataset.name} has no image {unknown[0]}.", "numbers")
-        left_out = dataset.excluded | numbers if is_excluded else dataset.excluded - numbers
-        values = store.read(dataset.folder / _DATASET)
-        store.write(dataset.folder / _DATASET, {**values, "excluded": sorted(left_out)})
+        # Two people may exclude at once.
+        with self._lock:
+            values = store.read(dataset.folder / _DATASET)
+            before = set(values["excluded"])
+            left_out = before | numbers if is_excluded else before - numbers
+            store.write(dataset.folder / _DATASET, {**values, "excluded": sorted(left_out)})
         return self.get(identifier)
 
     def delete(self, identifier: str) -> None:
@@ -303,14 +311,16 @@ class Upload:
 
 def _describe(folder: Path, root: Path, name: str, person: str) -> None:
     """Look at the images below ``root``, and write down what they are."""
-    photos = find_photos("path", root, MAX_MEGAPIXELS, MAX_GIGABYTES)
+    photos = photos_of_others(require_photos("path", root), MAX_MEGAPIXELS)
     parts = {"train": photos.train, "val": photos.val, "test": photos.test}
     rows, unreadable = [], {}
     for part, listing in parts.items():
         if listing is None:
             continue
         for path, label in zip(listing.files, listing.classes, strict=True):
-            rows.append([str(path.relative_to(root)), label, part])
+            below = str(path.relative_to(root))
+            _require_name(f"{below} {label}")
+            rows.append([below, label, part])
         for error in listing.unreadable:
             unreadable[shown(error.path.relative_to(root))] = error.reason
     if not rows:
@@ -323,6 +333,13 @@ def _describe(folder: Path, root: Path, name: str, person: str) -> None:
         "unreadable": unreadable,
     }  # fmt: skip
     store.write(folder / _DATASET, values)
+
+
+def _require_name(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{shown(name)} is no name in UTF-8: give the photo another.") from error
 
 
 def _read(folder: Path) -> Dataset:

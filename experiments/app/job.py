@@ -1,7 +1,8 @@
 """A job, as its folder says: what it is to do, what has become of it, and what it has found.
 
 ``job.json`` says what it is to do; ``run/`` is the run folder of its command line, ``log.txt`` what
-that says. While its process lives it holds ``lock``: a server that was started after it sees so.
+that says. While its process lives it holds ``lock``, which has its number: a server that was
+started after it sees so.
 """
 
 import fcntl
@@ -67,8 +68,6 @@ class Job:
         When its process was last started, and when that was seen to have ended.
     argv : list of str
         Its command line.
-    pid : int or None
-        Of its last process.
     asked : str
         What somebody asked a running one for: ``stop``, ``cancel``, or nothing.
     """
@@ -85,7 +84,6 @@ class Job:
     argv: list[str]
     started: float | None = None
     ended: float | None = None
-    pid: int | None = None
     asked: str = ""
 
     @property
@@ -108,7 +106,8 @@ class Job:
         """What has become of it."""
         if self.is_alive():
             return State.RUNNING
-        if self.started is None:
+        # Where the server ended before there was a process, it did not begin.
+        if self.started is None or self.pid is None:
             return State.CANCELLED if self.asked else State.QUEUED
         if self.asked != "cancel" and _written_since(self.run / self.what.result, self.started):
             return State.FINISHED
@@ -118,6 +117,14 @@ class Job:
     def lock(self) -> Path:
         """The file whose lock its process holds."""
         return self.folder / _LOCK
+
+    @property
+    def pid(self) -> int | None:
+        """Number of its last process, which that has written down itself."""
+        try:
+            return int(self.lock.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
 
     @property
     def log_file(self) -> Path:

@@ -14,16 +14,22 @@ from types import MappingProxyType
 from typing import Any
 
 from experiments.app import store
-from experiments.app.commands import Options, argv_of, kind_of, later_words, words_of
+from experiments.app.commands import (
+    Options,
+    argv_of,
+    environment,
+    kind_of,
+    later_words,
+    words_of,
+)
 from experiments.app.datasets import Datasets
 from experiments.app.job import RUN, Job, State, read, write
+from experiments.words import quoted
 from slicing.errors import InputError
 from slicing.names import shown
 
 # By how much the processes of jobs give way to others.
 _NICE = 5
-# Of the environment, what is the server's business alone.
-_SECRETS = ("APP_TOKEN", "SMTP_")
 
 
 class Jobs:
@@ -53,7 +59,7 @@ class Jobs:
 
     def all(self) -> list[Job]:
         """List all, the newest first."""
-        found = [read(each) for each in store.folders_in(self.folder)]
+        found = store.records(self.folder, read)
         return sorted(found, key=lambda each: -each.created)
 
     def get(self, identifier: str) -> Job:
@@ -96,7 +102,7 @@ class Jobs:
             words = words_of(
                 what, {"threads": self._threads, **options}, data, self._always(kind, final.name)
             )
-            words.append(f"output={final / RUN}")
+            words.append(f"output={quoted(final / RUN)}")
             now = time.time()
             job = Job(
                 folder, kind, dataset, images.name, dict(options), shown(person), notify, now, now,
@@ -122,22 +128,25 @@ class Jobs:
         with self._changing(identifier) as (job, change):
             if job.state != State.QUEUED:
                 raise InputError(f"The job is {job.state}: only one in the queue can be started.")
-            # First, so that a server that is killed now does not let it be started twice.
-            begun = {"started": time.time(), "ended": None, "pid": None, "asked": ""}
-            change(**begun)
             lock = os.open(job.lock, os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
+                # That of an earlier process.
+                os.ftruncate(lock, 0)
+                change(started=time.time(), ended=None, asked="")
                 with job.log_file.open("ab") as log:
                     child = subprocess.Popen(
-                        job.argv,
-                        # The lock is the child's as long as it lives, and nobody else's.
+                        # Words of the server's own may hold passwords: they stand in no file.
+                        [*job.argv, *self._always(job.kind, job.id)],
+                        # The lock is the child's as long as it lives, and nobody else's. Its
+                        # number is there before anything can end the server.
                         pass_fds=[lock],
+                        preexec_fn=lambda: _write_pid(lock),
                         stdin=subprocess.DEVNULL,
                         stdout=log,
                         stderr=subprocess.STDOUT,
                         start_new_session=True,
-                        env=_environment(),
+                        env=environment(),
                     )
             finally:
                 os.close(lock)
@@ -147,7 +156,6 @@ class Jobs:
                 os.setpriority(os.PRIO_PROCESS, child.pid, _NICE)
                 for name, most in limits.items():
                     resource.prlimit(child.pid, name, (most, most))
-            change(**{**begun, "pid": child.pid})
         return self.get(identifier)
 
     def stop(self, identifier: str) -> Job:
@@ -162,7 +170,9 @@ class Jobs:
         """End the processes of a job at once; it can go on later."""
         job = self.get(identifier)
         if job.is_alive() and job.pid:
-            os.killpg(job.pid, signal.SIGKILL)
+            # Its leader may have ended, and one of its processes not.
+            with suppress(ProcessLookupError):
+                os.killpg(job.pid, signal.SIGKILL)
 
     def go_on(self, identifier: str, options: Options) -> Job:
         """Put a job into the queue again, with more budget; what it has found is not lost.
@@ -182,7 +192,7 @@ class Jobs:
                 raise InputError(f"The job is {job.state}: it goes on by itself.")
             argv = job.argv
             if job.what.later and (job.run / "study.json").exists():
-                words = later_words(job.what, options, job.run, self._always(job.kind, job.id))
+                words = later_words(job.what, options, job.run)
                 argv = argv_of(job.what, words)
             elif options:
                 raise InputError("It begins again, with the options that it had: give none.")
@@ -201,6 +211,14 @@ class Jobs:
             if job.is_alive():
                 raise InputError("The job is at work: cancel it first.")
             store.remove(job.folder)
+
+    def delete_ended(self, identifier: str) -> bool:
+        """Delete a job unless it is at work, or in the queue again; tell whether it was."""
+        with self._lock:
+            if self.get(identifier).state in (State.QUEUED, State.RUNNING):
+                return False
+            self.delete(identifier)
+            return True
 
     def delete_dataset(self, identifier: str) -> None:
         """Delete a data set that no job at work or in the queue reads.
@@ -234,7 +252,8 @@ class Jobs:
             if job.state == State.RUNNING and job.pid:
                 # Asked twice, it would end at once.
                 if not job.asked:
-                    os.kill(job.pid, signal.SIGINT)
+                    with suppress(ProcessLookupError):
+                        os.kill(job.pid, signal.SIGINT)
                 change(asked=how)
             elif job.state == State.QUEUED:
                 change(asked="cancel")
@@ -258,5 +277,5 @@ class Jobs:
             yield job, change
 
 
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)}
+def _write_pid(lock: int) -> None:
+    os.pwrite(lock, b"%d" % os.getpid(), 0)

@@ -71,7 +71,8 @@ def app_of(options: App, service: Service) -> FastAPI:
 
     app = FastAPI(
         title="knn-slicing", summary="Photos in, classifier out.", version=version("knn-slicing"),
-        lifespan=working,
+        # A page of it would load scripts of others.
+        lifespan=working, docs_url=None, redoc_url=None,
     )  # fmt: skip
     app.include_router(router_of(service))
     answer_faults(app)

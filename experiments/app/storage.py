@@ -36,19 +36,26 @@ class Storage:
     def tidy(self, jobs: Jobs) -> list[Job]:
         """Count the bytes; above the quota, delete jobs that have ended, the oldest first.
 
+        Where even all of them would not suffice, none is deleted.
+
         Returns
         -------
         list of Job
             Those that were deleted.
         """
         self.used = store.size_of(self.folder)
+        if not self.is_full:
+            return []
+        sizes = [(job, store.size_of(job.folder)) for job in self.removable(jobs)]
+        if self.used - sum(size for _, size in sizes) > self.gigabytes * 1e9:
+            return []
         deleted = []
-        for job in self.removable(jobs):
+        for job, size in sizes:
             if not self.is_full:
                 break
-            self.used -= store.size_of(job.folder)
-            jobs.delete(job.id)
-            deleted.append(job)
+            if jobs.delete_ended(job.id):
+                self.used -= size
+                deleted.append(job)
         return deleted
 
     @property

@@ -1,19 +1,24 @@
 """Records in folders: each has an id that is random, and used once."""
 
 import json
+import logging
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from slicing.errors import InputError
 from slicing.files import make_folder, replacing
 
 _ID = re.compile(r"[0-9a-f]{16}")
 _NEW, _REMOVED = ".new-", ".removed-"
+
+Record = TypeVar("Record")
+
+log = logging.getLogger(__name__)
 
 
 class NotFoundError(InputError):
@@ -61,6 +66,19 @@ def folder_of(root: Path, identifier: str, noun: str) -> Path:
 def folders_in(root: Path) -> list[Path]:
     """List the folders of all records, in any order."""
     return [path for path in root.glob("*") if _ID.fullmatch(path.name)]
+
+
+def records(root: Path, read: Callable[[Path], Record]) -> list[Record]:
+    """Read all records; one that is damaged, or was just deleted, does not stop the others."""
+    found = list[Record]()
+    for folder in folders_in(root):
+        try:
+            found.append(read(folder))
+        except NotFoundError:
+            continue
+        except (InputError, TypeError, LookupError) as error:
+            log.warning("%s is left out, it is damaged: %s", folder, error)
+    return found
 
 
 def remove(folder: Path) -> None:

@@ -95,6 +95,23 @@ def find_photos(
     return _photos(name_of(root.parent), root, read_table(root, max_megapixels, None))
 
 
+def photos_of_others(folder: Path, max_megapixels: float) -> Photos:
+    """Find images in a folder that somebody else has filled: a table names only files in it.
+
+    Parameters
+    ----------
+    folder : Path
+    max_megapixels : float
+        Pixels of an image, in millions, above which it is not read.
+
+    Raises
+    ------
+    InputError
+        Also for a table with a path out of the folder.
+    """
+    return _in_folder(_entered(folder), max_megapixels, folder)
+
+
 def require_photos(option: str, given: str | os.PathLike[str]) -> Path:
     """Refuse what is neither a folder nor a table or an archive, by a look at its beginning.
 

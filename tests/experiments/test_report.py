@@ -181,6 +181,15 @@ def test_its_markup_is_for_everyone(finished, page):
     assert next(page.all("details")).one("summary").text
 
 
+def test_on_a_phone_what_is_wide_moves_within_itself(page):
+    assert page.one("meta", name="viewport").attributes["content"].startswith("width=device-width")
+    assert ".wide {\n  overflow-x: auto;" in "\n".join(page.one("style").children)
+    inside = [table for place in page.all("div", class_="wide") for table in place.all("table")]
+    for table in page.all("table"):
+        is_wide = max(map(len, rows_of(table))) > 2
+        assert not is_wide or any(table is each for each in inside)
+
+
 def test_its_figures_are_those_of_the_summary(finished, page):
     markdown = (finished.folder / "summary.md").read_text()
     header, _, *rows = (

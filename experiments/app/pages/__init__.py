@@ -26,7 +26,9 @@ def add_pages(app: FastAPI, service: Service) -> None:
     @app.get("/look/{look}", include_in_schema=False)
     async def look(request: Request, look: str) -> RedirectResponse:
         """Remember whether somebody likes it light or dark, and go back."""
-        back = RedirectResponse(urlsplit(request.headers.get("referer", "/")).path or "/", 303)
+        path = urlsplit(request.headers.get("referer", "/")).path
+        # With two slashes it would be an address of somebody else.
+        back = RedirectResponse("/" + path.lstrip("/\\"), 303)
         if look in LOOKS:
             back.set_cookie(COOKIE, look, max_age=31_536_000, samesite="strict", httponly=True)
         return back

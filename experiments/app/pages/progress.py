@@ -171,7 +171,8 @@ def _trial(event: Mapping[str, Any], begun: float) -> Trial | None:
 def _left(job: Job) -> float | None:
     """Give the seconds of its budget that are left, if its budget is one of time."""
     given = dict(word.split("=", 1) for word in job.argv if "=" in word)
-    if minutes := given.get("budget.minutes"):
+    minutes = given.get("budget.minutes", "null")
+    if minutes != "null":
         budget = float(minutes)
     elif job.kind == "study" and not {"budget.trials", "budget.money"} & given.keys():
         budget = _MINUTES

@@ -93,7 +93,10 @@ class _Trying:
 
     async def _show_voters(self, job: Job, voters: list[tuple[int, ui.element]]) -> None:
         """Show the photos that voted: to find them takes a look at all, so they come later."""
-        dataset = await asyncio.to_thread(self._service.datasets.get, job.dataset)
+        try:
+            dataset = await asyncio.to_thread(self._service.datasets.get, job.dataset)
+        except NotFoundError:  # it was deleted: the answers stand
+            return
         some = await asyncio.to_thread(dataset.photos)
         if len(some) > _MOST:
             return

@@ -48,6 +48,12 @@ def test_without_the_token_nothing_is_said(guarded):
         pass
 
 
+def test_a_web_socket_has_no_open_door(guarded):
+    for path in ("/live", "/login", "/api/health"):
+        with pytest.raises(WebSocketDisconnect), guarded.websocket_connect(path):
+            pass
+
+
 def test_programs_send_the_token(guarded):
     headers = {"Authorization": f"Bearer {TOKEN}"}
     assert guarded.get("/api/jobs", headers=headers).json() == []

@@ -88,6 +88,47 @@ def test_a_bad_archive_is_one_sentence_and_leaves_nothing(datasets, tmp_path, co
     assert after == before
 
 
+@pytest.mark.parametrize("path", ["../../../../outside.png", "{outside}", "cat/../../../../o.png"])
+def test_a_table_names_no_file_of_the_server(datasets, tmp_path, path):
+    outside = tmp_path / "outside.png"
+    outside.write_bytes(picture(60))
+    table = f"path,label\n1.png,cat\n{path.format(outside=outside)},dog\n"
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        file.writestr("images.csv", table)
+        file.writestr("1.png", picture(180))
+    with pytest.raises(InputError, match="a path that leaves the archive"):
+        sent(datasets, content.getvalue())
+    assert datasets.all() == []
+    root = tmp_path / "allowed" / "mine"
+    root.mkdir(parents=True)
+    (root / "images.csv").write_text(table)
+    (root / "1.png").write_bytes(picture(180))
+    with pytest.raises(InputError, match="a path that leaves the archive"):
+        datasets.link(str(root))
+
+
+def test_a_name_that_is_not_utf_8_stops_nobody_else(datasets, pets):
+    content = io.BytesIO()
+    with tarfile.open(
+        fileobj=content, mode="w", format=tarfile.GNU_FORMAT, encoding="latin1"
+    ) as file:
+        for number, label in enumerate(("cat", "\xe4")):
+            entry = tarfile.TarInfo(f"{label}/{number}.png")
+            data = picture(60, number)
+            entry.size = len(data)
+            file.addfile(entry, io.BytesIO(data))
+    with pytest.raises(InputError, match="is no name in UTF-8"):
+        sent(datasets, content.getvalue())
+    assert [each.id for each in datasets.all()] == [pets.id]
+
+
+def test_a_damaged_record_does_not_stop_the_others(datasets, pets):
+    other = sent(datasets, archive())
+    (other.folder / "images.json").write_bytes(b"\xff")
+    assert [each.id for each in datasets.all()] == [pets.id]
+
+
 def test_too_many_bytes_are_refused_before_they_are_written(tmp_path):
     datasets = Datasets(tmp_path, upload_gigabytes=1e-6)
     with pytest.raises(InputError, match="more than 1e-06 GB"):

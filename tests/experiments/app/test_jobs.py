@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -135,7 +136,11 @@ def test_a_job_that_was_killed_goes_on_where_it_was(tmp_path, datasets, jobs, pe
     assert caught.value.option == "space"
     job = jobs.go_on(job.id, {"budget.minutes": 2})
     assert job.state == State.QUEUED
-    assert f"resume='{job.run}',wait,budget.minutes=2" in job.argv[-1]
+    assert f"resume='{job.run}',budget.minutes=2" in job.argv[-1]
+    jobs.cancel(job.id)
+    with pytest.raises(InputError, match=r"budget\.minutes") as caught:
+        jobs.go_on(job.id, {"budget.minutes": "soon"})
+    assert caught.value.option == "budget.minutes"
 
 
 def test_the_secrets_of_the_server_are_not_those_of_jobs(jobs, pets, monkeypatch):
@@ -151,6 +156,46 @@ def test_the_secrets_of_the_server_are_not_those_of_jobs(jobs, pets, monkeypatch
     assert "PATH" in job.log()
     assert "SECRET" not in job.log().upper()
     assert "SMTP" not in job.log()
+
+
+def test_words_of_the_server_with_a_password_stand_in_no_file(tmp_path, datasets, scripted, pets):
+    secret = "storage=postgresql://ann:secret@host/studies"
+    jobs = Jobs(tmp_path / "jobs", datasets, (secret, "wait"))
+    job = jobs.create("study", pets.id, {})
+    started = jobs.start(job.id)
+    arguments = Path(f"/proc/{started.pid}/cmdline").read_text().split("\0")
+    assert secret in arguments
+    # Those that share a database are told apart.
+    assert f"name={job.id}" in arguments
+    for path in job.folder.rglob("*"):
+        assert not path.is_file() or b"secret" not in path.read_bytes()
+    jobs.kill(job.id)
+    until(State.FAILED, jobs, job.id)
+
+
+def test_a_damaged_record_does_not_stop_the_others(jobs, pets):
+    kept, damaged, foreign = (jobs.create("study", pets.id, {}) for _ in range(3))
+    (damaged.folder / "job.json").write_text("{")
+    (foreign.folder / "job.json").write_text('{"kind": "study", "color": "red"}')
+    assert [each.id for each in jobs.all()] == [kept.id]
+    assert jobs.end_noticed() == []
+
+
+def test_a_server_that_is_killed_before_there_is_a_process_starts_it_later(jobs, pets, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def start(*args, **options):
+        raise Killed
+
+    job = jobs.create("study", pets.id, {})
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", start)
+        with pytest.raises(Killed):
+            jobs.start(job.id)
+    assert jobs.get(job.id).state == State.QUEUED
+    jobs.start(job.id)
+    until(State.FINISHED, jobs, job.id)
 
 
 def test_what_somebody_chose_is_what_the_command_line_is_given(tmp_path):

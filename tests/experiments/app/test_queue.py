@@ -75,3 +75,7 @@ def test_the_oldest_jobs_that_have_ended_are_deleted_above_the_quota(jobs, pets,
     assert [each.id for each in storage.tidy(jobs)] == [done[0].id]
     assert not storage.is_full
     assert {each.id for each in jobs.all()} == {done[1].id, done[2].id, left.id}
+    # Where all of them would not suffice, none is deleted; nor is one that waits again.
+    assert Storage(tmp_path, 1e-6).tidy(jobs) == []
+    jobs.go_on(done[1].id, {})
+    assert not jobs.delete_ended(done[1].id)

@@ -19,6 +19,9 @@ def job_of(service, dataset, events=(), **more):
     (job.run / "events.jsonl").write_text("".join(json.dumps(each) + "\n" for each in events))
     values = json.loads((job.folder / "job.json").read_text())
     (job.folder / "job.json").write_text(json.dumps({**values, **more}))
+    if "started" in more:
+        # Of a process that has ended.
+        (job.folder / "lock").write_text("1")
     return service.jobs.get(job.id)
 
 
