@@ -171,9 +171,14 @@ class Job:
         return path if path.is_file() else None
 
     def summary(self) -> dict[str, Any] | None:
-        """Give the figures of its result, as the command line wrote them; None: there are none."""
-        path = self.run / self.what.result
-        return store.read(path) if path.is_file() else None
+        """Give the figures of its result, as the command line wrote them; None: there are none.
+
+        Nor are there where the classifier is newer: they are of another, which was tested.
+        """
+        path, engine = self.run / self.what.result, self.engine
+        if not path.is_file() or (engine and engine.stat().st_mtime > path.stat().st_mtime):
+            return None
+        return store.read(path)
 
     def events(self, since: int = 0) -> tuple[list[dict[str, Any]], int]:
         """Give what has happened: see :mod:`experiments.recorder` for the types of events.

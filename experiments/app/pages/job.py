@@ -151,6 +151,8 @@ class _Live:
                 link("See the report", f"/api/jobs/{identifier}/report").props("target=_blank")
             if progress.has_engine:
                 link("Try it", f"/jobs/{identifier}/try")
+                if self._job.kind == "adaptive" and progress.state in _ENDED:
+                    link("Take the file", f"/api/jobs/{identifier}/engine")
             if progress.state in _ENDED:
                 self._go_on()
                 button("Delete", self._delete)

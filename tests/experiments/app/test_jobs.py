@@ -173,6 +173,17 @@ def test_words_of_the_server_with_a_password_stand_in_no_file(tmp_path, datasets
     until(State.FAILED, jobs, job.id)
 
 
+def test_figures_of_another_classifier_are_not_given(jobs, pets):
+    job = jobs.start(jobs.create("study", pets.id, {}).id)
+    job = until(State.FINISHED, jobs, job.id)
+    engine = job.run / "engine.safetensors"
+    engine.write_bytes(b"tested")
+    os.utime(engine, (0, 0))
+    assert job.summary() == {}
+    os.utime(engine, (2e9, 2e9))  # the best of a search that went on
+    assert job.summary() is None
+
+
 def test_a_damaged_record_does_not_stop_the_others(jobs, pets):
     kept, damaged, foreign = (jobs.create("study", pets.id, {}) for _ in range(3))
     (damaged.folder / "job.json").write_text("{")
