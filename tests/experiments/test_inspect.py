@@ -147,7 +147,7 @@ FAULTS = {
         "baseline is a network that is trained before it is cut: choose the one that it starts from"
     ),
     ("data.directory=photos", "baseline=efficientnet_lite0", "data.channels=1"): (
-        "data.channels=1 is for networks that are trained on your images, and color takes channels"
+        "is for networks that are trained on your images, and color takes data.channels"
     ),
     ("data=mnist5k", "data.train_size=20", "data.test_size=10", "baseline=efficientnet_lite0"): (
         "baseline looks at files, and those of mnist5k are none: leave it out."
