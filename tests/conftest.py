@@ -57,11 +57,10 @@ def _nothing_waits_for_the_disk():
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _ctrl_c_is_heard():
-    """Started in the background, a process inherits that it is ignored."""
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Started in the background, a process inherits that it is ignored; NiceGUI has its own way."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
