@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 # What goes through a BLAS, a LAPACK or parallel loops; not TensorFlow, other runtimes, processes.
 OPTIMIZERS = (
     "tests/evolve/optimizers",
+    "--deselect=tests/evolve/optimizers/test_replay.py::test_replayed_in_another_process",
     "--deselect=tests/evolve/optimizers/test_randomness.py::test_logging_of_the_process_stays_as_it_was",
 )
 LOOPS = (
@@ -102,8 +103,8 @@ def main() -> int:
     if len(chosen) < WANTED:
         print(f"Left out: all but {len(chosen)} of {WANTED} further kernels.", flush=True)
     [first, second] = (chosen + [None] * WANTED)[:WANTED]
-    # The optimizers' linear algebra is theirs, on one thread whatever is allowed.
-    runs = [(second, 1, LOOPS), (first, 2, LOOPS), (first, 2, OPTIMIZERS), (second, 1, OPTIMIZERS)]
+    # The optimizers' linear algebra is theirs, on one thread whatever is allowed: once is enough.
+    runs = [(second, 1, LOOPS), (first, 2, LOOPS), (second, 1, OPTIMIZERS)]
     results = [passed(*run) for run in runs]
     return int(not all(results))
 

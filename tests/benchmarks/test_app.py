@@ -14,6 +14,21 @@ LOAD = {
 }  # fmt: skip
 
 
+class NoServer:
+    """A server takes seconds to start; the test below has one."""
+
+    is_alive = True
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+
 def test_hostile_archives_are_refused_and_damaged_ones_do_no_harm(tmp_path):
     count = len([*hostile()])
     found = archives(tmp_path / "work", count + 5, seed=0)
@@ -29,6 +44,7 @@ def test_what_is_left_outside_is_a_fault(tmp_path, monkeypatch):
         return "refused"
 
     monkeypatch.setattr(app_faults, "_sent", sent)
+    monkeypatch.setattr(app_faults, "Server", NoServer)
     assert archives(tmp_path / "work", 2, seed=0).faults == {"something outside the folder": 2}
 
 

@@ -10,11 +10,9 @@ from tests.experiments.runs import begin, files_of, give_store, run_folder, run_
 
 KILLS = 2
 PARALLEL = ["strategy=parallel", "strategy.synchronize=3"]
-# Each kind of state once: `benchmarks.faults` kills runs of all optimizers and strategies.
+# Serial and parallel: `benchmarks.faults` kills runs of all optimizers and executors.
 RUNS = {
-    "cmaes": ["optimizer=cmaes"],
     "pso": ["optimizer=pso"],
-    "deap_cmaes, parallel": ["optimizer=deap_cmaes", *PARALLEL],
     "cmaes, workers": ["optimizer=cmaes", *PARALLEL, "executor=processes", "executor.workers=2"],
 }
 

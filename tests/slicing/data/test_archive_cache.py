@@ -135,9 +135,7 @@ def test_a_name_that_no_disk_takes(tmp_path, cache):
         header = tarfile.TarInfo("x" * 300)
         header.size = 1
         file.addfile(header, io.BytesIO(b"1"))
-    with pytest.raises(
-        InputError, match=r"a\.tar cannot be unpacked into .*unpacked \(File name .*\): unpack it"
-    ):
+    with pytest.raises(InputError, match=r"a\.tar holds a name that is too long, x{40}…: shorten"):
         unpacked(tmp_path / "a.tar", 1, "a")
     assert list(cache.iterdir()) == []
 
